@@ -1,0 +1,153 @@
+/* compute/compute.h - tensors, packed weights and about thirty operations, forward and backward.
+ *
+ * A device is a table of functions; an operation checks shapes here (a mismatch between our own calls is a
+ * BUG) and goes to the table.  Nobody outside this room dereferences a tensor's data.  Index lists (token ids,
+ * positions, rows) are host arrays; a device copies what it needs.
+ *
+ * The contract of every operation (DESIGN D1): what is computed for a row depends on that row's own inputs
+ * only, bit for bit, whatever other rows are in the call, with one thread or many.  Sums over rows (weight
+ * gradients, norms) run over fixed chunks in a fixed order, so they do not depend on threads either.
+ *
+ * The plain loops of cpu/ are the definition; faster versions are tested against them.  Compute dtype is
+ * F32, or BF16 with fp32 accumulation.  Residual stream, gradients, norms and optimiser are always fp32. */
+#ifndef COMPUTE_COMPUTE_H
+#define COMPUTE_COMPUTE_H
+
+#include "base/base.h"
+
+enum dtype { DTYPE_F32, DTYPE_BF16 };
+size_t dtype_size(enum dtype t);
+const char *dtype_name(enum dtype t);       // "float32", "bfloat16"
+float bf16_to_float(uint16_t h);
+uint16_t bf16_from_float(float f);          // round to nearest even; NaN stays NaN
+
+/* ---- device ------------------------------------------------------------------ */
+
+struct device;
+/* name: "cpu", or NULL for the default; threads 0: threads_default().  One device per process drives the cores. */
+int device_open(struct device **out, const char *name, int threads, struct err *err) MUST_CHECK;
+void device_close(struct device *dev);
+const char *device_describe(const struct device *dev);   // "2 threads, AVX-512 BF16, oneDNN 2.6.3"
+bool device_fast_bf16(const struct device *dev);        // bf16 products in hardware
+/* Measured rates, in the same run with the same threads, cached per process: best oneDNN multiplication rate at
+ * 2048 x 576 x 1536 in operations per second (NUMERICS 10), and memory read bandwidth in bytes per second. */
+double device_peak(struct device *dev, enum dtype dtype);
+double device_bandwidth(struct device *dev);
+
+/* ---- tensors: 2-D, row-major, rows `stride` elements apart ---------------------- */
+
+struct tensor {
+    struct device *dev;
+    enum dtype dtype;
+    int rows, cols;
+    size_t stride;      // elements from one row to the next, >= cols
+    void *data;         // the device's; NULL in an empty tensor
+    bool owned;         // false in a view, which lives as long as what it views
+};
+int tensor_new(struct tensor *t, struct device *dev, enum dtype dtype, int rows, int cols, struct err *err) MUST_CHECK; // zeroed
+void tensor_release(struct tensor *t);
+struct tensor tensor_rows(const struct tensor *t, int start, int n);    // view
+struct tensor tensor_cols(const struct tensor *t, int start, int n);    // view
+void tensor_write(struct tensor *t, int row, int n, const float *src);  // (n,cols) host floats, rounded to dtype
+void tensor_read(float *dst, const struct tensor *t, int row, int n);
+void tensor_write_bf16(struct tensor *t, int row, int n, const uint16_t *src);
+void tensor_read_bf16(uint16_t *dst, const struct tensor *t, int row, int n);
+uint64_t tensor_hash(const struct tensor *t);           // of the stored values: for tests and fingerprints
+
+void op_zero(struct tensor *t);
+void op_copy(struct tensor *dst, const struct tensor *src);             // same shape; casts
+void op_add(struct tensor *dst, const struct tensor *src);              // dst += src, dst F32
+void op_scale(struct tensor *t, float by);                              // F32
+void op_gather_rows(struct tensor *dst, const struct tensor *src, const int *rows, int n); // dst[i] = src[rows[i]]
+
+/* ---- weights: what a multiplication reads, packed for the device ---------------- */
+
+/* y = x W^T with W (out,in).  Opaque: packed once for the forward direction and, when first needed, once for
+ * the backward one; repacked by weight_load after an optimiser step. */
+struct weight;
+struct weight *weight_new(struct device *dev, int out, int in, enum dtype dtype);   // NULL: no memory
+void weight_free(struct weight *w);
+void weight_load(struct weight *w, const struct tensor *src);   // (out,in) F32 or BF16, rounded to w's dtype
+int weight_out(const struct weight *w);
+int weight_in(const struct weight *w);
+
+/* y (T,out) = x (T,in) W^T, or += when accumulate (y F32 then).  x has W's dtype; y is F32 or W's dtype. */
+void op_linear(struct tensor *y, const struct tensor *x, const struct weight *w, bool accumulate);
+/* dx (T,in) = dy (T,out) W, or +=.  dy has W's dtype; dx is F32 or W's dtype. */
+void op_linear_backward_x(struct tensor *dx, const struct tensor *dy, const struct weight *w, bool accumulate);
+/* dw (out,in) F32 += dy^T x, over fixed chunks of rows in order. */
+void op_linear_backward_w(struct tensor *dw, const struct tensor *dy, const struct tensor *x);
+
+/* ---- the layers between --------------------------------------------------------- */
+
+/* x (T,C) F32 = table (V,C)[ids]; backward: dtable F32 += in row order. */
+void op_embed(struct tensor *x, const struct tensor *table, const int *ids);
+void op_embed_backward(struct tensor *dtable, const struct tensor *dx, const int *ids);
+
+/* y = x * rstd * gain, rstd = 1/sqrt(mean(x^2) + eps); x F32, gain (1,C) F32, rstd (T,1) F32 saved for backward.
+ * backward: dx (T,C) F32 += ..., dgain (1,C) F32 += ... (NULL: not wanted). */
+void op_rmsnorm(struct tensor *y, struct tensor *rstd, const struct tensor *x, const struct tensor *gain, float eps);
+void op_rmsnorm_backward(struct tensor *dx, struct tensor *dgain, const struct tensor *dy, const struct tensor *x,
+                         const struct tensor *rstd, const struct tensor *gain);
+
+/* Rotates, in place, `heads` heads of size D in each row by the row's position: pairs (i, i + D/2), angle
+ * position * inv_freq[i] (D/2 host floats), as Llama does; inverse turns back (the backward pass). */
+void op_rope(struct tensor *x, const int *position, int heads, int head_size, const float *inv_freq, bool inverse);
+
+/* Attention over a forest (D3).  A run is `len` consecutive rows of q at absolute positions position ..
+ * position+len-1; keys[p], for 0 <= p < position+len, is the row of k and v that holds absolute position p of
+ * this run's sequence: its own rows, its ancestors' rows, or rows of a cache.  Query at p sees keys 0..p.
+ * Keys are visited in fixed blocks of 64 absolute positions, whatever holds them.
+ * Runs with the same `tree` may share keys; trees are numbered 0,1,.. in order and never share.  A tree's
+ * gradients add up in run order. */
+struct attn_run { int row, len, position, tree; const int *keys; };
+struct attention {
+    int heads, kv_heads, head_size;     // heads is a multiple of kv_heads
+    float scale;                        // 1/sqrt(head_size)
+    int n;
+    const struct attn_run *run;         // (n)
+};
+/* out (T,H*D), q (T,H*D), k and v (S,K*D) in one dtype; lse (T,H) F32: log-sum-exp of the scaled scores, for backward;
+ * NULL when there will be none. */
+void op_attention(struct tensor *out, struct tensor *lse, const struct tensor *q, const struct tensor *k,
+                  const struct tensor *v, const struct attention *a);
+/* dq (T,H*D) F32 is written; dk, dv (S,K*D) F32 += . */
+void op_attention_backward(struct tensor *dq, struct tensor *dk, struct tensor *dv, const struct tensor *dout,
+                           const struct tensor *out, const struct tensor *lse, const struct tensor *q,
+                           const struct tensor *k, const struct tensor *v, const struct attention *a);
+/* Copies rows of src (T,n) to rows slot[i] of dst: how keys and values enter a cache. */
+void op_scatter_rows(struct tensor *dst, const struct tensor *src, const int *slot);
+
+/* h (T,F) = silu(gate) * up with gu (T,2F) = [gate | up]. */
+void op_swiglu(struct tensor *h, const struct tensor *gu);
+void op_swiglu_backward(struct tensor *dgu, const struct tensor *dh, const struct tensor *gu);
+
+/* ---- heads -------------------------------------------------------------------- */
+
+/* The vocabulary head never holds (T,V): it runs in chunks of rows, logits in fp32.  Items name a row of hidden
+ * (T,C) and a target token; items are sorted by row, a row may have several targets, rows without one are
+ * not computed.  logits are multiplied by inv_temperature first.  Outputs are host arrays over items: log-probs, and
+ * where not NULL the entropy (nats) and the log-sum-exp of the row, and the row's arg-max. */
+struct head_item { int row, target; };
+void op_head_logp(float *logp, float *entropy, float *lse, int *argmax, const struct tensor *hidden,
+                  const struct weight *w, const struct head_item *item, int n, float inv_temperature);
+/* dhidden (T,C) F32 += and dw (V,C) F32 += (either NULL) from the derivative of the loss by each item's log-prob:
+ * dlogits = inv_temperature * sum over the row's items dlogp * (onehot(target) - p).  Recomputes the logits. */
+void op_head_backward(struct tensor *dhidden, struct tensor *dw, const struct tensor *hidden, const struct weight *w,
+                      const struct head_item *item, const float *dlogp, int n, float inv_temperature);
+/* logits (n,V) F32, host, of the named rows: for sampling. */
+void op_head_logits(float *logits, const struct tensor *hidden, const struct weight *w, const int *row, int n);
+
+/* out[i] (host) = hidden[row[i]] . w (1,C) in fp32: reward and value heads.  backward: dhidden F32 +=, dw (1,C) F32 +=. */
+void op_scalar_head(float *out, const struct tensor *hidden, const struct tensor *w, const int *row, int n);
+void op_scalar_head_backward(struct tensor *dhidden, struct tensor *dw, const struct tensor *hidden,
+                             const struct tensor *w, const int *row, const float *dout, int n);
+
+/* ---- optimiser ------------------------------------------------------------------ */
+
+double op_sumsq(const struct tensor *t);            // fixed chunks, in double; infinity or NaN pass through
+struct adamw { float lr, beta1, beta2, eps, weight_decay, scale; int64_t step; };   // scale multiplies the gradient (clipping)
+/* PyTorch's AdamW: eps outside the bias correction; step counts from 1.  All (rows,cols) F32. */
+void op_adamw(struct tensor *master, struct tensor *m, struct tensor *v, const struct tensor *grad, const struct adamw *h);
+
+#endif

@@ -1,0 +1,79 @@
+/* data/data.h - the records that pass between stages, and JSON Lines.
+ *
+ * A stage reads plain rows and writes plain rows.  Columns have the names of the field (TRL's), so
+ * other tools read the same files; what we add (label_prob, provenance) stands beside theirs.  A row
+ * that cannot be used is never dropped silently: it is counted, and listed with its reason.
+ *
+ * Text is a plain string or a list of {"role","content"} messages; both are recognised per row. */
+#ifndef DATA_DATA_H
+#define DATA_DATA_H
+
+#include "base/base.h"
+
+/* ---- JSON Lines (.jsonl, .jsonl.gz, and a .json file holding one list) ------- */
+
+struct rows {
+    char *path;
+    json_t **row;       // (n) objects, owned
+    int *line;          // (n) 1-based line of each in its file
+    int n;
+    struct rejected { int line; char *why; json_t *row; } *rejected;    // rows left out so far
+    int n_rejected;
+};
+/* Reads a whole file.  A line that is not a JSON object is a rejected row, not a failure; an unreadable or
+ * empty file is.  max_rows 0: all. */
+int rows_read(struct rows *r, const char *path, int max_rows, struct err *err) MUST_CHECK;
+/* Moves row i to the rejected list with a reason (keeps order of the others). */
+void rows_reject(struct rows *r, int i, const char *fmt, ...) PRINTF_LIKE(3, 4);
+/* Writes DIR/rejected.jsonl ({"file","line","reason","row"}) when anything was rejected, and warns with the count. */
+int rows_write_rejected(const struct rows *r, const char *dir, struct err *err);
+void rows_release(struct rows *r);
+
+/* One compact object per line, written atomically: nothing under the final name before commit. */
+struct rows_out { struct file_out file; int n; };
+int rows_out_open(struct rows_out *w, const char *path, struct err *err) MUST_CHECK;
+int rows_out_add(struct rows_out *w, const json_t *row, struct err *err) MUST_CHECK;    // borrows row
+int rows_out_commit(struct rows_out *w, struct err *err) MUST_CHECK;
+void rows_out_close(struct rows_out *w);
+
+/* ---- records ----------------------------------------------------------------- */
+
+/* A text that a template may have to wrap: either text, or messages (n > 0). */
+struct message { const char *role, *content; };
+struct text { const char *text; struct message *messages; int n; };
+/* From a JSON string or a list of messages; strings are borrowed from v, the array comes from the arena. */
+int text_from_json(struct text *out, struct arena *a, const json_t *v, const char *where, struct err *err) MUST_CHECK;
+
+/* What prompts.jsonl holds: {"id"?, "prompt"}.  A missing id becomes the hash of the prompt. */
+struct prompt { const char *id; struct text text; const json_t *row; int line; };
+
+/* What pairs.jsonl holds: TRL's `prompt`,`chosen`,`rejected`, beside them `label_prob` = probability that chosen is the
+ * better one (absent: 1).  Rows without `prompt` share a prefix: the longest common prefix of the messages, or, for
+ * transcripts with "\n\nHuman:" / "\n\nAssistant:" turns (Anthropic HH), everything up to and including the last
+ * "\n\nAssistant:" that both share. */
+struct pair {
+    const char *id;
+    struct text prompt, chosen, rejected;
+    double label_prob;
+    const json_t *row;
+    int line;
+};
+
+/* Prompt and completion rows for SFT: `prompt`+`completion`, or `text`, or `messages` (last assistant turn is the
+ * completion).  text: loss on all tokens. */
+struct example { const char *id; struct text prompt, completion; bool whole; const json_t *row; int line; };
+
+/* Typed views over rows; unusable rows are moved to r->rejected.  Strings are borrowed from r, arrays live in the arena.
+ * At least one usable row must remain (ERR_VALUE otherwise, naming the file and the first reason). */
+int data_prompts(struct prompt **out, int *n, struct arena *a, struct rows *r, struct err *err) MUST_CHECK;
+int data_pairs(struct pair **out, int *n, struct arena *a, struct rows *r, struct err *err) MUST_CHECK;
+int data_examples(struct example **out, int *n, struct arena *a, struct rows *r, struct err *err) MUST_CHECK;
+
+/* The order in which epoch e visits n items: Philox shuffle keyed by (seed, epoch).  order (n) is filled. */
+void data_epoch_order(int *order, int n, uint64_t seed, int epoch);
+
+/* Which part an item belongs to by the hash of a key (for example the first human turn), so that the same key never
+ * falls in two parts: returns the index of the part whose cumulated share covers the key's hash.  shares (n) sum to 1. */
+int data_split(const char *key, uint64_t seed, const double *shares, int n);
+
+#endif

@@ -1,0 +1,64 @@
+/* lab/world.h - the world tldr from the inside: words, facts, posts, summaries.
+ *
+ * A fact is a person of the topic and one of its deeds.  A post holds 4 to 6 facts, each under a cue
+ * that says how much it matters; a summary is a list of facts, some of them not the post's. */
+#ifndef LAB_WORLD_H
+#define LAB_WORLD_H
+
+#include "lab/lab.h"
+
+enum { LAB_TOPICS = 12, LAB_VOICES = 4, LAB_SUBJECTS = 10, LAB_DEEDS = 20 };
+enum { LAB_MAX_FACTS = 6, LAB_MAX_SAID = 6, LAB_MAX_LIST = 64 };
+
+struct topic_words { const char *name, *titles, *subjects, *deeds; };
+struct voice_words { const char *hello, *key, *minor, *idle, *bye; };
+extern const struct topic_words lab_topics[LAB_TOPICS];
+extern const struct voice_words lab_voices[LAB_VOICES];
+extern const char *const lab_asides, *const lab_details, *const lab_leads, *const lab_asks, *const lab_plain;
+
+/* "a|b|c" taken apart; strings belong to the world. */
+struct list { int n; const char *item[LAB_MAX_LIST]; };
+struct deed { const char *verb[2], *object; };
+struct topic {
+    const char *name;
+    struct list titles;
+    const char *subject[LAB_SUBJECTS];
+    struct deed deed[LAB_DEEDS];
+};
+struct voice { struct list hello, cue[3], bye; };      // cue[SALIENCE_...]
+struct world {
+    struct topic topic[LAB_TOPICS];
+    struct voice voice[LAB_VOICES];
+    struct list asides, details, leads, asks, plain;
+    struct arena arena;
+};
+/* Takes the tables apart; wrong tables are a bug.  NULL only without memory. */
+struct world *world_new(void);
+void world_free(struct world *w);
+
+enum salience { SALIENCE_KEY, SALIENCE_MINOR, SALIENCE_IDLE, SALIENCE_NONE };   // NONE: the post does not say so
+
+struct fact { int subject, deed; enum salience salience; };
+struct post {
+    int topic, voice, n;
+    struct fact fact[LAB_MAX_FACTS];    // (n) in the order of the text
+};
+/* What a summary says; lead and ask are indices into the lists, -1 for none. */
+struct said { int subject, deed; enum salience salience; bool joined; int verb, detail; };
+struct summary { int n, lead, ask; struct said said[LAB_MAX_SAID]; };
+
+/* How carefully a writer chooses: from the oracle's darling to the careless. */
+enum writer { WRITER_GOOD, WRITER_FAIR, WRITER_POOR, WRITER_ANY };
+
+void post_draw(struct post *p, const struct world *w, int n_facts, struct rng *r);
+/* Writes the body (no header).  Everything the text says beyond the facts is drawn from r. */
+void post_write(struct buf *b, const struct world *w, const struct post *p, struct rng *r);
+/* "SUBREDDIT: r/...\n\nTITLE: ...\n\nPOST: BODY\n\nTL;DR:" */
+void post_prompt(struct buf *b, const struct world *w, const struct post *p, const char *body, struct rng *r);
+void summary_draw(struct summary *s, const struct world *w, const struct post *p, enum writer who, struct rng *r);
+/* marks: after each fact " +", " ~", " -" or " x". */
+void summary_write(struct buf *b, const struct world *w, const struct post *p, const struct summary *s, bool marks);
+/* The salience a fact has in a post. */
+enum salience post_salience(const struct post *p, int subject, int deed);
+
+#endif

@@ -1,0 +1,165 @@
+/* model/model.h - language models: files, tokenizer, forward and backward over forests, generation.
+ *
+ * struct model      weights, config and tokenizer of one checkpoint; read-only and shared, except
+ * struct trainable  its fp32 masters, gradients and optimiser moments, owned by one trainer, which writes the
+ *                   model's packed weights anew after each step
+ * struct context    a KV cache and the sequences in it; many contexts share one model
+ *
+ * A batch is a forest of segments (DESIGN D3): no padding, no mask tensor, lengths only. */
+#ifndef MODEL_MODEL_H
+#define MODEL_MODEL_H
+
+#include "base/base.h"
+#include "compute/compute.h"
+
+/* ---- config and model ------------------------------------------------------------ */
+
+struct model_config {
+    char model_type[32];        // "llama"
+    int vocab, width, layers, heads, kv_heads, head_size, ffn, max_position;
+    float norm_eps, rope_theta;
+    bool tied;                  // head shares the embedding
+    int bos, eos, pad;          // token ids, -1: none
+    int n_eos, eos_ids[8];      // every id that ends a generation (generation_config may name several)
+    int score_head;             // 1: the checkpoint has a scalar head (reward or value model)
+    double reward_mean, reward_std;     // raw score -> (raw - mean) / std; 0 and 1 when never normalised
+};
+
+struct model;
+struct tokenizer;
+
+struct model_options {
+    enum dtype dtype;           // compute dtype
+    bool scalar_head;           // want a scalar head: load it, or start one (std 1/sqrt(C+1), keyed by seed) when absent
+    bool trainable;             // keep fp32 masters for a struct trainable
+    uint64_t seed;
+};
+/* path: a Hugging Face folder or a .gguf file.  Everything that is wrong with it is said by file, tensor or key. */
+int model_open(struct model **out, struct device *dev, const char *path, const struct model_options *opt, struct err *err) MUST_CHECK;
+/* A new model with random weights (normal, std 0.02; output projections of both residual branches scaled by 1/sqrt(2 layers)). */
+int model_create(struct model **out, struct device *dev, const struct model_config *config, const char *tokenizer_dir,
+                 const struct model_options *opt, struct err *err) MUST_CHECK;
+void model_close(struct model *m);
+const struct model_config *model_config(const struct model *m);
+const struct tokenizer *model_tokenizer(const struct model *m);
+const char *model_fingerprint(const struct model *m);  // hash of weights, config, dtype and numerics version: what labels are keyed by
+size_t model_param_count(const struct model *m);
+/* Writes a Hugging Face folder (config.json, generation_config.json, model.safetensors, tokenizer files copied byte for byte), atomically.
+ * dtype of the file: F32 or BF16.  A scalar head makes it a LlamaForSequenceClassification with score.weight. */
+int model_save(const struct model *m, const char *dir, enum dtype dtype, struct err *err) MUST_CHECK;
+void model_set_reward_norm(struct model *m, double mean, double std);
+
+/* ---- tokenizer (model/tokenizer/) -------------------------------------------------- */
+
+int tokenizer_open(struct tokenizer **out, const char *path, struct err *err) MUST_CHECK;  // folder or GGUF, without the weights
+void tokenizer_free(struct tokenizer *t);
+struct tokens { int *id; int n; size_t cap; };      // growable; zero-initialise
+void tokens_release(struct tokens *t);
+enum { TOKENIZE_SPECIAL = 1,        // add what the tokenizer's post-processor adds (BOS/EOS), as transformers' add_special_tokens
+       TOKENIZE_PARSE_SPECIAL = 2 };    // special tokens in the text become their ids (transformers' default)
+int tokenize(const struct tokenizer *t, struct tokens *out, const char *text, size_t n, int flags, struct err *err) MUST_CHECK;   // appends
+int detokenize(const struct tokenizer *t, struct buf *out, const int *id, int n, bool skip_special);  // appends bytes
+int tokenizer_id(const struct tokenizer *t, const char *token);     // -1: no such token
+int tokenizer_vocab(const struct tokenizer *t);
+bool tokenizer_is_special(const struct tokenizer *t, int id);
+/* Ids of every single token whose bytes are `word` once leading spaces are taken away ("1", " 1"). Returns how many (at most max). */
+int tokenizer_spellings(const struct tokenizer *t, const char *word, int *id, int max);
+/* Chat template.  ChatML is rendered by us; the model's own template text is kept byte for byte for saving.  A folder or GGUF whose
+ * template is not recognised as ChatML is refused with ERR_UNSUPPORTED here, not when loaded. */
+struct chat_message { const char *role, *content; };
+int chat_render(const struct tokenizer *t, struct buf *out, const struct chat_message *msg, int n, bool add_generation_prompt,
+                struct err *err) MUST_CHECK;
+
+/* ---- forests ----------------------------------------------------------------------- */
+
+/* Tokens of a batch, segment after segment.  A segment's tokens see their own segment causally and all ancestors. */
+struct segment { int start, len, parent, position; };   // parent: index of an earlier segment, -1: a root; position of its first token
+struct forest {
+    struct tokens tokens;       // (T)
+    struct segment *seg;        // (n)
+    int n; size_t cap;
+};
+/* Appends a segment; position is parent's end.  Returns its index, or -1 without memory. */
+int forest_add(struct forest *f, int parent, const int *id, int n);
+void forest_clear(struct forest *f);    // keeps the memory
+void forest_release(struct forest *f);
+
+/* ---- forward and backward, without a cache: scoring and training ----------------------- */
+
+/* Room for activations of up to max_tokens rows; keep: what backward needs is kept as well. */
+struct workspace;
+int workspace_new(struct workspace **out, const struct model *m, int max_tokens, bool keep, struct err *err) MUST_CHECK;
+void workspace_free(struct workspace *ws);
+size_t workspace_bytes(const struct model_config *c, enum dtype dtype, int max_tokens, bool keep);
+
+/* Runs the layers and the final norm.  f lives until backward is done. */
+void model_forward(struct workspace *ws, const struct model *m, const struct forest *f);
+/* After a forward: what the head says at (row, target) items (see compute.h), rows counted over the forest's tokens. */
+void model_logp(struct workspace *ws, float *logp, float *entropy, float *lse, const struct head_item *item, int n, float temperature);
+void model_score(struct workspace *ws, float *score, const int *row, int n);     // raw scalar head at rows
+/* Items for the completion `seg`: one per token of it, the row before it (last of its parent for the first) predicting it.
+ * from: first token of the segment wanted (0: all; a root's first token has no predecessor and is left out).  Returns the count; item has room for len. */
+int forest_items(const struct forest *f, int seg, int from, struct head_item *item);
+
+struct trainable;
+int trainable_new(struct trainable **out, struct model *m, struct err *err) MUST_CHECK;     // model opened with .trainable
+void trainable_free(struct trainable *t);
+/* Adds gradients of sum dlogp*logp + sum dscore*score to t; call after model_forward on a keeping workspace. Either list may be empty. */
+void model_backward(struct workspace *ws, struct trainable *t, const struct head_item *item, const float *dlogp, int n_items, float temperature,
+                    const int *score_row, const float *dscore, int n_scores);
+void trainable_zero(struct trainable *t);                   // gradients
+double trainable_grad_norm(const struct trainable *t);      // global L2; NaN or infinity when any gradient is
+/* Name of the first parameter whose gradient is not finite, or NULL. */
+const char *trainable_nonfinite(const struct trainable *t);
+/* One AdamW step on every parameter (weight decay on matrices only, not on norms), then repacks the model. */
+void trainable_step(struct trainable *t, const struct adamw *h);
+/* Optimiser moments and masters, for checkpoints: safetensors, atomically. */
+int trainable_save(const struct trainable *t, const char *path, struct err *err) MUST_CHECK;
+int trainable_load(struct trainable *t, const char *path, struct err *err) MUST_CHECK;
+/* For tests and parity: gradient of a Hugging Face-named parameter into out (count floats). */
+int trainable_gradient(const struct trainable *t, const char *name, float *out, size_t count, struct err *err);
+
+/* ---- with a cache: generation and labelling -------------------------------------------- */
+
+struct context;
+/* slots: token positions in the cache. */
+int context_new(struct context **out, const struct model *m, int slots, struct err *err) MUST_CHECK;
+void context_free(struct context *c);
+/* Computes new segments on top of cached ones.  parent: index of an earlier segment of this call, or a handle returned
+ * before, given as ~handle; -1 ... roots use CONTEXT_ROOT.  handles[i] receives a handle that stays valid until dropped; ERR_MEMORY when the
+ * cache is full (nothing was computed).  Afterwards context_logp/context_logits speak about this call's tokens. */
+enum { CONTEXT_ROOT = INT32_MIN };
+int context_extend(struct context *c, const struct forest *f, int *handles, struct err *err) MUST_CHECK;
+void context_drop(struct context *c, int handle);       // frees its slots once no child uses them
+void context_logp(struct context *c, float *logp, float *entropy, float *lse, const struct head_item *item, int n, float temperature);
+
+struct sampling {
+    float temperature;      // 0: greedy
+    int top_k;              // 0: off
+    float top_p;            // 1: off
+    int max_new_tokens;
+    const char *const *stop;    // (n_stop) stop strings; a completion ends before the first of them
+    int n_stop;
+    uint64_t seed;
+    bool ignore_eos;        // benchmarks
+};
+void sampling_defaults(struct sampling *s);     // temperature 1, no filters, 128 tokens
+struct completion {
+    int *id; int n;         // sampled tokens, the EOS included when it ended naturally
+    float *logp;            // (n) log-prob of each at the sampling temperature, unfiltered distribution: bit for bit the training pass's
+    char *text;             // detokenised without special tokens, cut before a stop string
+    bool eos;               // ended by an EOS token (or stop string), not by length
+};
+void completions_release(struct completion *c, int n);
+/* K = per_prompt samples of each prompt: out has n * per_prompt entries, prompt-major.  The random stream of a token is keyed by (seed, item_id
+ * of the prompt, sample, position), so results do not depend on the batch.  batch: sequences in flight.  done (NULL allowed) is told after each finished completion. */
+struct prompt_ids { const int *id; int n; uint64_t item; };
+int model_generate(struct completion *out, const struct model *m, const struct prompt_ids *prompt, int n, int per_prompt,
+                   const struct sampling *s, int batch, void (*done)(void *, int), void *arg, struct err *err) MUST_CHECK;
+
+/* ---- looking inside ------------------------------------------------------------------ */
+
+/* What `rlaif inspect` prints: format, config, every tensor (name, shape, dtype), tokenizer facts; as JSON. */
+int model_inspect(json_t **out, const char *path, struct err *err) MUST_CHECK;
+
+#endif

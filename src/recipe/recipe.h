@@ -1,0 +1,88 @@
+/* recipe/recipe.h - stages, and recipes that chain them.
+ *
+ * A stage is one arrow of the pipeline: it reads files, writes files and returns figures.  Every stage is
+ * a table of options and a function; `rlaif STAGE --flags` and a stage in a recipe are the same call, so
+ * what a recipe does can be typed by hand.
+ *
+ * A recipe (YAML) names stages in order.  `rlaif run` skips those whose options and inputs (by content) are
+ * unchanged and whose outputs are there, continues one that was killed, and runs the rest. */
+#ifndef RECIPE_RECIPE_H
+#define RECIPE_RECIPE_H
+
+#include "base/base.h"
+#include "compute/compute.h"
+
+/* ---- options ---------------------------------------------------------------------- */
+
+enum option_type {
+    OPT_STRING,
+    OPT_INT,
+    OPT_FLOAT,
+    OPT_BOOL,       // --flag, --flag true, --flag=false
+    OPT_CHOICE,     // one of the words in `choices`
+    OPT_LIST,       // YAML list, or words after the flag / separated by commas
+    OPT_INPUT,      // an existing file or folder that is read: part of a stage's freshness
+    OPT_OUTPUT,     // a file that is written
+    OPT_OUTPUT_DIR, // a folder that is written
+};
+struct option {
+    const char *name;       // TRL's spelling, with underscores; flags accept dashes too
+    enum option_type type;
+    const char *dflt;       // as typed; NULL: null unless given
+    const char *help;       // one line
+    const char *choices;    // OPT_CHOICE: "a|b|c"
+    bool required;
+};
+
+/* Typed reading of a parsed option object: every option of the table is a key in it, null where neither given nor defaulted.
+ * A name that is not there, or of another type, is a BUG. */
+bool opt_given(const json_t *o, const char *name);              // not null
+const char *opt_str(const json_t *o, const char *name);         // NULL where null
+int64_t opt_int(const json_t *o, const char *name);
+double opt_float(const json_t *o, const char *name);
+bool opt_bool(const json_t *o, const char *name);
+const json_t *opt_list(const json_t *o, const char *name);      // array of strings, or NULL
+
+/* ---- stages ------------------------------------------------------------------------- */
+
+/* What every stage of one process shares. */
+struct run {
+    struct device *device;  // opened by run_device
+    int threads;            // 0: default
+    bool json;              // results as JSON on stdout, nothing else there
+    bool quiet;
+    bool resume;            // the recipe found this very stage unfinished: continue it
+    const char *out;        // the recipe's output folder; NULL outside a recipe
+};
+int run_device(struct run *r, struct device **out, struct err *err) MUST_CHECK;
+
+struct stage {
+    const char *name;       // the command
+    const char *summary;    // one line
+    const char *example;    // works as typed in a checkout
+    const struct option *option;
+    int n_options;
+    /* Reads opt (complete, typed), writes its outputs, sets figures in result (an empty object; numbers, strings, small
+     * arrays).  What is printed for people comes from result; rows that are the output (tokenize) go to stdout. */
+    int (*run)(struct run *run, const json_t *opt, json_t *result, struct err *err);
+    /* Prints result for people; NULL: one "key  value" line each. */
+    void (*print)(const json_t *result, FILE *to);
+};
+extern const struct stage stage_lab, stage_tokenize, stage_logprobs, stage_generate, stage_score, stage_label, stage_sft,
+    stage_reward, stage_dpo, stage_rl, stage_eval, stage_inspect, stage_report;
+const struct stage *stage_find(const char *name);           // NULL: none of that name
+const struct stage *const *stage_list(int *n);
+
+/* Fills *out with a complete option object from given ({name: string, or any JSON of the right type}).  Unknown names and values of the wrong type are
+ * refused (ERR_USAGE) with `where` and, where one is near, "did you mean". */
+int options_resolve(json_t **out, const struct stage *s, const json_t *given, const char *where, struct err *err) MUST_CHECK;
+
+/* ---- recipes ------------------------------------------------------------------------- */
+
+/* Runs the recipe file.  set: array of "key=value" strings (a variable, or stage.option); output_dir NULL: the recipe's own.
+ * Writes manifest.json, summary.json and report.html into the output folder; *summary (may be NULL) is the caller's. */
+int recipe_run(struct run *r, const char *path, const json_t *set, const char *output_dir, json_t **summary, struct err *err) MUST_CHECK;
+/* The keys of summary.json, in order; all of them are in every summary, null where a key has no meaning. */
+const char *const *summary_keys(int *n);
+
+#endif
