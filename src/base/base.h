@@ -115,6 +115,12 @@ int json_i64_or(const json_t *o, const char *key, int64_t dflt, int64_t *out, co
 int json_double_or(const json_t *o, const char *key, double dflt, double *out, const char *where, struct err *err);
 int json_bool_or(const json_t *o, const char *key, bool dflt, bool *out, const char *where, struct err *err);
 
+/* ---- YAML -------------------------------------------------------------------- */
+
+/* A YAML file as JSON values in the file's order: mappings, lists, scalars; no anchors, aliases or tags.
+ * Errors name line and column.  The caller owns *out. */
+int yaml_read_file(json_t **out, const char *path, struct err *err) MUST_CHECK;
+
 /* ---- random numbers ---------------------------------------------------------
  * Philox4x32-10 (Salmon et al. 2011).  A stream is keyed by what it is for, not by when it is used:
  * same (seed, purpose, item, step), same numbers, whatever the batch, threads or restarts. */

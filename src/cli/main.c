@@ -1,0 +1,91 @@
+/* cli/main.c - finds the command and hands it the rest of the line.
+ *
+ * Every stage of recipe/ is a command; `run` chains them. */
+#include "cli/cli.h"
+
+const char *rlaif_version(void);
+
+int report_failure(const struct err *err)
+{
+    fprintf(stderr, "rlaif: %s\n", err->msg);
+    return err->code == ERR_USAGE ? EXIT_USAGE : EXIT_FAILED;
+}
+
+int cmd_stage(const struct stage *s, int argc, char **argv)
+{
+    struct err err = { 0 };
+    struct common_flags common = { 0 };
+    struct run run = { 0 };
+    json_t *given = json_object(), *opt = NULL, *result = json_object();
+    int rc = flags_parse(given, &common, s, argc, argv, &err);
+    if (rc == 0 && common.help) {
+        help_stage(s, stdout);
+        goto out;
+    }
+    if (common.quiet)
+        log_set_level(LOG_WARN);
+    run = (struct run){ .threads = common.threads, .json = common.json, .quiet = common.quiet };
+    char where[64];
+    snprintf(where, sizeof where, "rlaif %s", s->name);
+    if (rc == 0)
+        rc = options_resolve(&opt, s, given, where, &err);
+    if (rc == 0)
+        rc = s->run(&run, opt, result, &err);
+    if (rc == 0 && common.json)
+        json_dumpf(result, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(17)), putchar('\n');
+    else if (rc == 0)
+        (s->print ? s->print : print_result)(result, stdout);
+    if (rc == 0 && fflush(stdout))
+        rc = err_set(&err, ERR_IO, "writing to standard output: %m");
+out:
+    device_close(run.device);
+    json_decref(given);
+    json_decref(opt);
+    json_decref(result);
+    return rc ? report_failure(&err) : EXIT_DONE;
+}
+
+static int unknown_command(const char *name)
+{
+    int n;
+    const struct stage *const *list = stage_list(&n);
+    const char **names = mem_alloc((size_t)n + 3, sizeof *names);
+    if (!names)
+        return EXIT_FAILED;
+    for (int i = 0; i < n; i++)
+        names[i] = list[i]->name;
+    names[n] = "run";
+    names[n + 1] = "help";
+    const char *near = str_nearest(name, names);
+    fprintf(stderr, "rlaif: there is no command '%s'%s%s%s (rlaif help lists them)\n", name,
+            near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
+    free(names);
+    return EXIT_USAGE;
+}
+
+int main(int argc, char **argv)
+{
+    interrupt_install();
+    if (argc < 2) {
+        help_all(stderr);
+        return EXIT_USAGE;
+    }
+    const char *name = argv[1];
+    if (!strcmp(name, "help") || !strcmp(name, "--help") || !strcmp(name, "-h")) {
+        const struct stage *s = argc > 2 ? stage_find(argv[2]) : NULL;
+        if (argc > 2 && !s && strcmp(argv[2], "run"))
+            return unknown_command(argv[2]);
+        if (argc > 2 && !s)
+            return cmd_run(1, (char *[]){ "--help" });
+        s ? help_stage(s, stdout) : help_all(stdout);
+        return EXIT_DONE;
+    }
+    if (!strcmp(name, "--version") || !strcmp(name, "version")) {
+        puts(rlaif_version());
+        return EXIT_DONE;
+    }
+    if (!strcmp(name, "run"))
+        return cmd_run(argc - 2, argv + 2);
+    const struct stage *s = stage_find(name);
+    return s ? cmd_stage(s, argc - 2, argv + 2) : unknown_command(name);
+}

@@ -1,0 +1,29 @@
+/* recipe/stages.c - the list of stages, and what they share. */
+#include "recipe/recipe.h"
+
+/* In the order of the pipeline: `rlaif help` prints it so. */
+static const struct stage *const stages[] = {
+    NULL,
+};
+
+const struct stage *const *stage_list(int *n)
+{
+    *n = (int)ARRAY_LEN(stages) - 1;
+    return stages;
+}
+
+const struct stage *stage_find(const char *name)
+{
+    for (int i = 0; stages[i]; i++)
+        if (!strcmp(stages[i]->name, name))
+            return stages[i];
+    return NULL;
+}
+
+int run_device(struct run *r, struct device **out, struct err *err)
+{
+    int rc = r->device ? 0 : device_open(&r->device, NULL, r->threads, err);
+    if (rc == 0)
+        *out = r->device;
+    return rc;
+}
