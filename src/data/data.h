@@ -19,9 +19,11 @@ struct rows {
     int n;
     struct rejected { int line; char *why; json_t *row; } *rejected;    // rows left out so far
     int n_rejected;
+    size_t cap_row, cap_line, cap_rejected;     // rejecting never has to allocate a place
 };
-/* Reads a whole file.  A line that is not a JSON object is a rejected row, not a failure; an unreadable or
- * empty file is.  max_rows 0: all. */
+/* Reads a whole file.  A line that is not a JSON object is a rejected row (its text stands in for the row), not a
+ * failure; an unreadable, damaged or empty file is, and so is one without any object in its first thousand lines.
+ * In a file that holds one list, `line` counts its members.  max_rows 0: all.  r is released on failure. */
 int rows_read(struct rows *r, const char *path, int max_rows, struct err *err) MUST_CHECK;
 /* Moves row i to the rejected list with a reason (keeps order of the others). */
 void rows_reject(struct rows *r, int i, const char *fmt, ...) PRINTF_LIKE(3, 4);
