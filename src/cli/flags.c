@@ -112,7 +112,7 @@ int flags_parse(json_t *given, struct common_flags *common, const struct stage *
         }
         if (!next || (!eq && is_flag(next)))
             return err_set(err, ERR_USAGE, "rlaif %s: --%s needs a value (%s)", s->name, name, o->help);
-        if (o->type == OPT_LIST && !eq) {
+        if ((o->type == OPT_LIST || o->type == OPT_INPUTS) && !eq) {
             i = take_list(given, name, argc, argv, i + 1);
             continue;
         }

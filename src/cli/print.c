@@ -24,6 +24,7 @@ static const char *type_word(const struct option *o)
     case OPT_BOOL: return "[true|false]";
     case OPT_CHOICE: return o->choices;
     case OPT_LIST: return "A B ...";
+    case OPT_INPUTS: return "PATH PATH ...";
     case OPT_INPUT: return "PATH";
     case OPT_OUTPUT: return "FILE";
     case OPT_OUTPUT_DIR: return "DIR";

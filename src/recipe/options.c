@@ -67,6 +67,7 @@ static json_t *parse_string(const struct option *o, const char *s)
     case OPT_BOOL:
         return parse_bool(s);
     case OPT_LIST:
+    case OPT_INPUTS:
         return parse_list(s);
     case OPT_CHOICE:
         return choice_has(o->choices, s) ? json_string(s) : NULL;
@@ -97,7 +98,7 @@ static json_t *typed(const struct option *o, const json_t *v)
         return json_real(json_number_value(v));
     if (o->type == OPT_BOOL && json_is_boolean(v))
         return json_boolean(json_is_true(v));
-    if (o->type == OPT_LIST && json_is_array(v))
+    if ((o->type == OPT_LIST || o->type == OPT_INPUTS) && json_is_array(v))
         return string_list(v);
     return NULL;
 }
@@ -108,7 +109,8 @@ static const char *expectation(const struct option *o)
     case OPT_INT: return "a whole number";
     case OPT_FLOAT: return "a number";
     case OPT_BOOL: return "true or false";
-    case OPT_LIST: return "a list of strings";
+    case OPT_LIST:
+    case OPT_INPUTS: return "a list of strings";
     case OPT_CHOICE: return o->choices;
     default: return "a string";
     }

@@ -22,6 +22,7 @@ enum option_type {
     OPT_CHOICE,     // one of the words in `choices`
     OPT_LIST,       // YAML list, or words after the flag / separated by commas
     OPT_INPUT,      // an existing file or folder that is read: part of a stage's freshness
+    OPT_INPUTS,     // a list of such
     OPT_OUTPUT,     // a file that is written
     OPT_OUTPUT_DIR, // a folder that is written
 };
@@ -51,7 +52,8 @@ struct run {
     int threads;            // 0: default
     bool json;              // results as JSON on stdout, nothing else there
     bool quiet;
-    bool resume;            // the recipe found this very stage unfinished: continue it
+    bool resume;            // the recipe found this very stage (same options and inputs) unfinished: continue from
+                            // its last checkpoint; false: start anew, whatever lies in the output folder (stores *.db are kept)
     const char *out;        // the recipe's output folder; NULL outside a recipe
 };
 int run_device(struct run *r, struct device **out, struct err *err) MUST_CHECK;
@@ -79,10 +81,26 @@ int options_resolve(json_t **out, const struct stage *s, const json_t *given, co
 
 /* ---- recipes ------------------------------------------------------------------------- */
 
-/* Runs the recipe file.  set: array of "key=value" strings (a variable, or stage.option); output_dir NULL: the recipe's own.
+/* A recipe file:
+ *
+ *     output_dir: runs/x        where ${out} points; --output_dir changes it
+ *     seed: 1                   any other scalar is a variable: ${seed}, --set seed=2
+ *     stages:                   run in this order; the name is the recipe's own
+ *       sft:
+ *         stage: sft            which stage, then its options
+ *         output_dir: ${out}/sft
+ *     summary:                  summary key: stage.figure
+ *       policy.kl: eval.kl
+ *
+ * Under ${out}: stages/NAME.json (options, input hashes, figures, seconds), manifest.json, summary.json,
+ * report.html.  A stage is fresh while its options and the content of its inputs are as recorded and its outputs exist.
+ *
+ * Runs the recipe file.  set: array of "key=value" strings (a variable, or stage.option); output_dir NULL: the recipe's own.
  * Writes manifest.json, summary.json and report.html into the output folder; *summary (may be NULL) is the caller's. */
 int recipe_run(struct run *r, const char *path, const json_t *set, const char *output_dir, json_t **summary, struct err *err) MUST_CHECK;
 /* The keys of summary.json, in order; all of them are in every summary, null where a key has no meaning. */
 const char *const *summary_keys(int *n);
+/* Writes report.html for a finished run folder (reads summary.json, manifest.json, stages/ and what they name). */
+int recipe_report(const char *out_dir, struct err *err) MUST_CHECK;
 
 #endif
