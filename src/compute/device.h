@@ -1,0 +1,79 @@
+/* compute/device.h - the inner door: what a device has to supply.
+ *
+ * ops.c has checked every shape and dtype before it calls one of these, so they check nothing.  Each has the
+ * meaning and the arguments of the op_ function of the same name in compute.h. */
+#ifndef COMPUTE_DEVICE_H
+#define COMPUTE_DEVICE_H
+
+#include "compute/compute.h"
+
+struct device {
+    char describe[128];
+    int threads;
+    bool fast_bf16;
+    double peak[2], bandwidth;      // measured rates; 0: not yet
+    bool check;                     // RLAIF_CHECK: stop at the first operation that makes a NaN
+    void *own;                      // what the device keeps: caches, scratch memory
+
+    void (*close)(struct device *dev);
+    double (*measure_peak)(struct device *dev, enum dtype dtype);
+    double (*measure_bandwidth)(struct device *dev);
+
+    void *(*alloc)(size_t bytes);   // 64-byte aligned, zeroed; NULL: no memory
+    void (*release)(void *p);
+    void (*write)(struct tensor *t, int row, int n, const void *src, enum dtype from);  // src is packed
+    void (*read)(void *dst, enum dtype to, const struct tensor *t, int row, int n);
+
+    void (*zero)(struct tensor *t);
+    void (*copy)(struct tensor *dst, const struct tensor *src);
+    void (*add)(struct tensor *dst, const struct tensor *src);
+    void (*scale)(struct tensor *t, float by);
+    void (*gather_rows)(struct tensor *dst, const struct tensor *src, const int *rows, int n);
+    void (*scatter_rows)(struct tensor *dst, const struct tensor *src, const int *slot);
+    bool (*finite)(const struct tensor *t);
+
+    struct weight *(*weight_new)(struct device *dev, int out, int in, enum dtype dtype);
+    void (*weight_free)(struct weight *w);
+    void (*weight_load)(struct weight *w, const struct tensor *src);
+    void (*linear)(struct tensor *y, const struct tensor *x, const struct weight *w, bool accumulate);
+    void (*linear_backward_x)(struct tensor *dx, const struct tensor *dy, const struct weight *w, bool accumulate);
+    void (*linear_backward_w)(struct tensor *dw, const struct tensor *dy, const struct tensor *x);
+
+    void (*embed)(struct tensor *x, const struct tensor *table, const int *ids);
+    void (*embed_backward)(struct tensor *dtable, const struct tensor *dx, const int *ids);
+    void (*rmsnorm)(struct tensor *y, struct tensor *rstd, const struct tensor *x, const struct tensor *gain, float eps);
+    void (*rmsnorm_backward)(struct tensor *dx, struct tensor *dgain, const struct tensor *dy, const struct tensor *x,
+                             const struct tensor *rstd, const struct tensor *gain);
+    void (*rope)(struct tensor *x, const int *position, int heads, int head_size, const float *inv_freq, bool inverse);
+    void (*attention)(struct tensor *out, struct tensor *lse, const struct tensor *q, const struct tensor *k,
+                      const struct tensor *v, const struct attention *a);
+    void (*attention_backward)(struct tensor *dq, struct tensor *dk, struct tensor *dv, const struct tensor *dout,
+                               const struct tensor *out, const struct tensor *lse, const struct tensor *q,
+                               const struct tensor *k, const struct tensor *v, const struct attention *a);
+    void (*swiglu)(struct tensor *h, const struct tensor *gu);
+    void (*swiglu_backward)(struct tensor *dgu, const struct tensor *dh, const struct tensor *gu);
+
+    void (*head_logp)(float *logp, float *entropy, float *lse, int *argmax, const struct tensor *hidden,
+                      const struct weight *w, const struct head_item *item, int n, float inv_temperature);
+    void (*head_backward)(struct tensor *dhidden, struct tensor *dw, const struct tensor *hidden, const struct weight *w,
+                          const struct head_item *item, const float *dlogp, int n, float inv_temperature);
+    void (*head_logits)(float *logits, const struct tensor *hidden, const struct weight *w, const int *row, int n);
+    void (*scalar_head)(float *out, const struct tensor *hidden, const struct tensor *w, const int *row, int n);
+    void (*scalar_head_backward)(struct tensor *dhidden, struct tensor *dw, const struct tensor *hidden,
+                                 const struct tensor *w, const int *row, const float *dout, int n);
+
+    double (*sumsq)(const struct tensor *t);
+    void (*adamw)(struct tensor *master, struct tensor *m, struct tensor *v, const struct tensor *grad,
+                  const struct adamw *h);
+};
+
+/* The part of a weight that every device shares; the device's own struct begins with it. */
+struct weight {
+    struct device *dev;
+    int out, in;
+    enum dtype dtype;
+};
+
+int cpu_device_open(struct device **out, int threads, struct err *err) MUST_CHECK;
+
+#endif

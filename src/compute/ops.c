@@ -1,0 +1,366 @@
+/* compute/ops.c - every operation's first step: are the shapes what they should be?  Then the device does it.
+ *
+ * A mismatch is a mistake in our own calls, so it ends the program with both shapes.  With RLAIF_CHECK=1 each
+ * result is searched for NaN and infinity afterwards, and the first operation that made one is named. */
+#include "compute/device.h"
+
+#define WANT(cond, ...) do { if (!(cond)) BUG(__VA_ARGS__); } while (0)
+#define SHAPE(t, r, c) WANT((t)->rows == (r) && (t)->cols == (c), #t " is %d x %d, should be %d x %d", \
+                            (t)->rows, (t)->cols, (r), (c))
+#define IS_F32(t) WANT((t)->dtype == DTYPE_F32, #t " is %s, should be float32", dtype_name((t)->dtype))
+
+static void finite_or_stop(const struct tensor *t, const char *op, const char *what)
+{
+    if (!t->dev->finite(t))
+        BUG("RLAIF_CHECK: %s: %s (%d x %d) is not finite", op, what, t->rows, t->cols);
+}
+#define CHECK(t) do { if ((t)->dev->check) finite_or_stop(t, __func__, #t); } while (0)
+
+static void check_list(const int *row, int n, int rows, const char *what)
+{
+    for (int i = 0; i < n; i++)
+        WANT(row[i] >= 0 && row[i] < rows, "%s %d is %d, of %d rows", what, i, row[i], rows);
+}
+
+/* ---- whole tensors ------------------------------------------------------------------- */
+
+void op_zero(struct tensor *t)
+{
+    t->dev->zero(t);
+}
+
+void op_copy(struct tensor *dst, const struct tensor *src)
+{
+    SHAPE(src, dst->rows, dst->cols);
+    dst->dev->copy(dst, src);
+}
+
+void op_add(struct tensor *dst, const struct tensor *src)
+{
+    IS_F32(dst);
+    SHAPE(src, dst->rows, dst->cols);
+    dst->dev->add(dst, src);
+    CHECK(dst);
+}
+
+void op_scale(struct tensor *t, float by)
+{
+    IS_F32(t);
+    t->dev->scale(t, by);
+    CHECK(t);
+}
+
+void op_gather_rows(struct tensor *dst, const struct tensor *src, const int *rows, int n)
+{
+    WANT(dst->dtype == src->dtype, "op_gather_rows from %s to %s", dtype_name(src->dtype), dtype_name(dst->dtype));
+    WANT(dst->rows >= n && dst->cols == src->cols, "dst is %d x %d, should hold %d x %d", dst->rows, dst->cols, n, src->cols);
+    check_list(rows, n, src->rows, "row");
+    dst->dev->gather_rows(dst, src, rows, n);
+}
+
+void op_scatter_rows(struct tensor *dst, const struct tensor *src, const int *slot)
+{
+    WANT(dst->dtype == src->dtype, "op_scatter_rows from %s to %s", dtype_name(src->dtype), dtype_name(dst->dtype));
+    WANT(dst->cols == src->cols, "dst has %d columns, src %d", dst->cols, src->cols);
+    check_list(slot, src->rows, dst->rows, "slot");
+    dst->dev->scatter_rows(dst, src, slot);
+}
+
+/* ---- weights --------------------------------------------------------------------------- */
+
+struct weight *weight_new(struct device *dev, int out, int in, enum dtype dtype)
+{
+    WANT(out > 0 && in > 0, "a weight of %d x %d", out, in);
+    struct weight *w = dev->weight_new(dev, out, in, dtype);
+    if (w) {
+        w->dev = dev;
+        w->out = out;
+        w->in = in;
+        w->dtype = dtype;
+    }
+    return w;
+}
+
+void weight_free(struct weight *w)
+{
+    if (w)
+        w->dev->weight_free(w);
+}
+
+void weight_load(struct weight *w, const struct tensor *src)
+{
+    SHAPE(src, w->out, w->in);
+    w->dev->weight_load(w, src);
+}
+
+int weight_out(const struct weight *w)
+{
+    return w->out;
+}
+
+int weight_in(const struct weight *w)
+{
+    return w->in;
+}
+
+static void check_product(const struct tensor *to, const struct tensor *from, const struct weight *w, bool accumulate)
+{
+    WANT(from->dtype == w->dtype, "input is %s, weight %s", dtype_name(from->dtype), dtype_name(w->dtype));
+    WANT(to->dtype == DTYPE_F32 || (to->dtype == w->dtype && !accumulate), "output is %s%s, weight %s",
+         dtype_name(to->dtype), accumulate ? " and accumulates" : "", dtype_name(w->dtype));
+}
+
+void op_linear(struct tensor *y, const struct tensor *x, const struct weight *w, bool accumulate)
+{
+    SHAPE(x, y->rows, w->in);
+    SHAPE(y, x->rows, w->out);
+    check_product(y, x, w, accumulate);
+    if (x->rows)
+        w->dev->linear(y, x, w, accumulate);
+    CHECK(y);
+}
+
+void op_linear_backward_x(struct tensor *dx, const struct tensor *dy, const struct weight *w, bool accumulate)
+{
+    SHAPE(dy, dx->rows, w->out);
+    SHAPE(dx, dy->rows, w->in);
+    check_product(dx, dy, w, accumulate);
+    if (dy->rows)
+        w->dev->linear_backward_x(dx, dy, w, accumulate);
+    CHECK(dx);
+}
+
+void op_linear_backward_w(struct tensor *dw, const struct tensor *dy, const struct tensor *x)
+{
+    IS_F32(dw);
+    SHAPE(dy, x->rows, dw->rows);
+    SHAPE(x, dy->rows, dw->cols);
+    WANT(dy->dtype == x->dtype, "dy is %s, x %s", dtype_name(dy->dtype), dtype_name(x->dtype));
+    if (x->rows)
+        dw->dev->linear_backward_w(dw, dy, x);
+    CHECK(dw);
+}
+
+/* ---- the layers between ------------------------------------------------------------------ */
+
+void op_embed(struct tensor *x, const struct tensor *table, const int *ids)
+{
+    IS_F32(x);
+    WANT(x->cols == table->cols, "x has %d columns, the table %d", x->cols, table->cols);
+    check_list(ids, x->rows, table->rows, "id");
+    x->dev->embed(x, table, ids);
+    CHECK(x);
+}
+
+void op_embed_backward(struct tensor *dtable, const struct tensor *dx, const int *ids)
+{
+    IS_F32(dtable);
+    IS_F32(dx);
+    WANT(dx->cols == dtable->cols, "dx has %d columns, the table %d", dx->cols, dtable->cols);
+    check_list(ids, dx->rows, dtable->rows, "id");
+    dx->dev->embed_backward(dtable, dx, ids);
+    CHECK(dtable);
+}
+
+void op_rmsnorm(struct tensor *y, struct tensor *rstd, const struct tensor *x, const struct tensor *gain, float eps)
+{
+    IS_F32(x);
+    IS_F32(gain);
+    IS_F32(rstd);
+    SHAPE(y, x->rows, x->cols);
+    SHAPE(gain, 1, x->cols);
+    SHAPE(rstd, x->rows, 1);
+    x->dev->rmsnorm(y, rstd, x, gain, eps);
+    CHECK(y);
+}
+
+void op_rmsnorm_backward(struct tensor *dx, struct tensor *dgain, const struct tensor *dy, const struct tensor *x,
+                         const struct tensor *rstd, const struct tensor *gain)
+{
+    IS_F32(dx);
+    IS_F32(x);
+    SHAPE(dx, x->rows, x->cols);
+    SHAPE(dy, x->rows, x->cols);
+    SHAPE(gain, 1, x->cols);
+    SHAPE(rstd, x->rows, 1);
+    if (dgain)
+        SHAPE(dgain, 1, x->cols);
+    x->dev->rmsnorm_backward(dx, dgain, dy, x, rstd, gain);
+    CHECK(dx);
+}
+
+void op_rope(struct tensor *x, const int *position, int heads, int head_size, const float *inv_freq, bool inverse)
+{
+    WANT(head_size % 2 == 0 && x->cols == heads * head_size, "%d heads of %d in %d columns", heads, head_size, x->cols);
+    x->dev->rope(x, position, heads, head_size, inv_freq, inverse);
+    CHECK(x);
+}
+
+static void check_attention(const struct tensor *q, const struct tensor *k, const struct tensor *v,
+                            const struct attention *a)
+{
+    int C = a->heads * a->head_size, K = a->kv_heads * a->head_size;
+    WANT(a->kv_heads > 0 && a->heads % a->kv_heads == 0, "%d heads over %d key heads", a->heads, a->kv_heads);
+    WANT(q->cols == C && k->cols == K && v->cols == K, "q, k, v have %d, %d, %d columns, should have %d, %d, %d",
+         q->cols, k->cols, v->cols, C, K, K);
+    WANT(q->dtype == k->dtype && k->dtype == v->dtype && k->rows == v->rows, "q, k and v differ in dtype or length");
+    for (int i = 0; i < a->n; i++) {
+        const struct attn_run *r = &a->run[i];
+        WANT(r->row >= 0 && r->len >= 0 && r->len <= q->rows - r->row && r->position >= 0,
+             "run %d: rows %d..+%d of %d at position %d", i, r->row, r->len, q->rows, r->position);
+        check_list(r->keys, r->position + r->len, k->rows, "key");
+    }
+}
+
+void op_attention(struct tensor *out, struct tensor *lse, const struct tensor *q, const struct tensor *k,
+                  const struct tensor *v, const struct attention *a)
+{
+    check_attention(q, k, v, a);
+    SHAPE(out, q->rows, q->cols);
+    WANT(out->dtype == q->dtype, "out is %s, q %s", dtype_name(out->dtype), dtype_name(q->dtype));
+    if (lse) {
+        IS_F32(lse);
+        SHAPE(lse, q->rows, a->heads);
+    }
+    q->dev->attention(out, lse, q, k, v, a);
+    CHECK(out);
+}
+
+void op_attention_backward(struct tensor *dq, struct tensor *dk, struct tensor *dv, const struct tensor *dout,
+                           const struct tensor *out, const struct tensor *lse, const struct tensor *q,
+                           const struct tensor *k, const struct tensor *v, const struct attention *a)
+{
+    check_attention(q, k, v, a);
+    IS_F32(dq);
+    IS_F32(dk);
+    IS_F32(dv);
+    SHAPE(dq, q->rows, q->cols);
+    SHAPE(dk, k->rows, k->cols);
+    SHAPE(dv, k->rows, k->cols);
+    SHAPE(dout, q->rows, q->cols);
+    SHAPE(out, q->rows, q->cols);
+    SHAPE(lse, q->rows, a->heads);
+    q->dev->attention_backward(dq, dk, dv, dout, out, lse, q, k, v, a);
+    CHECK(dq);
+    CHECK(dk);
+    CHECK(dv);
+}
+
+void op_swiglu(struct tensor *h, const struct tensor *gu)
+{
+    SHAPE(gu, h->rows, 2 * h->cols);
+    h->dev->swiglu(h, gu);
+    CHECK(h);
+}
+
+void op_swiglu_backward(struct tensor *dgu, const struct tensor *dh, const struct tensor *gu)
+{
+    SHAPE(gu, dh->rows, 2 * dh->cols);
+    SHAPE(dgu, dh->rows, 2 * dh->cols);
+    dh->dev->swiglu_backward(dgu, dh, gu);
+    CHECK(dgu);
+}
+
+/* ---- heads --------------------------------------------------------------------------------- */
+
+static void check_items(const struct tensor *hidden, const struct weight *w, const struct head_item *item, int n)
+{
+    WANT(hidden->cols == w->in && hidden->dtype == w->dtype, "hidden is %d wide in %s, the head %d in %s", hidden->cols,
+         dtype_name(hidden->dtype), w->in, dtype_name(w->dtype));
+    for (int i = 0; i < n; i++) {
+        WANT(item[i].row >= 0 && item[i].row < hidden->rows && item[i].target >= 0 && item[i].target < w->out,
+             "item %d: row %d of %d, target %d of %d", i, item[i].row, hidden->rows, item[i].target, w->out);
+        WANT(i == 0 || item[i - 1].row <= item[i].row, "item %d: row %d comes after row %d", i, item[i].row, item[i - 1].row);
+    }
+}
+
+static void check_numbers(const struct device *dev, const float *x, int n, const char *op)
+{
+    if (!dev->check || !x)
+        return;
+    for (int i = 0; i < n; i++)
+        if (!(x[i] - x[i] == 0))
+            BUG("RLAIF_CHECK: %s: result %d of %d is %g", op, i, n, (double)x[i]);
+}
+
+void op_head_logp(float *logp, float *entropy, float *lse, int *argmax, const struct tensor *hidden,
+                  const struct weight *w, const struct head_item *item, int n, float inv_temperature)
+{
+    check_items(hidden, w, item, n);
+    if (n)
+        w->dev->head_logp(logp, entropy, lse, argmax, hidden, w, item, n, inv_temperature);
+    check_numbers(w->dev, logp, n, __func__);
+}
+
+void op_head_backward(struct tensor *dhidden, struct tensor *dw, const struct tensor *hidden, const struct weight *w,
+                      const struct head_item *item, const float *dlogp, int n, float inv_temperature)
+{
+    check_items(hidden, w, item, n);
+    if (dhidden) {
+        IS_F32(dhidden);
+        SHAPE(dhidden, hidden->rows, hidden->cols);
+    }
+    if (dw) {
+        IS_F32(dw);
+        SHAPE(dw, w->out, w->in);
+    }
+    if (n)
+        w->dev->head_backward(dhidden, dw, hidden, w, item, dlogp, n, inv_temperature);
+    if (dhidden)
+        CHECK(dhidden);
+    if (dw)
+        CHECK(dw);
+}
+
+void op_head_logits(float *logits, const struct tensor *hidden, const struct weight *w, const int *row, int n)
+{
+    WANT(hidden->cols == w->in && hidden->dtype == w->dtype, "hidden is %d wide in %s, the head %d in %s", hidden->cols,
+         dtype_name(hidden->dtype), w->in, dtype_name(w->dtype));
+    check_list(row, n, hidden->rows, "row");
+    if (n)
+        w->dev->head_logits(logits, hidden, w, row, n);
+}
+
+void op_scalar_head(float *out, const struct tensor *hidden, const struct tensor *w, const int *row, int n)
+{
+    SHAPE(w, 1, hidden->cols);
+    IS_F32(w);
+    check_list(row, n, hidden->rows, "row");
+    w->dev->scalar_head(out, hidden, w, row, n);
+    check_numbers(w->dev, out, n, __func__);
+}
+
+void op_scalar_head_backward(struct tensor *dhidden, struct tensor *dw, const struct tensor *hidden,
+                             const struct tensor *w, const int *row, const float *dout, int n)
+{
+    IS_F32(dhidden);
+    IS_F32(dw);
+    SHAPE(w, 1, hidden->cols);
+    SHAPE(dw, 1, hidden->cols);
+    SHAPE(dhidden, hidden->rows, hidden->cols);
+    check_list(row, n, hidden->rows, "row");
+    w->dev->scalar_head_backward(dhidden, dw, hidden, w, row, dout, n);
+    CHECK(dhidden);
+}
+
+/* ---- optimiser ------------------------------------------------------------------------------ */
+
+double op_sumsq(const struct tensor *t)
+{
+    IS_F32(t);
+    return t->dev->sumsq(t);
+}
+
+void op_adamw(struct tensor *master, struct tensor *m, struct tensor *v, const struct tensor *grad, const struct adamw *h)
+{
+    IS_F32(master);
+    IS_F32(m);
+    IS_F32(v);
+    IS_F32(grad);
+    SHAPE(m, master->rows, master->cols);
+    SHAPE(v, master->rows, master->cols);
+    SHAPE(grad, master->rows, master->cols);
+    WANT(h->step >= 1, "step %lld: counts from 1", (long long)h->step);
+    master->dev->adamw(master, m, v, grad, h);
+    CHECK(master);
+}
