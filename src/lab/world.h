@@ -38,7 +38,7 @@ void world_free(struct world *w);
 
 enum salience { SALIENCE_KEY, SALIENCE_MINOR, SALIENCE_IDLE, SALIENCE_NONE };   // NONE: the post does not say so
 
-struct fact { int subject, deed; enum salience salience; };
+struct fact { int subject, deed; enum salience salience; int verb, detail; };    // detail -1: none
 struct post {
     int topic, voice, n;
     struct fact fact[LAB_MAX_FACTS];    // (n) in the order of the text
@@ -46,6 +46,8 @@ struct post {
 /* What a summary says; lead and ask are indices into the lists, -1 for none. */
 struct said { int subject, deed; enum salience salience; bool joined; int verb, detail; };
 struct summary { int n, lead, ask; struct said said[LAB_MAX_SAID]; };
+
+const char *list_pick(const struct list *l, struct rng *r);
 
 /* How carefully a writer chooses: from the oracle's darling to the careless. */
 enum writer { WRITER_GOOD, WRITER_FAIR, WRITER_POOR, WRITER_ANY };
@@ -60,5 +62,21 @@ void summary_draw(struct summary *s, const struct world *w, const struct post *p
 void summary_write(struct buf *b, const struct world *w, const struct post *p, const struct summary *s, bool marks);
 /* The salience a fact has in a post. */
 enum salience post_salience(const struct post *p, int subject, int deed);
+
+/* Every document of a corpus in order; prompt is "" where all of the document is to be learned. */
+typedef int (*corpus_see)(void *ctx, const char *prompt, const char *completion, struct err *err);
+int corpus_visit(const struct lab_corpus_options *o, lab_render render, corpus_see see, void *ctx, struct err *err);
+
+/* bpe.c: counts pieces of text, merges the most frequent pairs. */
+enum { BPE_SYMBOL = 64 };
+struct bpe;
+struct bpe *bpe_new(void);
+void bpe_free(struct bpe *b);
+void bpe_count(struct bpe *b, const char *text);
+/* Symbols 0 to 255 are the bytes, the others merges in order; stops early when nothing is left to merge. */
+int bpe_train(struct bpe *b, int symbols, struct err *err);
+int bpe_symbols(const struct bpe *b);
+const char *bpe_text(const struct bpe *b, int symbol);
+void bpe_merge(const struct bpe *b, int symbol, int part[2]);
 
 #endif

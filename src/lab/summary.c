@@ -1,0 +1,137 @@
+/* lab/summary.c - what writers make of a post: choosing facts, sometimes wrong ones, and wording them.
+ *
+ * A writer picks how many facts to tell and, for each, from which kind.  An invented fact comes in three
+ * sorts: a person of the post with a deed of nobody, a stranger with such a deed, and (the subtle one) a
+ * person of the post with the deed of another. */
+#include "lab/world.h"
+
+/* Chances of telling a key, minor, idle, invented fact; and of 1, 2, 3, 4 facts. */
+static const struct habit { double kind[4], count[4]; } habits[] = {
+    [WRITER_GOOD] = {{0.80, 0.12, 0.04, 0.04}, {0.05, 0.55, 0.35, 0.05}},
+    [WRITER_FAIR] = {{0.48, 0.22, 0.18, 0.12}, {0.15, 0.40, 0.30, 0.15}},
+    [WRITER_POOR] = {{0.22, 0.22, 0.30, 0.26}, {0.30, 0.30, 0.25, 0.15}},
+};
+
+static int draw_from(const double *p, int n, struct rng *r)
+{
+    double u = rng_uniform(r);
+    for (int i = 0; i < n - 1; i++) {
+        if (u < p[i])
+            return i;
+        u -= p[i];
+    }
+    return n - 1;
+}
+
+static bool subject_told(const struct post *p, int subject)
+{
+    for (int i = 0; i < p->n; i++)
+        if (p->fact[i].subject == subject)
+            return true;
+    return false;
+}
+
+static bool deed_told(const struct post *p, int deed)
+{
+    for (int i = 0; i < p->n; i++)
+        if (p->fact[i].deed == deed)
+            return true;
+    return false;
+}
+
+static struct said invent(const struct post *p, struct rng *r)
+{
+    struct said s = {.salience = SALIENCE_NONE, .detail = -1, .verb = (int)rng_below(r, 2)};
+    double sort = rng_uniform(r);
+    const struct fact *f = &p->fact[rng_below(r, (uint32_t)p->n)];
+    s.subject = f->subject;
+    if (sort < 0.2 && p->n > 1) {
+        const struct fact *other;
+        do
+            other = &p->fact[rng_below(r, (uint32_t)p->n)];
+        while (other == f);
+        s.deed = other->deed;
+        s.verb = other->verb;
+        return s;
+    }
+    do
+        s.deed = (int)rng_below(r, LAB_DEEDS);
+    while (deed_told(p, s.deed));
+    if (sort > 0.7)
+        do
+            s.subject = (int)rng_below(r, LAB_SUBJECTS);
+        while (subject_told(p, s.subject));
+    return s;
+}
+
+static bool said_already(const struct summary *s, int subject, int deed)
+{
+    for (int i = 0; i < s->n; i++)
+        if (s->said[i].subject == subject && s->said[i].deed == deed)
+            return true;
+    return false;
+}
+
+/* A fact of the wanted salience not told yet; an invented one where none is left. */
+static struct said choose(const struct summary *s, const struct post *p, enum salience want, struct rng *r)
+{
+    int left[LAB_MAX_FACTS], n = 0;
+    for (int i = 0; i < p->n; i++)
+        if (p->fact[i].salience == want && !said_already(s, p->fact[i].subject, p->fact[i].deed))
+            left[n++] = i;
+    if (!n && want != SALIENCE_NONE)
+        return choose(s, p, want == SALIENCE_KEY ? SALIENCE_MINOR : want == SALIENCE_MINOR ? SALIENCE_IDLE :
+                      SALIENCE_NONE, r);
+    if (!n)
+        return invent(p, r);
+    const struct fact *f = &p->fact[left[rng_below(r, (uint32_t)n)]];
+    struct said said = {f->subject, f->deed, f->salience, false, f->verb, -1};
+    if (rng_uniform(r) < 0.25)
+        said.verb = !said.verb;
+    if (rng_uniform(r) < 0.2)
+        said.detail = f->detail;
+    return said;
+}
+
+void summary_draw(struct summary *s, const struct world *w, const struct post *p, enum writer who, struct rng *r)
+{
+    if (who == WRITER_ANY)
+        who = (enum writer)rng_below(r, 3);
+    const struct habit *h = &habits[who];
+    int n = 1 + draw_from(h->count, 4, r);
+    s->n = 0;
+    s->lead = rng_uniform(r) < 0.15 ? (int)rng_below(r, (uint32_t)w->leads.n) : -1;
+    s->ask = rng_uniform(r) < 0.15 ? (int)rng_below(r, (uint32_t)w->asks.n) : -1;
+    for (int i = 0; i < n; i++) {
+        struct said f = choose(s, p, (enum salience)draw_from(h->kind, 4, r), r);
+        if (who == WRITER_POOR && s->n && rng_uniform(r) < 0.08)
+            f = s->said[rng_below(r, (uint32_t)s->n)];      // says it twice
+        f.joined = s->n && !s->said[s->n - 1].joined && rng_uniform(r) < 0.3;
+        s->said[s->n++] = f;
+    }
+}
+
+void summary_write(struct buf *b, const struct world *w, const struct post *p, const struct summary *s, bool marks)
+{
+    static const char *const mark[] = {" +", " ~", " -", " x"};
+    const struct topic *t = &w->topic[p->topic];
+    bool inside = s->lead >= 0;     // a sentence has begun
+    if (inside)
+        buf_adds(b, w->leads.item[s->lead]);
+    for (int i = 0; i < s->n; i++) {
+        const struct said *f = &s->said[i];
+        const struct deed *d = &t->deed[f->deed];
+        if (i)
+            buf_adds(b, f->joined ? " and " : ". ");
+        buf_addf(b, "%s %s %s %s", inside || f->joined ? "my" : "My", t->subject[f->subject], d->verb[f->verb],
+                 d->object);
+        if (f->detail >= 0)
+            buf_addf(b, " %s", w->details.item[f->detail]);
+        if (marks)
+            buf_adds(b, mark[f->salience]);
+        inside = false;
+    }
+    buf_adds(b, ".");
+    if (s->ask >= 0)
+        buf_addf(b, " %s", w->asks.item[s->ask]);
+}

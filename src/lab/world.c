@@ -1,0 +1,159 @@
+/* lab/world.c - the tables of words.c taken apart, and posts drawn and written from them.
+ *
+ * A post draws a topic, a voice, and facts with distinct people and distinct deeds: two key facts, one or
+ * two idle ones, the rest minor, told in random order.  Not here: what a summary says (summary.c) and what
+ * it is worth (oracle.c). */
+#include "lab/world.h"
+
+#include <ctype.h>
+
+static void list_split(struct list *l, struct arena *a, const char *joined)
+{
+    char *s = arena_strdup(a, joined);
+    BUG_IF(!s);
+    for (;;) {
+        BUG_IF(l->n == LAB_MAX_LIST);
+        char *bar = strchr(s, '|');
+        l->item[l->n++] = s;
+        if (!bar)
+            return;
+        *bar = 0;
+        s = bar + 1;
+    }
+}
+
+/* "broke/smashed the mirror" */
+static void deed_split(struct deed *d, struct arena *a, const char *text)
+{
+    char *s = arena_strdup(a, text);
+    BUG_IF(!s);
+    char *slash = strchr(s, '/'), *space = strchr(s, ' ');
+    BUG_IF(!slash || !space || space < slash);
+    *slash = *space = 0;
+    d->verb[0] = s;
+    d->verb[1] = slash + 1;
+    d->object = space + 1;
+}
+
+static void topic_split(struct topic *t, struct arena *a, const struct topic_words *tw)
+{
+    struct list subjects = {0}, deeds = {0};
+    t->name = tw->name;
+    list_split(&t->titles, a, tw->titles);
+    list_split(&subjects, a, tw->subjects);
+    list_split(&deeds, a, tw->deeds);
+    BUG_IF(subjects.n != LAB_SUBJECTS || deeds.n != LAB_DEEDS);
+    memcpy(t->subject, subjects.item, sizeof t->subject);
+    for (int i = 0; i < LAB_DEEDS; i++) {
+        deed_split(&t->deed[i], a, deeds.item[i]);
+        for (int j = 0; j < i; j++)
+            BUG_IF(!strcmp(t->deed[i].object, t->deed[j].object));
+    }
+}
+
+struct world *world_new(void)
+{
+    struct world *w = mem_alloc(1, sizeof *w);
+    if (!w)
+        return NULL;
+    struct arena *a = &w->arena;
+    for (int i = 0; i < LAB_TOPICS; i++)
+        topic_split(&w->topic[i], a, &lab_topics[i]);
+    for (int i = 0; i < LAB_VOICES; i++) {
+        list_split(&w->voice[i].hello, a, lab_voices[i].hello);
+        list_split(&w->voice[i].cue[SALIENCE_KEY], a, lab_voices[i].key);
+        list_split(&w->voice[i].cue[SALIENCE_MINOR], a, lab_voices[i].minor);
+        list_split(&w->voice[i].cue[SALIENCE_IDLE], a, lab_voices[i].idle);
+        list_split(&w->voice[i].bye, a, lab_voices[i].bye);
+    }
+    list_split(&w->asides, a, lab_asides);
+    list_split(&w->details, a, lab_details);
+    list_split(&w->leads, a, lab_leads);
+    list_split(&w->asks, a, lab_asks);
+    list_split(&w->plain, a, lab_plain);
+    return w;
+}
+
+void world_free(struct world *w)
+{
+    if (!w)
+        return;
+    arena_release(&w->arena);
+    free(w);
+}
+
+const char *list_pick(const struct list *l, struct rng *r)
+{
+    return l->item[rng_below(r, (uint32_t)l->n)];
+}
+
+void post_draw(struct post *p, const struct world *w, int n_facts, struct rng *r)
+{
+    int subject[LAB_SUBJECTS], deed[LAB_DEEDS], order[LAB_MAX_FACTS];
+    BUG_IF(n_facts < 1 || n_facts > LAB_MAX_FACTS);
+    for (int i = 0; i < LAB_SUBJECTS; i++)
+        subject[i] = i;
+    for (int i = 0; i < LAB_DEEDS; i++)
+        deed[i] = i;
+    p->topic = (int)rng_below(r, LAB_TOPICS);
+    p->voice = (int)rng_below(r, LAB_VOICES);
+    p->n = n_facts;
+    rng_shuffle(r, subject, LAB_SUBJECTS);
+    rng_shuffle(r, deed, LAB_DEEDS);
+    for (int i = 0; i < n_facts; i++)
+        order[i] = i;
+    rng_shuffle(r, order, n_facts);
+    int keys = n_facts >= 4 ? 2 : 1, idles = n_facts >= 5 ? 2 : 1;
+    for (int i = 0; i < n_facts; i++) {
+        struct fact *f = &p->fact[order[i]];
+        *f = (struct fact){.subject = subject[i], .deed = deed[i], .detail = -1};
+        f->salience = i < keys ? SALIENCE_KEY : i < keys + idles ? SALIENCE_IDLE : SALIENCE_MINOR;
+        f->verb = (int)rng_below(r, 2);
+        if (rng_uniform(r) < 0.25)
+            f->detail = (int)rng_below(r, (uint32_t)w->details.n);
+    }
+}
+
+/* "My boss lost the badge on Monday." under its cue; an empty cue starts the sentence itself. */
+static void fact_write(struct buf *b, const struct world *w, const struct post *p, const struct fact *f,
+                       struct rng *r)
+{
+    const struct topic *t = &w->topic[p->topic];
+    const struct deed *d = &t->deed[f->deed];
+    const char *cue = list_pick(&w->voice[p->voice].cue[f->salience], r);
+    buf_addf(b, "%s%s %s %s %s", cue, *cue ? "my" : "My", t->subject[f->subject], d->verb[f->verb], d->object);
+    if (f->detail >= 0)
+        buf_addf(b, " %s", w->details.item[f->detail]);
+    buf_adds(b, ".");
+}
+
+void post_write(struct buf *b, const struct world *w, const struct post *p, struct rng *r)
+{
+    const struct voice *v = &w->voice[p->voice];
+    int aside = rng_uniform(r) < 0.4 ? (int)rng_below(r, (uint32_t)p->n) : -1;
+    if (rng_uniform(r) < 0.5)
+        buf_addf(b, "%s ", list_pick(&v->hello, r));
+    for (int i = 0; i < p->n; i++) {
+        if (i)
+            buf_adds(b, " ");
+        fact_write(b, w, p, &p->fact[i], r);
+        if (i == aside)
+            buf_addf(b, " %s", list_pick(&w->asides, r));
+    }
+    if (rng_uniform(r) < 0.5)
+        buf_addf(b, " %s", list_pick(&v->bye, r));
+}
+
+void post_prompt(struct buf *b, const struct world *w, const struct post *p, const char *body, struct rng *r)
+{
+    const struct topic *t = &w->topic[p->topic];
+    buf_addf(b, "SUBREDDIT: r/%s\n\nTITLE: %s\n\nPOST: %s\n\nTL;DR:", t->name, list_pick(&t->titles, r), body);
+}
+
+enum salience post_salience(const struct post *p, int subject, int deed)
+{
+    for (int i = 0; i < p->n; i++)
+        if (p->fact[i].subject == subject && p->fact[i].deed == deed)
+            return p->fact[i].salience;
+    return SALIENCE_NONE;
+}
