@@ -19,12 +19,12 @@ WARN    += -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-a
 endif
 ifdef SAN
 comma   := ,
-BUILD   := $(BUILD)-san-$(subst $(comma),-,$(SAN))
+override BUILD := $(BUILD)-san-$(subst $(comma),-,$(SAN))
 SANFLAG := -fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=undefined
 endif
 VERSION := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
 ALLC    := -std=gnu11 -D_GNU_SOURCE -Isrc -fopenmp -MMD -MP $(WARN) $(SANFLAG) $(CFLAGS)
-LINK    := $(SANFLAG) -fopenmp -Wl,--gc-sections
+LINK    := $(SANFLAG) -fopenmp
 
 # Kernels are compiled once per instruction set and chosen at run time.
 AVX2    := -mavx2 -mfma -mf16c
@@ -40,6 +40,7 @@ archive  = $(patsubst %,$(BUILD)/%.a,$(filter $(ROOMS),$(1)))
 group    = -Wl,--start-group $(1) -Wl,--end-group
 
 MAINOBJ := $(BUILD)/cli/main.o
+VEROBJ  := $(BUILD)/base/version.o
 TESTSRC := $(sort $(wildcard $(patsubst %,tests/%/test_*.c,$(ROOMS))))
 TESTBIN := $(patsubst tests/%.c,$(BUILD)/tests/%,$(TESTSRC))
 CLITEST := $(sort $(wildcard tests/cli/*.sh))
@@ -87,40 +88,48 @@ $(BUILD)/%_avx2.o:       ARCH := $(AVX2)
 $(BUILD)/%_avx512.o:     ARCH := $(AVX512)
 $(BUILD)/%_avx512bf16.o: ARCH := $(BF16)
 
-# The version is compiled into one file only, so that a commit rebuilds one file.
+# The version is compiled into one file only, so that a commit rebuilds one file.  Test programs get one
+# without a version: a commit does not link them again.
 $(BUILD)/version.txt: FORCE
 	@mkdir -p $(@D)
 	@echo '$(VERSION)' | cmp -s - $@ || echo '$(VERSION)' > $@
 FORCE:
 $(BUILD)/base/version.o: $(BUILD)/version.txt
 $(BUILD)/base/version.o: ARCH := -DRLAIF_VERSION='"$(VERSION)"'
+$(BUILD)/tests/version.o: src/base/version.c
+	@mkdir -p $(@D)
+	$(CC) $(ALLC) -c $< -o $@
+$(BUILD)/tests/kit.o: tests/kit/kit.c
+	@mkdir -p $(@D)
+	$(CC) $(ALLC) -Itests -DKIT_TESTS='"$(CURDIR)/tests"' -c $< -o $@
 
 define room_rules
-$(BUILD)/$(1).a: $(filter-out $(MAINOBJ),$(call objs,$(1)))
+$(BUILD)/$(1).a: $(filter-out $(MAINOBJ) $(VEROBJ),$(call objs,$(1)))
 	@rm -f $$@
 	@ar rcs $$@ $$^
-$(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/$(1)/test_*.c)): $(call archive,$(call closure,$(1))) $(wildcard tests/kit/*)
+$(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/$(1)/test_*.c)): $(call archive,$(call closure,$(1)))
 endef
 $(foreach r,$(ROOMS),$(eval $(call room_rules,$(r))))
 
-$(BUILD)/tests/%: tests/%.c
+TESTOBJ := $(BUILD)/tests/kit.o $(BUILD)/tests/version.o
+$(BUILD)/tests/%: tests/%.c $(TESTOBJ)
 	@mkdir -p $(@D)
-	$(CC) $(ALLC) -Itests -o $@ $< $(wildcard tests/kit/*.c) $(LINK) $(call group,$(filter %.a,$^)) -lcmocka $(LIBS)
+	$(CC) $(ALLC) -MF $@.d -MT $@ -Itests -o $@ $< $(TESTOBJ) $(LINK) $(call group,$(filter %.a,$^)) -lcmocka $(LIBS)
 
-$(BUILD)/rlaif: $(MAINOBJ) $(call archive,$(ROOMS))
-	$(CC) -o $@ $< $(LINK) $(call group,$(filter %.a,$^)) $(LIBS)
+$(BUILD)/rlaif: $(MAINOBJ) $(VEROBJ) $(call archive,$(ROOMS))
+	$(CC) -o $@ $(MAINOBJ) $(VEROBJ) $(LINK) $(call group,$(filter %.a,$^)) $(LIBS)
 
-$(BUILD)/librlaif.a: $(call archive,$(filter-out cli,$(ROOMS)))
+$(BUILD)/librlaif.a: $(call archive,$(filter-out cli,$(ROOMS))) $(VEROBJ)
 	@rm -f $@
 	@ar rcs $@ $(foreach r,$(filter-out cli,$(ROOMS)),$(call objs,$(r)))
 
 $(BUILD)/examples/%: examples/%.c $(BUILD)/librlaif.a
 	@mkdir -p $(@D)
-	$(CC) $(ALLC) -o $@ $< $(LINK) $(BUILD)/librlaif.a $(LIBS)
+	$(CC) $(ALLC) -MF $@.d -MT $@ -o $@ $< $(LINK) $(BUILD)/librlaif.a $(LIBS)
 
 $(BUILD)/bench: $(BENCHSRC) $(BUILD)/librlaif.a
 	@mkdir -p $(@D)
-	$(CC) $(ALLC) -o $@ $(BENCHSRC) $(LINK) $(BUILD)/librlaif.a $(LIBS)
+	$(CC) $(filter-out -MMD -MP,$(ALLC)) -o $@ $(BENCHSRC) $(LINK) $(BUILD)/librlaif.a $(LIBS)
 
 bench: need  ## figures as shares of what this machine can do (table and CSV)
 	@$(MAKE) --no-print-directory $(BUILD)/bench
@@ -166,4 +175,5 @@ install: all  ## program, library and doors under PREFIX
 clean:  ## removes the build folder
 	rm -rf $(BUILD)
 
--include $(foreach r,$(ROOMS),$(patsubst %.o,%.d,$(call objs,$(r))))
+-include $(foreach r,$(ROOMS),$(patsubst %.o,%.d,$(call objs,$(r)))) $(TESTBIN:=.d) $(EXAMPLES:=.d) \
+         $(TESTOBJ:.o=.d)

@@ -1,25 +1,34 @@
 #!/bin/bash
-# Runs test programs (cmocka) and shell tests (lines "ok NAME", "not ok NAME", "skip NAME"), prints what
-# failed, and ends with the line `N passed, N failed`.
+# Runs test programs (cmocka) and shell tests (lines "ok NAME", "not ok NAME", "skip NAME REASON"), prints
+# what failed, and ends with the line `N passed, N failed`.  A program that dies or hangs is one failure more.
 set -u
+export ASAN_OPTIONS=${ASAN_OPTIONS:-allocator_may_return_null=1:detect_stack_use_after_return=1}
+export UBSAN_OPTIONS=${UBSAN_OPTIONS:-print_stacktrace=1}
+limit=${TEST_TIMEOUT:-600}
 pass=0 fail=0 skip=0
 log=$(mktemp) ; trap 'rm -f "$log"' EXIT
+count() { grep -E "$1" "$log" | sort -u | wc -l; }
 for t in "$@"; do
-    start=$(date +%s.%N)
+    start=$(date +%s%N)
     case $t in
-    *.sh) bash "$t" >"$log" 2>&1; rc=$?
-          p=$(grep -c '^ok ' "$log"); f=$(grep -c '^not ok ' "$log"); s=$(grep -c '^skip ' "$log") ;;
-    *)    "$t" >"$log" 2>&1; rc=$?
-          p=$(grep -c '^\[       OK \]' "$log"); f=$(grep -c '^\[  FAILED  \] [a-z_0-9]*$' "$log"); s=$(grep -c '^\[  SKIPPED \] [a-z_0-9]*$' "$log")
-          f=$(grep -E '^\[  (FAILED|ERROR)   ?\] [A-Za-z_0-9]+$' "$log" | sort -u | wc -l)
-          s=$(grep -E '^\[  SKIPPED \] [A-Za-z_0-9]+$' "$log" | sort -u | wc -l) ;;
+    *.sh) timeout "$limit" bash "$t" >"$log" 2>&1; rc=$?
+          p=$(count '^ok '); f=$(count '^not ok '); s=$(count '^skip ') ;;
+    *)    timeout "$limit" "$t" >"$log" 2>&1; rc=$?
+          p=$(count '^\[       OK \] '); f=$(count '^\[  (FAILED|ERROR) ? ?\] [A-Za-z_0-9]+$')
+          s=$(count '^\[  SKIPPED \] [A-Za-z_0-9]+$') ;;
     esac
     [ $rc -ne 0 ] && [ "$f" -eq 0 ] && f=1
+    [ $((p + f + s)) -eq 0 ] && f=1     # a test that says nothing tested nothing
     pass=$((pass + p)) fail=$((fail + f)) skip=$((skip + s))
-    printf '%-44s %4d passed %3d failed %3d skipped %6.1f s\n' "${t#"${BUILD:-build}"/}" "$p" "$f" "$s" \
-        "$(echo "$(date +%s.%N) - $start" | awk '{print $1 - $3}')"
-    grep -E '^skip |^\[ *SKIP' "$log" | grep -v 'tests(s)' | sort -u | head -3 | sed 's/^/    /'
-    [ "$f" -gt 0 ] && { grep -vE '^\[ +(RUN|OK) |^ok ' "$log" | tail -40 | sed 's/^/    /'; }
+    ms=$((($(date +%s%N) - start) / 1000000))
+    printf '%-44s %4d passed %3d failed %3d skipped %6d.%d s\n' "${t#"${BUILD:-build}"/}" "$p" "$f" "$s" \
+        $((ms / 1000)) $((ms % 1000 / 100))
+    grep -E '^skip ' "$log" | sort -u | head -5 | sed 's/^/    /'
+    if [ "$f" -gt 0 ]; then
+        [ $rc -eq 124 ] && echo "    stopped after $limit s"
+        [ $rc -ne 0 ] && echo "    exit code $rc"
+        grep -vE '^\[ +(RUN|OK) |^ok ' "$log" | tail -60 | sed 's/^/    /'
+    fi
 done
 [ $skip -gt 0 ] && echo "$skip skipped"
 echo "$pass passed, $fail failed"

@@ -175,11 +175,11 @@ bool str_to_i64(const char *s, int64_t *out)
     return true;
 }
 
-/* Infinities and NaN are refused: no option means them. */
+/* Infinities, NaN and hexadecimal are refused: no option means them. */
 bool str_to_double(const char *s, double *out)
 {
     char *end;
-    if (!begins_number(s))
+    if (!begins_number(s) || strpbrk(s, "xX"))
         return false;
     double v = strtod(s, &end);
     if (end == s || *end || !isfinite(v))
