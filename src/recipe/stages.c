@@ -3,6 +3,7 @@
 
 /* In the order of the pipeline: `rlaif help` prints it so. */
 static const struct stage *const stages[] = {
+    &stage_report,
     NULL,
 };
 
