@@ -3,6 +3,7 @@
 # what failed, and ends with the line `N passed, N failed`.  A program that dies or hangs is one failure more.
 set -u
 export ASAN_OPTIONS=${ASAN_OPTIONS:-allocator_may_return_null=1:detect_stack_use_after_return=1}
+export TSAN_OPTIONS=${TSAN_OPTIONS:-allocator_may_return_null=1}
 export UBSAN_OPTIONS=${UBSAN_OPTIONS:-print_stacktrace=1}
 limit=${TEST_TIMEOUT:-600}
 pass=0 fail=0 skip=0

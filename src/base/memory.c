@@ -34,9 +34,10 @@ bool fail_now(void)
 
 void *mem_alloc(size_t n, size_t size)
 {
-    if (fail_now())
+    size_t bytes;
+    if (!size_mul(&bytes, n, size) || fail_now())
         return NULL;
-    return calloc(n ? n : 1, size ? size : 1);  // calloc itself refuses a product that overflows
+    return calloc(bytes ? bytes : 1, 1);
 }
 
 void *mem_grow(void *p, size_t *cap, size_t need, size_t size)

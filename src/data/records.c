@@ -301,7 +301,7 @@ static int each_row(void **out, int *n, size_t size, const char *what, from_row 
 
 int data_prompts(struct prompt **out, int *n, struct arena *a, struct rows *r, struct err *err)
 {
-    void *p;
+    void *p = NULL;
     int rc = each_row(&p, n, sizeof **out, "a prompt", prompt_from_row, a, r, err);
     if (rc)
         return rc;
@@ -313,7 +313,7 @@ int data_prompts(struct prompt **out, int *n, struct arena *a, struct rows *r, s
 
 int data_pairs(struct pair **out, int *n, struct arena *a, struct rows *r, struct err *err)
 {
-    void *p;
+    void *p = NULL;
     int rc = each_row(&p, n, sizeof **out, "a pair", pair_from_row, a, r, err);
     if (rc)
         return rc;
@@ -325,7 +325,7 @@ int data_pairs(struct pair **out, int *n, struct arena *a, struct rows *r, struc
 
 int data_examples(struct example **out, int *n, struct arena *a, struct rows *r, struct err *err)
 {
-    void *p;
+    void *p = NULL;
     int rc = each_row(&p, n, sizeof **out, "an example", example_from_row, a, r, err);
     if (rc)
         return rc;
