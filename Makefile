@@ -43,7 +43,7 @@ MAINOBJ := $(BUILD)/cli/main.o
 VEROBJ  := $(BUILD)/base/version.o
 TESTSRC := $(sort $(wildcard $(patsubst %,tests/%/test_*.c,$(ROOMS))))
 TESTBIN := $(patsubst tests/%.c,$(BUILD)/tests/%,$(TESTSRC))
-CLITEST := $(sort $(wildcard tests/cli/*.sh))
+CLITEST := $(filter-out tests/cli/kit.sh,$(sort $(wildcard tests/cli/*.sh)))
 BENCHSRC:= $(wildcard bench/*.c)
 EXAMPLES:= $(patsubst examples/%.c,$(BUILD)/examples/%,$(wildcard examples/*.c))
 

@@ -87,6 +87,8 @@ static int entry(struct reader *r, yaml_event_t *e, int depth, json_t *map)
     if (e->type != YAML_SCALAR_EVENT)
         return fail(r, &e->start_mark, "a key must be a plain word");
     const char *key = (const char *)e->data.scalar.value;
+    if (strlen(key) != e->data.scalar.length)
+        return fail(r, &e->start_mark, "a NUL byte inside a key");
     if (json_object_get(map, key)) {
         char what[200];
         snprintf(what, sizeof what, "the key '%.100s' stands here twice", key);
