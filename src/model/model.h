@@ -39,6 +39,8 @@ int model_open(struct model **out, struct device *dev, const char *path, const s
 /* A new model with random weights (normal, std 0.02; output projections of both residual branches scaled by 1/sqrt(2 layers)). */
 int model_create(struct model **out, struct device *dev, const struct model_config *config, const char *tokenizer_dir,
                  const struct model_options *opt, struct err *err) MUST_CHECK;
+/* The same, described by a folder that has config.json and a tokenizer; weights there are not looked at. */
+int model_open_fresh(struct model **out, struct device *dev, const char *dir, const struct model_options *opt, struct err *err) MUST_CHECK;
 void model_close(struct model *m);
 const struct model_config *model_config(const struct model *m);
 const struct tokenizer *model_tokenizer(const struct model *m);

@@ -1,0 +1,45 @@
+/* recipe/training.h - what the training stages have in common: options in TRL's names, models, results. */
+#ifndef RECIPE_TRAINING_H
+#define RECIPE_TRAINING_H
+
+#include "learn/learn.h"
+#include "recipe/recipe.h"
+
+#define TRAINING_MODEL_OPTIONS(what)                                                                              \
+    { "model_name_or_path", OPT_INPUT, NULL, what ": a Hugging Face folder or a GGUF file", NULL, true },         \
+    { "dtype", OPT_CHOICE, "auto", "of computation; auto: bfloat16 where the processor multiplies it", "auto|float32|bfloat16", false }
+
+#define TRAINING_OPTIONS(lr, schedule, batch, epochs, length, eps)                                                    \
+    { "output_dir", OPT_OUTPUT_DIR, NULL, "folder for the model, its log and checkpoints", NULL, true },           \
+    { "learning_rate", OPT_FLOAT, lr, "peak of the schedule", NULL, false },                                       \
+    { "lr_scheduler_type", OPT_CHOICE, schedule, "how the rate falls",                                             \
+      "linear|cosine|constant|constant_with_warmup", false },                                                      \
+    { "warmup_ratio", OPT_FLOAT, "0", "share of the steps in which the rate rises", NULL, false },                 \
+    { "warmup_steps", OPT_INT, "0", "the same in steps; wins when above 0", NULL, false },                         \
+    { "weight_decay", OPT_FLOAT, "0", "AdamW's, on matrices", NULL, false },                                       \
+    { "adam_beta1", OPT_FLOAT, "0.9", "AdamW", NULL, false },                                                      \
+    { "adam_beta2", OPT_FLOAT, "0.999", "AdamW", NULL, false },                                                    \
+    { "adam_epsilon", OPT_FLOAT, eps, "AdamW", NULL, false },                                                      \
+    { "max_grad_norm", OPT_FLOAT, "1.0", "clip the global norm of the gradient; 0: do not", NULL, false },         \
+    { "per_device_train_batch_size", OPT_INT, batch, "items of a micro-batch", NULL, false },                      \
+    { "gradient_accumulation_steps", OPT_INT, "1", "micro-batches of a step", NULL, false },                       \
+    { "num_train_epochs", OPT_FLOAT, epochs, "passes over the data", NULL, false },                                \
+    { "max_steps", OPT_INT, "-1", "number of steps; wins over epochs when above 0", NULL, false },                 \
+    { "max_length", OPT_INT, length, "longer rows (in tokens) are dropped and listed; 0: none is", NULL, false },  \
+    { "max_tokens_per_batch", OPT_INT, "0", "micro-batches are split above this; 0: from the model's size", NULL, false }, \
+    { "seed", OPT_INT, "42", "order of the data, new weights, sampling", NULL, false },                            \
+    { "logging_steps", OPT_INT, "10", "steps between rows of log_history", NULL, false },                          \
+    { "save_steps", OPT_INT, "500", "steps between checkpoints; 0: none", NULL, false },                           \
+    { "save_total_limit", OPT_INT, NULL, "checkpoints kept (default: all)", NULL, false },                         \
+    { "resume_from_checkpoint", OPT_BOOL, "false", "go on from the newest checkpoint in output_dir", NULL, false }, \
+    { "overwrite_output_dir", OPT_BOOL, "false", "start anew where an earlier run left checkpoints", NULL, false }
+
+/* Device, dtype and options of a training stage; checkpoints of an earlier run are removed where asked. */
+int training_begin(struct run *run, const json_t *opt, struct train_options *o, struct device **dev, struct err *err);
+/* Opens a model to train (or, with trainable false, to use). */
+int training_model(struct model **out, struct device *dev, const char *path, const struct train_options *o, bool scalar_head,
+                   bool trainable, struct err *err);
+/* --dtype as a dtype. */
+enum dtype training_dtype(const json_t *opt, const struct device *dev);
+
+#endif
