@@ -11,6 +11,7 @@ ROOMS   := $(foreach r,$(ROOMS),$(if $(wildcard src/$(r)/*.c src/$(r)/*/*.c),$(r
 # ---- flags ---------------------------------------------------------------------
 # SAN=address,undefined or SAN=thread   sanitizers, in a build folder of their own
 # DEV=1                                 more warnings, and they are errors
+# V=1                                   shows the commands
 LIBS    := -ldnnl -ljansson -lsqlite3 -lyaml -lpcre2-8 -lutf8proc -lz -lxxhash -lcrypto -lm
 CFLAGS  ?= -O2 -g
 WARN    := -Wall -Wextra -Wno-unused-parameter -Wno-missing-field-initializers
@@ -25,6 +26,11 @@ endif
 VERSION := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
 ALLC    := -std=gnu11 -D_GNU_SOURCE -Isrc -fopenmp -MMD -MP $(WARN) $(SANFLAG) $(CFLAGS)
 LINK    := $(SANFLAG) -fopenmp
+
+# Without V=1 a line says what is made; with it, how.
+say      = $(if $(V),,@printf '  %-5s %s\n' $(1) $@;)
+# Jobs for the makes started below, unless the user said how many.
+JOBS     = $(if $(filter -j% --jobs%,$(MAKEFLAGS)),,-j$(shell nproc 2>/dev/null || echo 2))
 
 # Kernels are compiled once per instruction set and chosen at run time.
 AVX2    := -mavx2 -mfma -mf16c
@@ -54,7 +60,7 @@ EXAMPLES:= $(patsubst examples/%.c,$(BUILD)/examples/%,$(wildcard examples/*.c))
 help:  ## this list
 	@echo "make TARGET      builds land in $(BUILD)/; the program is $(BUILD)/rlaif"
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
-	@echo "variables: SAN=address,undefined|thread  DEV=1  CFLAGS=...  BUILD=folder"
+	@echo "variables: SAN=address,undefined|thread  DEV=1  V=1  CFLAGS=...  BUILD=folder"
 
 all: $(BUILD)/rlaif $(BUILD)/librlaif.a $(EXAMPLES)  ## the program and the library
 
@@ -66,15 +72,16 @@ need:
 
 demo:  ## installs what is missing, builds, runs the whole pipeline in the lab
 	@$(MAKE) --no-print-directory need
-	@$(MAKE) --no-print-directory all
+	@$(MAKE) --no-print-directory $(JOBS) all
 	$(BUILD)/rlaif run recipes/lab-tldr.yaml
 
 test:  ## everything that needs no GPU and no download
 	@$(MAKE) --no-print-directory need
-	@$(MAKE) --no-print-directory layers all tests-built
+	@$(MAKE) --no-print-directory $(JOBS) layers all tests-built
 	@BUILD=$(BUILD) tests/run.sh $(TESTBIN) $(CLITEST)
 
-unit: tests-built  ## the unit tests only, about a minute
+unit:  ## the unit tests only, about a minute
+	@$(MAKE) --no-print-directory $(JOBS) tests-built
 	@BUILD=$(BUILD) tests/run.sh $(TESTBIN)
 
 tests-built: $(TESTBIN)
@@ -82,7 +89,7 @@ tests-built: $(TESTBIN)
 
 $(BUILD)/%.o: src/%.c
 	@mkdir -p $(@D)
-	$(CC) $(ALLC) $(ARCH) -c $< -o $@
+	$(call say,cc)$(CC) $(ALLC) $(ARCH) -c $< -o $@
 
 $(BUILD)/%_avx2.o:       ARCH := $(AVX2)
 $(BUILD)/%_avx512.o:     ARCH := $(AVX512)
@@ -98,15 +105,15 @@ $(BUILD)/base/version.o: $(BUILD)/version.txt
 $(BUILD)/base/version.o: ARCH := -DRLAIF_VERSION='"$(VERSION)"'
 $(BUILD)/tests/version.o: src/base/version.c
 	@mkdir -p $(@D)
-	$(CC) $(ALLC) -c $< -o $@
+	$(call say,cc)$(CC) $(ALLC) -c $< -o $@
 $(BUILD)/tests/kit.o: tests/kit/kit.c
 	@mkdir -p $(@D)
-	$(CC) $(ALLC) -Itests -DKIT_TESTS='"$(CURDIR)/tests"' -c $< -o $@
+	$(call say,cc)$(CC) $(ALLC) -Itests -DKIT_TESTS='"$(CURDIR)/tests"' -c $< -o $@
 
 define room_rules
 $(BUILD)/$(1).a: $(filter-out $(MAINOBJ) $(VEROBJ),$(call objs,$(1)))
 	@rm -f $$@
-	@ar rcs $$@ $$^
+	$$(call say,ar)ar rcs $$@ $$^
 $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/$(1)/test_*.c)): $(call archive,$(call closure,$(1)))
 endef
 $(foreach r,$(ROOMS),$(eval $(call room_rules,$(r))))
@@ -114,41 +121,46 @@ $(foreach r,$(ROOMS),$(eval $(call room_rules,$(r))))
 TESTOBJ := $(BUILD)/tests/kit.o $(BUILD)/tests/version.o
 $(BUILD)/tests/%: tests/%.c $(TESTOBJ)
 	@mkdir -p $(@D)
-	$(CC) $(ALLC) -MF $@.d -MT $@ -Itests -o $@ $< $(TESTOBJ) $(LINK) $(call group,$(filter %.a,$^)) -lcmocka $(LIBS)
+	$(call say,link)$(CC) $(ALLC) -MF $@.d -MT $@ -Itests -o $@ $< $(TESTOBJ) $(LINK) $(call group,$(filter %.a,$^)) -lcmocka $(LIBS)
 
 $(BUILD)/rlaif: $(MAINOBJ) $(VEROBJ) $(call archive,$(ROOMS))
-	$(CC) -o $@ $(MAINOBJ) $(VEROBJ) $(LINK) $(call group,$(filter %.a,$^)) $(LIBS)
+	$(call say,link)$(CC) -o $@ $(MAINOBJ) $(VEROBJ) $(LINK) $(call group,$(filter %.a,$^)) $(LIBS)
 
 $(BUILD)/librlaif.a: $(call archive,$(filter-out cli,$(ROOMS))) $(VEROBJ)
 	@rm -f $@
-	@ar rcs $@ $(foreach r,$(filter-out cli,$(ROOMS)),$(call objs,$(r)))
+	$(call say,ar)ar rcs $@ $(foreach r,$(filter-out cli,$(ROOMS)),$(call objs,$(r)))
 
 $(BUILD)/examples/%: examples/%.c $(BUILD)/librlaif.a
 	@mkdir -p $(@D)
-	$(CC) $(ALLC) -MF $@.d -MT $@ -o $@ $< $(LINK) $(BUILD)/librlaif.a $(LIBS)
+	$(call say,link)$(CC) $(ALLC) -MF $@.d -MT $@ -o $@ $< $(LINK) $(BUILD)/librlaif.a $(LIBS)
 
 $(BUILD)/bench: $(BENCHSRC) $(BUILD)/librlaif.a
 	@mkdir -p $(@D)
-	$(CC) $(filter-out -MMD -MP,$(ALLC)) -o $@ $(BENCHSRC) $(LINK) $(BUILD)/librlaif.a $(LIBS)
+	$(call say,link)$(CC) $(filter-out -MMD -MP,$(ALLC)) -o $@ $(BENCHSRC) $(LINK) $(BUILD)/librlaif.a $(LIBS)
 
 bench: need  ## figures as shares of what this machine can do (table and CSV)
-	@$(MAKE) --no-print-directory $(BUILD)/bench
+	@$(MAKE) --no-print-directory $(JOBS) $(BUILD)/bench
 	$(BUILD)/bench --csv $(BUILD)/bench.csv
 
 layers:  ## every #include against src/LAYERS
 	@tools/layers.sh
 
 parity: need  ## against transformers and llama.cpp (Python, builds a virtual environment)
-	@$(MAKE) --no-print-directory all
+	@$(MAKE) --no-print-directory $(JOBS) all
 	tools/parity.sh $(BUILD)/rlaif
 
 torture: need  ## twenty kills at random moments end in the same bytes; allocations that fail
-	@$(MAKE) --no-print-directory all
+	@$(MAKE) --no-print-directory $(JOBS) all
 	tests/torture.sh $(BUILD)/rlaif
 
-fuzz: need  ## each parser against mutated files for a while
-	@$(MAKE) --no-print-directory all
-	tests/fuzz.sh $(BUILD)
+N ?= 100
+fuzz: need  ## each parser against N=100 mutated files, under the sanitizers
+	@$(MAKE) --no-print-directory $(JOBS) SAN=address,undefined all $(BUILD)-san-address-undefined/mutate
+	tests/fuzz.sh $(BUILD)-san-address-undefined $(N)
+
+$(BUILD)/mutate: tests/fuzz/mutate.c
+	@mkdir -p $(@D)
+	$(call say,link)$(CC) -std=gnu11 $(WARN) $(SANFLAG) $(CFLAGS) -o $@ $<
 
 SMOLLM2 := models/smollm2/SmolLM2-135M-Instruct.Q4_1.gguf
 SMOLLM2_SHA256 := b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53
@@ -157,7 +169,7 @@ $(SMOLLM2):
 	tools/smollm2.sh $@ $(SMOLLM2_SHA256)
 
 lab-models: need  ## trains the two lab models again (up to an hour; resumes)
-	@$(MAKE) --no-print-directory all
+	@$(MAKE) --no-print-directory $(JOBS) all
 	$(BUILD)/rlaif run recipes/lab-models.yaml
 
 tidy:  ## clang-tidy and cppcheck over the sources
