@@ -139,7 +139,7 @@ static void boxes(struct gather *g)
 static void rates(struct gather *g)
 {
     static const struct { const char *key, *name; } known[] = {
-        { "annotators.agreement", "people among themselves" },
+        { "annotators.agreement", "two people agree" },
         { "labeler.alignment", "labeler, all pairs" },
         { "labeler.alignment_confident", "labeler, clear pairs" },
         { "labeler.shorter_agreement", "\"shorter is better\"" },

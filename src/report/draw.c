@@ -172,7 +172,7 @@ void draw_chart(struct buf *b, const struct chart *c)
 
 void draw_rates(struct buf *b, const struct rate *r, int n)
 {
-    enum { ROW = 30, NAME = 128 };
+    enum { ROW = 28, NAME = 138 };
     double lo = 0.5, hi = 0.5;
     for (int i = 0; i < n; i++) {
         lo = fmin(lo, fmin(r[i].value, r[i].lo <= r[i].hi ? r[i].lo : r[i].value));

@@ -73,16 +73,27 @@ static void curves(struct buf *b, const struct report *r)
     buf_adds(b, "</div>");
 }
 
+/* Without white space around it: completions begin with a space. */
+static void said(struct buf *b, const char *s)
+{
+    size_t from = strspn(s, " \n\t"), end = strlen(s);
+    while (end > from && strchr(" \n\t", s[end - 1]))
+        end--;
+    char *kept = str_printf("%.*s", (int)(end - from), s + from);
+    html_text(b, kept);
+    free(kept);
+}
+
 static void sample(struct buf *b, const struct sample *s)
 {
     buf_adds(b, "<div class='card sample'><details><summary>");
     html_text(b, "prompt");
     buf_adds(b, "</summary><p class='say'>");
-    html_text(b, s->prompt);
+    said(b, s->prompt);
     buf_adds(b, "</p></details><hr><div class='pair'><div><p class='tag'>before</p><p class='say'>");
-    html_text(b, s->before);
+    said(b, s->before);
     buf_adds(b, "</p></div><div class='after'><p class='tag'>after</p><p class='say'>");
-    html_text(b, s->after);
+    said(b, s->after);
     buf_adds(b, "</p></div></div>");
     if (s->verdict)
         element(b, "p", "soft", s->verdict);
