@@ -1,16 +1,155 @@
-/* compute/cpu/attention.c - attention on the CPU: which version computes what. */
+/* compute/cpu/attention.c - attention on the CPU: which kernel runs, and who does what.
+ *
+ * Forward is cut into (run, stretch of queries, key/value head), backward into (tree, key/value head): a tree's
+ * key and value gradients belong to one thread, which adds them up in run order.  The cuts do not show in the
+ * results, so tasks go to whichever thread is free. */
+#include <omp.h>
+
 #include "compute/cpu/attention.h"
 #include "compute/cpu/cpu.h"
+
+enum { STRETCH = 128 };     // queries of a long run that one task takes; packing keys again costs about 1 %
+
+const struct attention_kernel *const *attention_kernels(void)
+{
+    static const struct attention_kernel *list[5];
+    int n = 0;
+
+    if (list[0])
+        return list;
+    __builtin_cpu_init();
+    bool avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                  __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+    if (avx512 && __builtin_cpu_supports("avx512bf16"))
+        list[n++] = &attention_avx512bf16;
+    if (avx512)
+        list[n++] = &attention_avx512;
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+        list[n++] = &attention_avx2;
+    list[n] = &attention_base;
+    return list;
+}
+
+bool attention_fits(const struct attention_kernel *kernel, const struct attention_call *c)
+{
+    const struct attention *a = c->a;
+    return a->head_size % (16 * kernel->pair) == 0 && a->head_size <= ATTENTION_MAX_HEAD && a->scale > 0 &&
+           a->heads / a->kv_heads <= ATTENTION_ROWS && (kernel->pair == 1 || c->q->dtype == DTYPE_BF16);
+}
+
+const struct attention_kernel *attention_choose(const struct attention_call *c)
+{
+    const struct attention_kernel *const *list = attention_kernels();
+    while (*list && !attention_fits(*list, c))
+        list++;
+    return *list;
+}
+
+/* Memory a thread keeps between calls: a layer's attention is called thousands of times a second when decoding. */
+static void *scratch(size_t bytes)
+{
+    static _Thread_local struct { void *p; size_t bytes; } mine;
+    if (mine.bytes < bytes) {
+        free(mine.p);
+        mine.p = mem_aligned(bytes);
+        mine.bytes = bytes;
+        if (!mine.p)
+            BUG("no memory for %zu bytes of attention scratch", bytes);
+    }
+    return mine.p;
+}
+
+static int longest(const struct attention *a)
+{
+    int n = 0;
+    for (int i = 0; i < a->n; i++)
+        if (a->run[i].position + a->run[i].len > n)
+            n = a->run[i].position + a->run[i].len;
+    return (n + ATTENTION_BLOCK - 1) / ATTENTION_BLOCK * ATTENTION_BLOCK;
+}
+
+/* An upper bound of what the kernels take(): `tiles` arrays of a tile's rows, `keys` arrays of all keys. */
+static size_t scratch_bytes(const struct attention *a, int tiles, int keys)
+{
+    size_t widest = a->head_size > ATTENTION_BLOCK ? a->head_size : ATTENTION_BLOCK;
+    return 4 * widest * ((size_t)tiles * (ATTENTION_ROWS + 2) + (size_t)keys * longest(a) + ATTENTION_BLOCK) + 4096;
+}
+
+struct stretch { int run, start, end; };
+
+/* Stretches of all runs; the later ones of a run see more keys and go first, so that threads end together. */
+static struct stretch *cut(const struct attention *a, int *n)
+{
+    size_t count = 0;
+    for (int i = 0; i < a->n; i++)
+        count += a->run[i].len / STRETCH + 2;
+    struct stretch *s = mem_alloc(count, sizeof *s);
+    if (!s && count)
+        BUG("no memory for %zu stretches of attention", count);
+    *n = 0;
+    for (int i = 0; i < a->n; i++)
+        for (int end = a->run[i].len, start; end > 0; end = start) {
+            start = end - 1 - (a->run[i].position + end - 1) % STRETCH;
+            start = start > 0 ? start : 0;
+            s[(*n)++] = (struct stretch){ i, start, end };
+        }
+    return s;
+}
+
+void attention_forward_with(const struct attention_kernel *kernel, const struct attention_call *c, int threads)
+{
+    const struct attention *a = c->a;
+    size_t bytes = scratch_bytes(a, 4, 2);
+    int n;
+    struct stretch *s = cut(a, &n);
+
+#pragma omp parallel for collapse(2) schedule(dynamic) num_threads(threads)
+    for (int i = 0; i < n; i++)
+        for (int kv = 0; kv < a->kv_heads; kv++)
+            kernel->forward(c, &a->run[s[i].run], kv, s[i].start, s[i].end, scratch(bytes));
+    free(s);
+}
+
+void attention_backward_with(const struct attention_kernel *kernel, const struct attention_call *c, int threads)
+{
+    const struct attention *a = c->a;
+    size_t bytes = scratch_bytes(a, 9, 5);
+    int *first = mem_alloc((size_t)a->n + 1, sizeof *first), trees = 0;
+    if (!first)
+        BUG("no memory for %d trees of attention", a->n);
+    for (int i = 0; i < a->n; i++)
+        if (i == 0 || a->run[i].tree != a->run[i - 1].tree)
+            first[trees++] = i;
+    first[trees] = a->n;
+
+#pragma omp parallel for collapse(2) schedule(dynamic) num_threads(threads)
+    for (int i = 0; i < trees; i++)
+        for (int kv = 0; kv < a->kv_heads; kv++)
+            kernel->backward(c, first[i], first[i + 1], kv, scratch(bytes));
+    free(first);
+}
 
 void cpu_attention(struct tensor *out, struct tensor *lse, const struct tensor *q, const struct tensor *k,
                    const struct tensor *v, const struct attention *a)
 {
-    attention_plain(out, lse, q, k, v, a);
+    struct attention_call c = { .out = out, .lse = lse, .q = q, .k = k, .v = v, .a = a };
+    const struct attention_kernel *kernel = attention_choose(&c);
+    if (kernel)
+        attention_forward_with(kernel, &c, q->dev->threads);
+    else
+        attention_plain(out, lse, q, k, v, a);
 }
 
 void cpu_attention_backward(struct tensor *dq, struct tensor *dk, struct tensor *dv, const struct tensor *dout,
                             const struct tensor *out, const struct tensor *lse, const struct tensor *q,
                             const struct tensor *k, const struct tensor *v, const struct attention *a)
 {
-    attention_plain_backward(dq, dk, dv, dout, out, lse, q, k, v, a);
+    // The kernels only read out and lse here; the struct serves both directions.
+    struct attention_call c = { .out = (struct tensor *)out, .lse = (struct tensor *)lse, .dq = dq, .dk = dk, .dv = dv,
+                                .q = q, .k = k, .v = v, .dout = dout, .a = a };
+    const struct attention_kernel *kernel = attention_choose(&c);
+    if (kernel)
+        attention_backward_with(kernel, &c, q->dev->threads);
+    else
+        attention_plain_backward(dq, dk, dv, dout, out, lse, q, k, v, a);
 }
