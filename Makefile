@@ -14,7 +14,7 @@ ROOMS   := $(foreach r,$(ROOMS),$(if $(wildcard src/$(r)/*.c src/$(r)/*/*.c),$(r
 # V=1                                   shows the commands
 LIBS    := -ldnnl -ljansson -lsqlite3 -lyaml -lpcre2-8 -lutf8proc -lz -lxxhash -lcrypto -lm
 CFLAGS  ?= -O2 -g
-WARN    := -Wall -Wextra -Wno-unused-parameter -Wno-missing-field-initializers
+WARN    := -Wall -Wextra -Wno-unused-parameter -Wno-missing-field-initializers -Wno-psabi
 ifdef DEV
 WARN    += -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith
 endif
@@ -94,6 +94,7 @@ $(BUILD)/%.o: src/%.c
 $(BUILD)/%_avx2.o:       ARCH := $(AVX2)
 $(BUILD)/%_avx512.o:     ARCH := $(AVX512)
 $(BUILD)/%_avx512bf16.o: ARCH := $(BF16)
+$(BUILD)/compute/cpu/kernels_%.o: ARCH += -O3 -fno-math-errno -fno-trapping-math -Wno-psabi
 
 # The version is compiled into one file only, so that a commit rebuilds one file.  Test programs get one
 # without a version: a commit does not link them again.
