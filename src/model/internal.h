@@ -1,0 +1,125 @@
+/* model/internal.h - what the files of this room know about each other.
+ *
+ * A model's parameters are a flat list: embedding, six per layer, final norm, then the heads it has.  Matrices that
+ * read the same input lie under each other in one parameter (q, k, v; gate, up), so a layer is four
+ * multiplications; the Hugging Face names are slices of rows of them. */
+#ifndef MODEL_INTERNAL_H
+#define MODEL_INTERNAL_H
+
+#include "model/format/format.h"
+#include "model/model.h"
+
+enum { NUMERICS_VERSION = 1 };      // part of the fingerprint: raised when results change for the same weights
+
+/* ---- parameters -------------------------------------------------------------------- */
+
+enum layer_param { PARAM_NORM1, PARAM_QKV, PARAM_OUT, PARAM_NORM2, PARAM_GATE_UP, PARAM_DOWN, PARAMS_PER_LAYER };
+
+struct param {
+    int rows, cols;
+    bool vector;            // a norm's gain: no weight decay, one dimension in files
+    struct tensor value;    // (rows,cols) F32: always for norms and the scalar head, for matrices where masters are kept
+    struct weight *packed;  // matrices that are multiplied with
+};
+
+/* Rows first .. first + rows - 1 of a parameter, under their Hugging Face name. */
+struct slice { char name[96]; int param, first, rows, cols; bool vector; };
+
+struct model {
+    struct device *dev;
+    struct model_config config;
+    enum dtype dtype;
+    uint64_t seed;
+    bool masters;           // fp32 values of all parameters are kept
+    bool scalar;            // scalar head instead of the vocabulary head
+    struct tokenizer *tokenizer;
+    struct weights *file;   // stays open where masters are not kept: what model_save copies from; else NULL
+    int n_params, n_slices;
+    struct param *param;    // (n_params)
+    struct slice *slice;    // (n_slices)
+    struct tensor embed;    // (V,C) in dtype; a view of the master in fp32 training
+    float *inv_freq;        // (D/2)
+    bool fresh_head;        // the scalar head was started here, not read
+    char fingerprint[128];  // empty until asked for
+};
+
+static inline int param_embed(void) { return 0; }
+static inline int param_layer(int layer, enum layer_param which) { return 1 + layer * PARAMS_PER_LAYER + (int)which; }
+static inline int param_final_norm(const struct model *m) { return 1 + m->config.layers * PARAMS_PER_LAYER; }
+/* The head's parameter: lm_head, the embedding where they are tied, or the scalar head. */
+static inline int param_head(const struct model *m)
+{
+    return m->config.tied && !m->scalar ? param_embed() : param_final_norm(m) + 1;
+}
+static inline int qkv_rows(const struct model_config *c) { return (c->heads + 2 * c->kv_heads) * c->head_size; }
+
+/* Lists parameters and slices for m->config and allocates what holds them. */
+int params_init(struct model *m, struct err *err) MUST_CHECK;
+void params_release(struct model *m);
+/* Fills them from m->file, or at random keyed by m->seed; both leave everything packed. */
+int params_read(struct model *m, struct err *err) MUST_CHECK;
+int params_random(struct model *m, struct err *err) MUST_CHECK;
+/* Packs parameter i again after its master changed. */
+void param_repack(struct model *m, int i);
+const struct slice *slice_find(const struct model *m, const char *name);
+
+/* ---- workspaces ----------------------------------------------------------------------- */
+
+/* What a layer leaves behind for its backward pass; without keep one set serves all layers. */
+struct layer_acts {
+    struct tensor x_mid;    // (T,C) F32 residual stream after attention
+    struct tensor rstd1, rstd2;     // (T,1) F32
+    struct tensor qkv;      // (T,(H+2K)D) rotated
+    struct tensor att;      // (T,HD)
+    struct tensor lse;      // (T,H) F32
+    struct tensor gate_up;  // (T,2F)
+};
+
+struct workspace {
+    const struct model_config *config;
+    enum dtype dtype;
+    int max_tokens, n_tokens;
+    bool keep;
+    struct tensor *x;           // (L+1) residual streams before each layer, the last before the final norm; without keep, one
+    struct layer_acts *layer;   // (L), or one
+    struct tensor normed, h;    // (T,C), (T,F)
+    struct tensor hidden, rstd; // (T,C) after the final norm
+    // backward only
+    struct tensor dx, dnorm, dqkv;      // F32 (T,C), (T,C), (T,(H+2K)D)
+    struct tensor dy, dqkv_low, datt, dh, dgate_up; // in dtype; dy and dqkv_low are views of the above in fp32
+    // the forest as the operations want it
+    int *position;              // (max_tokens)
+    struct attention attention;
+    struct attn_run *run;       // (run_cap)
+    int *tree, *order;          // (run_cap)
+    size_t run_cap;
+    int *keys;                  // keys of runs that are not just consecutive rows
+    size_t keys_cap;
+    int *identity;              // (max_tokens) 0,1,2,..
+    const int *ids;             // the forest's tokens, until backward
+    const struct model *model;  // of the last model_forward
+    // lists of items in row order
+    struct head_item *item;
+    int *item_from;
+    float *number;
+    size_t item_cap, item_from_cap, number_cap;
+};
+
+/* Where keys and values go when there is a cache: layer l's tensor is kv[l], (slots, 2KD), k then v. */
+struct kv_cache { struct tensor *kv; const int *slot; };
+
+/* Embedding, layers and final norm of n rows; ws->attention and ws->position are set.  The hidden states land in `hidden` (n,C).
+ * cache NULL: keys are rows of the batch itself. */
+void transformer_forward(struct workspace *ws, const struct model *m, const int *ids, int n, struct tensor *hidden,
+                         const struct kv_cache *cache);
+
+/* ---- the cache's inside, for generation ------------------------------------------------- */
+
+/* Makes room in the sequence `handle` for n more tokens to be appended one at a time. */
+int context_reserve(struct context *c, int handle, int n, struct err *err) MUST_CHECK;
+/* Appends one token to each of n sequences (leaves: nothing hangs on them) that were reserved for.  hidden (n,C) receives their states. */
+int context_append(struct context *c, const int *handle, const int *id, int n, struct tensor *hidden, struct err *err) MUST_CHECK;
+/* Hidden state of row `row` of the last context_extend, copied into row `to` of dst. */
+void context_hidden_row(const struct context *c, int row, struct tensor *dst, int to);
+
+#endif

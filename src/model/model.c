@@ -1,0 +1,204 @@
+/* model/model.c - a language model as a whole: opening, making, naming and saving it. */
+#include <math.h>
+
+#include "model/internal.h"
+
+void model_close(struct model *m)
+{
+    if (!m)
+        return;
+    params_release(m);
+    tokenizer_free(m->tokenizer);
+    weights_close(m->file);
+    free(m);
+}
+
+static struct model *model_alloc(struct device *dev, const struct model_config *c, const struct model_options *opt)
+{
+    struct model *m = mem_alloc(1, sizeof *m);
+    if (!m)
+        return NULL;
+    m->dev = dev;
+    m->config = *c;
+    m->dtype = opt->dtype;
+    m->seed = opt->seed;
+    m->scalar = opt->scalar_head;
+    m->config.score_head = m->scalar;
+    if (m->config.reward_std == 0)
+        m->config.reward_std = 1;
+    return m;
+}
+
+/* A checkpoint with a scalar head only says nothing about tokens. */
+static int check_head(struct model *m, const char *path, struct err *err)
+{
+    const struct model_config *c = weights_config(m->file);
+    bool has_score = weights_has(m->file, "score.weight");
+    if (!m->scalar && c->score_head)
+        return err_set(err, ERR_UNSUPPORTED, "%s is a reward or value model (score.weight); a language model is needed here", path);
+    if (!m->scalar && !c->tied && !weights_has(m->file, "lm_head.weight"))
+        return err_set(err, ERR_MISSING, "%s: tensor lm_head.weight is missing, and tie_word_embeddings is false", path);
+    m->fresh_head = m->scalar && !has_score;
+    return 0;
+}
+
+int model_open(struct model **out, struct device *dev, const char *path, const struct model_options *opt, struct err *err)
+{
+    struct weights *file;
+    int rc = weights_open(&file, path, err);
+    if (rc)
+        return rc;
+    struct model *m = model_alloc(dev, weights_config(file), opt);
+    if (!m) {
+        weights_close(file);
+        return err_set(err, ERR_MEMORY, "opening %s", path);
+    }
+    m->file = file;
+    m->masters = opt->trainable;
+    rc = check_head(m, path, err);
+    if (rc == 0)
+        rc = tokenizer_open(&m->tokenizer, path, err);
+    if (rc == 0)
+        rc = params_init(m, err);
+    if (rc == 0)
+        rc = params_read(m, err);
+    if (rc == 0 && m->masters) {
+        weights_close(m->file);
+        m->file = NULL;
+    }
+    if (rc == 0)
+        *out = m;
+    else
+        model_close(m);
+    return rc;
+}
+
+static int check_config(const struct model_config *c, struct err *err)
+{
+    if (c->vocab < 1 || c->width < 1 || c->layers < 1 || c->heads < 1 || c->kv_heads < 1 || c->head_size < 2 || c->ffn < 1)
+        return err_set(err, ERR_VALUE, "a new model needs sizes above 0: vocab %d, width %d, layers %d, heads %d, kv_heads %d, "
+                       "head_size %d, ffn %d", c->vocab, c->width, c->layers, c->heads, c->kv_heads, c->head_size, c->ffn);
+    if (c->heads % c->kv_heads || c->head_size % 2)
+        return err_set(err, ERR_VALUE, "a new model's heads (%d) must be a multiple of kv_heads (%d), head_size (%d) even",
+                       c->heads, c->kv_heads, c->head_size);
+    return 0;
+}
+
+int model_create(struct model **out, struct device *dev, const struct model_config *config, const char *tokenizer_dir,
+                 const struct model_options *opt, struct err *err)
+{
+    int rc = check_config(config, err);
+    if (rc)
+        return rc;
+    struct model *m = model_alloc(dev, config, opt);
+    if (!m)
+        return err_set(err, ERR_MEMORY, "making a model");
+    m->masters = true;
+    if (!*m->config.model_type)
+        snprintf(m->config.model_type, sizeof m->config.model_type, "llama");
+    if (tokenizer_dir)
+        rc = tokenizer_open(&m->tokenizer, tokenizer_dir, err);
+    if (rc == 0 && m->tokenizer && tokenizer_vocab(m->tokenizer) > config->vocab)
+        rc = err_set(err, ERR_VALUE, "%s has %d tokens, the new model a vocabulary of %d", tokenizer_dir,
+                     tokenizer_vocab(m->tokenizer), config->vocab);
+    if (rc == 0)
+        rc = params_init(m, err);
+    if (rc == 0)
+        rc = params_random(m, err);
+    if (rc == 0)
+        *out = m;
+    else
+        model_close(m);
+    return rc;
+}
+
+const struct model_config *model_config(const struct model *m)
+{
+    return &m->config;
+}
+
+const struct tokenizer *model_tokenizer(const struct model *m)
+{
+    return m->tokenizer;
+}
+
+size_t model_param_count(const struct model *m)
+{
+    size_t n = 0;
+    for (int i = 0; i < m->n_params; i++)
+        n += (size_t)m->param[i].rows * (size_t)m->param[i].cols;
+    return n;
+}
+
+void model_set_reward_norm(struct model *m, double mean, double std)
+{
+    m->config.reward_mean = mean;
+    m->config.reward_std = std;
+}
+
+/* ---- what labels are keyed by --------------------------------------------------------- */
+
+/* Masters change as they are trained, so their hash is taken anew each time. */
+static void hash_masters(char out[33], const struct model *m)
+{
+    uint64_t *h = malloc(((size_t)m->n_params + 1) * sizeof *h);
+    if (!h)
+        BUG("no memory for %d hashes", m->n_params);
+    for (int i = 0; i < m->n_params; i++)
+        h[i] = tensor_hash(&m->param[i].value);
+    h[m->n_params] = hash_bytes(&m->config, sizeof m->config).lo;
+    hash_hex(out, hash_bytes(h, ((size_t)m->n_params + 1) * sizeof *h));
+    free(h);
+}
+
+const char *model_fingerprint(const struct model *m)
+{
+    struct model *own = (struct model *)m;      // the text is computed when first wanted
+    char hash[33] = "";
+    struct err err = {0};
+    if (m->masters)
+        hash_masters(hash, m);
+    else if (!*m->fingerprint && weights_hash(hash, m->file, &err))
+        BUG("%s", err.msg);     // the file is mapped and was checked when it was opened
+    if (*hash) {
+        snprintf(own->fingerprint, sizeof own->fingerprint, "%s-%s-n%d", hash, dtype_name(m->dtype), NUMERICS_VERSION);
+        if (m->fresh_head)
+            snprintf(own->fingerprint + strlen(own->fingerprint), 32, "-h%llu", (unsigned long long)m->seed);
+    }
+    return m->fingerprint;
+}
+
+/* ---- saving ------------------------------------------------------------------------------ */
+
+struct source { const struct model *m; const struct slice *slice; };
+
+static int fill_slice(void *arg, float *out, struct err *err)
+{
+    const struct source *s = arg;
+    const struct slice *sl = s->slice;
+    const struct param *p = &s->m->param[sl->param];
+    if (!p->value.data)
+        return weights_read(s->m->file, sl->name, out, sl->vector ? 0 : sl->rows, sl->cols, err);
+    tensor_read(out, &p->value, sl->first, sl->rows);
+    return 0;
+}
+
+int model_save(const struct model *m, const char *dir, enum dtype dtype, struct err *err)
+{
+    struct folder_tensor *t = mem_alloc((size_t)m->n_slices, sizeof *t);
+    struct source *source = mem_alloc((size_t)m->n_slices, sizeof *source);
+    int rc = 0;
+    if (!t || !source)
+        rc = err_set(err, ERR_MEMORY, "saving a model to %s", dir);
+    for (int i = 0; rc == 0 && i < m->n_slices; i++) {
+        const struct slice *s = &m->slice[i];
+        source[i] = (struct source){m, s};
+        t[i] = (struct folder_tensor){
+            .name = s->name, .rows = s->vector ? 0 : s->rows, .cols = s->cols, .fill = fill_slice, .arg = &source[i]};
+    }
+    if (rc == 0)
+        rc = folder_write(dir, &m->config, dtype, t, m->n_slices, m->tokenizer, err);
+    free(t);
+    free(source);
+    return rc;
+}

@@ -1,0 +1,130 @@
+/* model/state.c - masters and moments in a file, so that training goes on as if it had not stopped.
+ *
+ * A safetensors file: 8 bytes length of the header (little endian), the header as JSON, then F32 values.  Each
+ * parameter has value.NAME, m.NAME and v.NAME, under the names of this program's fused matrices.  The header follows
+ * from the model's shapes alone, so loading compares it with the one this model would write, byte for byte:
+ * anything else is another model's state, or not ours. */
+#include "model/trainable.h"
+
+static const char *const kinds[] = {"value", "m", "v"};
+
+static struct tensor *of_kind(const struct trainable *t, int kind, int i)
+{
+    return kind == 0 ? &t->model->param[i].value : kind == 1 ? &t->m[i] : &t->v[i];
+}
+
+static void add_name(struct buf *b, const struct model *m, int i)
+{
+    static const char *const in_layer[] = {"input_layernorm", "self_attn.qkv", "self_attn.o_proj",
+                                           "post_attention_layernorm", "mlp.gate_up", "mlp.down_proj"};
+    if (i == param_embed())
+        buf_adds(b, "model.embed_tokens");
+    else if (i < param_final_norm(m))
+        buf_addf(b, "model.layers.%d.%s", (i - 1) / PARAMS_PER_LAYER, in_layer[(i - 1) % PARAMS_PER_LAYER]);
+    else
+        buf_adds(b, i == param_final_norm(m) ? "model.norm" : m->scalar ? "score" : "lm_head");
+}
+
+static int make_header(struct buf *b, const struct trainable *t, struct err *err)
+{
+    size_t at = 0;
+    buf_adds(b, "{\"__metadata__\":{\"format\":\"rlaif-training-state\"}");
+    for (int kind = 0; kind < (int)ARRAY_LEN(kinds); kind++)
+        for (int i = 0; i < t->n; i++) {
+            size_t rows = (size_t)t->model->param[i].rows, cols = (size_t)t->model->param[i].cols;
+            buf_addf(b, ",\"%s.", kinds[kind]);
+            add_name(b, t->model, i);
+            buf_addf(b, "\":{\"dtype\":\"F32\",\"shape\":[%zu,%zu],\"data_offsets\":[%zu,%zu]}", rows, cols, at,
+                     at + rows * cols * 4);
+            at += rows * cols * 4;
+        }
+    buf_adds(b, "}");
+    while (b->len % 8)
+        buf_adds(b, " ");
+    return b->failed ? err_set(err, ERR_MEMORY, "the header of a training state") : 0;
+}
+
+/* Rows that together make about a megabyte. */
+static int rows_at_a_time(const struct tensor *t)
+{
+    int n = (1 << 18) / t->cols + 1;
+    return n < t->rows ? n : t->rows;
+}
+
+static int write_tensor(FILE *f, const struct tensor *t, const char *path, struct err *err)
+{
+    int most = rows_at_a_time(t), rc = 0;
+    float *rows = malloc((size_t)most * (size_t)t->cols * sizeof *rows);
+    if (!rows)
+        return err_set(err, ERR_MEMORY, "writing %s", path);
+    for (int r = 0; rc == 0 && r < t->rows; r += most) {
+        int n = t->rows - r < most ? t->rows - r : most;
+        size_t count = (size_t)n * (size_t)t->cols;
+        tensor_read(rows, t, r, n);
+        if (fwrite(rows, sizeof *rows, count, f) != count)
+            rc = err_set(err, ERR_IO, "%s: writing the training state: %m", path);
+    }
+    free(rows);
+    return rc;
+}
+
+int trainable_save(const struct trainable *t, const char *path, struct err *err)
+{
+    struct buf header = {0};
+    struct file_out w = {0};
+    int rc = make_header(&header, t, err);
+    if (rc == 0)
+        rc = file_out_open(&w, path, err);
+    uint64_t n = header.len;
+    if (rc == 0 && (fwrite(&n, sizeof n, 1, w.f) != 1 || fwrite(header.s, 1, n, w.f) != n))
+        rc = err_set(err, ERR_IO, "%s: writing the training state: %m", path);
+    for (int kind = 0; rc == 0 && kind < (int)ARRAY_LEN(kinds); kind++)
+        for (int i = 0; rc == 0 && i < t->n; i++)
+            rc = write_tensor(w.f, of_kind(t, kind, i), path, err);
+    if (rc == 0)
+        rc = file_out_commit(&w, err);
+    else
+        file_out_close(&w);
+    buf_release(&header);
+    return rc;
+}
+
+static int check_file(const struct file_map *map, const struct buf *header, size_t values, const char *path, struct err *err)
+{
+    uint64_t n = 0;
+    size_t size = sizeof n + header->len + values;
+    if (map->n >= sizeof n)
+        memcpy(&n, map->p, sizeof n);
+    if (n != header->len || map->n < sizeof n + header->len || memcmp(map->p + sizeof n, header->s, header->len))
+        return err_set(err, ERR_FORMAT, "%s: not the training state of this model (its table of tensors should be %zu bytes that "
+                       "name every parameter with its shape)", path, header->len);
+    if (map->n != size)
+        return err_set(err, ERR_FORMAT, "%s: %zu bytes long, a training state of this model has %zu", path, map->n, size);
+    return 0;
+}
+
+int trainable_load(struct trainable *t, const char *path, struct err *err)
+{
+    struct buf header = {0};
+    struct file_map map = {0};
+    size_t values = 3 * 4 * model_param_count(t->model);
+    int rc = make_header(&header, t, err);
+    if (rc == 0)
+        rc = file_map_open(&map, path, err);
+    if (rc == 0)
+        rc = check_file(&map, &header, values, path, err);
+    if (rc == 0) {
+        const unsigned char *p = map.p + 8 + header.len;    // 8-byte aligned: the header was padded
+        for (int kind = 0; kind < (int)ARRAY_LEN(kinds); kind++)
+            for (int i = 0; i < t->n; i++) {
+                struct tensor *to = of_kind(t, kind, i);
+                tensor_write(to, 0, to->rows, (const float *)(const void *)p);
+                p += (size_t)to->rows * (size_t)to->cols * 4;
+            }
+        for (int i = 0; i < t->n; i++)
+            param_repack(t->model, i);
+    }
+    file_map_close(&map);
+    buf_release(&header);
+    return rc;
+}

@@ -1,0 +1,13 @@
+/* model/trainable.h - what belongs to one trainer, as the backward pass and the optimiser see it. */
+#ifndef MODEL_TRAINABLE_H
+#define MODEL_TRAINABLE_H
+
+#include "model/internal.h"
+
+struct trainable {
+    struct model *model;
+    int n;                      // parameters
+    struct tensor *grad, *m, *v;    // (n) each, shaped like the parameters, F32
+};
+
+#endif
