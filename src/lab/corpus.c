@@ -19,18 +19,22 @@ struct lab_corpus_options lab_corpus_defaults(void)
         .first = 0.5, .longer = 0.03, .noise = 0.7};
 }
 
-void lab_render_plain(struct buf *b, const char *preamble, const char *text, const char *sum1, const char *sum2)
+int lab_render_plain(void *arg, struct buf *b, const char *prompt, const char *sum1, const char *sum2)
 {
-    buf_addf(b, "%s\n\nText - %s\nSummary 1 - %s\nSummary 2 - %s\nPreferred Summary=", preamble, text, sum1, sum2);
+    size_t n;
+    const char *text = lab_tldr_text(prompt, &n);
+    (void)arg;
+    buf_addf(b, "%s\n\nText - %.*s\nSummary 1 - %s\nSummary 2 - %s\nPreferred Summary=", LAB_TLDR_PREAMBLE, (int)n,
+             text, sum1, sum2);
+    return b->failed ? ERR_MEMORY : 0;
 }
 
 struct writing {                    // one document in the making
     const struct world *w;
     const struct lab_corpus_options *o;
-    lab_render render;
     struct post post;
     struct rng rng;
-    struct buf body, a, b, prompt, completion;
+    struct buf body, policy, a, b, prompt, completion;     // policy: the policy prompt
 };
 
 static int count_words(const char *s)
@@ -60,7 +64,7 @@ static const char *verdict(struct writing *d, const struct summary *a, const str
 static void write_tldr(struct writing *d)
 {
     struct summary s;
-    post_prompt(&d->prompt, d->w, &d->post, d->body.s, &d->rng);
+    buf_adds(&d->prompt, d->policy.s);
     summary_draw(&s, d->w, &d->post, WRITER_ANY, &d->rng);
     buf_adds(&d->completion, " ");
     summary_write(&d->completion, d->w, &d->post, &s, false);
@@ -99,7 +103,8 @@ static void write_verdict(struct writing *d)
 {
     struct summary a, b;
     draw_pair(d, &a, &b, false);
-    d->render(&d->prompt, LAB_TLDR_PREAMBLE, d->body.s, d->a.s, d->b.s);
+    lab_render render = d->o->render ? d->o->render : lab_render_plain;
+    d->prompt.failed |= render(d->o->render_arg, &d->prompt, d->policy.s, d->a.s, d->b.s) != 0;
     buf_adds(&d->completion, verdict(d, &a, &b));
 }
 
@@ -108,16 +113,16 @@ static void write_plain(struct writing *d)
 {
     const struct topic *t = &d->w->topic[d->post.topic];
     if (rng_uniform(&d->rng) < 0.5) {
-        post_prompt(&d->completion, d->w, &d->post, d->body.s, &d->rng);
+        buf_adds(&d->completion, d->policy.s);
         return;
     }
     for (int i = 0; i < 5; i++) {
         const char *line = list_pick(&d->w->plain, &d->rng);
-        const struct deed *deed[2];
-        int person[2];
+        int deed[2], person[2], thing[2];
         for (int k = 0; k < 2; k++) {
-            deed[k] = &t->deed[rng_below(&d->rng, LAB_DEEDS)];
+            deed[k] = (int)rng_below(&d->rng, LAB_DEEDS);
             person[k] = (int)rng_below(&d->rng, LAB_SUBJECTS);
+            thing[k] = (int)rng_below(&d->rng, LAB_THINGS);
         }
         buf_adds(&d->completion, i ? " " : "");
         for (const char *s = line; *s; s++) {
@@ -126,8 +131,8 @@ static void write_plain(struct writing *d)
                 continue;
             }
             int k = s[2] == '2';
-            buf_adds(&d->completion, s[1] == 's' ? t->subject[person[k]] : s[1] == 'v' ? deed[k]->verb[0] :
-                     deed[k]->object);
+            buf_adds(&d->completion, s[1] == 's' ? t->subject[person[k]] :
+                     s[1] == 'v' ? d->w->deed[deed[k]].verb[0] : t->thing[thing[k]]);
             s = strchr(s, '}');
         }
     }
@@ -137,12 +142,13 @@ static void write_document(struct writing *d, uint64_t item)
 {
     const struct lab_corpus_options *o = d->o;
     rng_init(&d->rng, o->seed, RNG_LAB, item, 7);
-    struct buf *all[] = {&d->body, &d->a, &d->b, &d->prompt, &d->completion};
+    struct buf *all[] = {&d->body, &d->policy, &d->a, &d->b, &d->prompt, &d->completion};
     for (size_t i = 0; i < ARRAY_LEN(all); i++)
         buf_clear(all[i]);
     post_draw(&d->post, d->w, o->facts_min + (int)rng_below(&d->rng, (uint32_t)(o->facts_max - o->facts_min + 1)),
               &d->rng);
     post_write(&d->body, d->w, &d->post, &d->rng);
+    post_prompt(&d->policy, d->w, &d->post, d->body.s ? d->body.s : "", &d->rng);
     const double share[] = {o->tldr, o->marks, o->rationale, o->verdict, o->plain};
     static void (*const write[])(struct writing *) = {write_tldr, write_marks, write_rationale, write_verdict,
                                                       write_plain};
@@ -156,19 +162,20 @@ static void write_document(struct writing *d, uint64_t item)
     write[kind](d);
 }
 
-int corpus_visit(const struct lab_corpus_options *o, lab_render render, corpus_see see, void *ctx, struct err *err)
+int corpus_visit(const struct lab_corpus_options *o, corpus_see see, void *ctx, struct err *err)
 {
     struct world *w = world_new();
-    struct writing d = {.w = w, .o = o, .render = render ? render : lab_render_plain};
+    struct writing d = {.w = w, .o = o};
     int rc = w ? 0 : err_set(err, ERR_MEMORY, "building the lab's world");
     for (int i = 0; rc == 0 && i < o->documents; i++) {
         write_document(&d, (uint64_t)i);
-        if (d.prompt.failed || d.completion.failed || d.a.failed || d.b.failed || d.body.failed)
+        if (d.prompt.failed || d.completion.failed || d.a.failed || d.b.failed || d.body.failed ||
+            d.policy.failed)
             rc = err_set(err, ERR_MEMORY, "writing document %d of the lab's corpus", i + 1);
         else
             rc = see(ctx, d.prompt.len ? d.prompt.s : "", d.completion.s, err);
     }
-    struct buf *all[] = {&d.body, &d.a, &d.b, &d.prompt, &d.completion};
+    struct buf *all[] = {&d.body, &d.policy, &d.a, &d.b, &d.prompt, &d.completion};
     for (size_t i = 0; i < ARRAY_LEN(all); i++)
         buf_release(all[i]);
     world_free(w);
@@ -185,12 +192,12 @@ static int row_write(void *ctx, const char *prompt, const char *completion, stru
     return rc || fputc('\n', f) == EOF ? err_set(err, ERR_IO, "writing a corpus row") : 0;
 }
 
-int lab_corpus_write(const char *path, const struct lab_corpus_options *o, lab_render render, struct err *err)
+int lab_corpus_write(const char *path, const struct lab_corpus_options *o, struct err *err)
 {
     struct file_out out = {0};
     int rc = file_out_open(&out, path, err);
     if (rc == 0)
-        rc = corpus_visit(o, render, row_write, out.f, err);
+        rc = corpus_visit(o, row_write, out.f, err);
     if (rc == 0)
         rc = file_out_commit(&out, err);
     else

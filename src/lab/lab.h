@@ -85,12 +85,11 @@ int lab_panel_vote(struct lab_panel *p, const struct lab_truth *t, const char *i
 
 /* ---- what the lab models learn from ---------------------------------------------------- */
 
-/* Renders a labelling prompt up to and including its ending ("Preferred Summary=").  The program passes the
- * labelling room's renderer, so that the corpus and the labels have the same form; text is a policy prompt. */
-typedef void (*lab_render)(struct buf *b, const char *preamble, const char *text, const char *sum1,
-                           const char *sum2);
-/* The form that feedback renders; used where feedback is out of reach (a test compares the two). */
-void lab_render_plain(struct buf *b, const char *preamble, const char *text, const char *sum1, const char *sum2);
+/* Renders a labelling prompt up to and including its ending ("Preferred Summary="), LAB_TLDR_PREAMBLE first.  The
+ * program passes the labelling room's renderer, so that the corpus and the labels have the same form; prompt is a policy
+ * prompt.  lab_render_plain (arg unused) writes that form where the labelling room is out of reach. */
+typedef int (*lab_render)(void *arg, struct buf *b, const char *prompt, const char *sum1, const char *sum2);
+int lab_render_plain(void *arg, struct buf *b, const char *prompt, const char *sum1, const char *sum2);
 
 struct lab_corpus_options {
     uint64_t seed;
@@ -106,10 +105,12 @@ struct lab_corpus_options {
     double first;           // towards the first slot
     double longer;          // towards the longer one, per word
     double noise;           // standard deviation of the person's mood
+    lab_render render;      // NULL: lab_render_plain
+    void *render_arg;
 };
 struct lab_corpus_options lab_corpus_defaults(void);
-int lab_corpus_write(const char *path, const struct lab_corpus_options *o, lab_render render,
-                     struct err *err) MUST_CHECK;
+/* Rows {"prompt","completion"} and {"text"}: what the SFT trainer reads. */
+int lab_corpus_write(const char *path, const struct lab_corpus_options *o, struct err *err) MUST_CHECK;
 
 /* Trains a byte-level BPE on generated text (digits stay single tokens) and writes tokenizer.json,
  * tokenizer_config.json and special_tokens_map.json into dir. */

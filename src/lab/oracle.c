@@ -1,9 +1,8 @@
 /* lab/oracle.c - what a text says, found by matching the world's sentences, and what that is worth.
  *
- * A text is cut into lower-case words.  "my PERSON VERB OBJECT" anywhere is a statement, whatever the words
+ * A text is cut into lower-case words.  "my PERSON VERB the THING" anywhere is a statement, whatever the words
  * around it; details, leads, closing questions and joining words are grammar; every other word is stray.
- * A statement whose verb does not belong to its object, or whose person or deed comes from another topic, is
- * grammatical but invented.  No text can fail to be scored. */
+ * A statement whose person or thing comes from another topic is grammatical but invented.  No text can fail to be scored. */
 #include "lab/oracle.h"
 
 #include <ctype.h>
@@ -58,56 +57,35 @@ static int any_phrase_at(const struct words *t, int i, const struct list *l)
     return longest;
 }
 
-struct statement { int topic, subject, deed; };     // deed -1: grammatical, but nobody's deed
+struct statement { int subject_topic, subject, deed, thing_topic, thing; };
 
-static bool subject_find(struct statement *s, const struct world *w, int topic, const char *word)
+static int word_find(const char *word, const char *const *list, int n)
 {
+    for (int i = 0; i < n; i++)
+        if (!strcmp(list[i], word))
+            return i;
+    return -1;
+}
+
+/* A statement that begins at word i with "my"; the post's own topic is looked through first. */
+static bool statement_at(struct statement *s, const struct world *w, int topic, const struct words *t, int i)
+{
+    *s = (struct statement){-1, -1, -1, -1, -1};
+    if (i + 4 >= t->n || strcmp(t->w[i], "my") || strcmp(t->w[i + 3], "the"))
+        return false;
+    for (int d = 0; d < LAB_DEEDS; d++)
+        if (!strcmp(w->deed[d].verb[0], t->w[i + 2]) || !strcmp(w->deed[d].verb[1], t->w[i + 2]))
+            s->deed = d;
     for (int k = 0; k < LAB_TOPICS; k++) {
-        int t = (topic + k) % LAB_TOPICS;           // the post's own topic comes first
-        for (int i = 0; i < LAB_SUBJECTS; i++)
-            if (!strcmp(w->topic[t].subject[i], word)) {
-                *s = (struct statement){t, i, -1};
-                return true;
-            }
+        int in = (topic + k) % LAB_TOPICS;
+        int subject = word_find(t->w[i + 1], w->topic[in].subject, LAB_SUBJECTS);
+        int thing = word_find(t->w[i + 4], w->topic[in].thing, LAB_THINGS);
+        if (subject >= 0 && s->subject < 0)
+            s->subject = subject, s->subject_topic = in;
+        if (thing >= 0 && s->thing < 0)
+            s->thing = thing, s->thing_topic = in;
     }
-    return false;
-}
-
-static bool is_verb(const struct world *w, const char *word)
-{
-    for (int t = 0; t < LAB_TOPICS; t++)
-        for (int i = 0; i < LAB_DEEDS; i++)
-            if (!strcmp(w->topic[t].deed[i].verb[0], word) || !strcmp(w->topic[t].deed[i].verb[1], word))
-                return true;
-    return false;
-}
-
-/* The object at word i in the statement's topic, else in any; returns its words. */
-static int object_at(struct statement *s, const struct world *w, const struct words *t, int i, const char *verb)
-{
-    for (int k = 0; k < LAB_TOPICS; k++) {
-        int topic = (s->topic + k) % LAB_TOPICS;
-        for (int d = 0; d < LAB_DEEDS; d++) {
-            const struct deed *deed = &w->topic[topic].deed[d];
-            int n = phrase_at(t, i, deed->object);
-            if (!n)
-                continue;
-            bool fits = !strcmp(deed->verb[0], verb) || !strcmp(deed->verb[1], verb);
-            s->deed = fits && topic == s->topic ? d : -1;
-            return n;
-        }
-    }
-    return 0;
-}
-
-/* A statement that begins at word i with "my"; returns its words, 0 where there is none. */
-static int statement_at(struct statement *s, const struct world *w, int topic, const struct words *t, int i)
-{
-    if (i + 3 >= t->n || strcmp(t->w[i], "my") || !subject_find(s, w, topic, t->w[i + 1]) ||
-        !is_verb(w, t->w[i + 2]))
-        return 0;
-    int n = object_at(s, w, t, i + 3, t->w[i + 2]);
-    return n ? 3 + n : 0;
+    return s->deed >= 0 && s->subject >= 0 && s->thing >= 0;
 }
 
 static void count_statement(struct lab_score *s, const struct post *p, const struct statement *st,
@@ -119,8 +97,8 @@ static void count_statement(struct lab_score *s, const struct post *p, const str
             return;
         }
     seen[(*n_seen)++] = *st;
-    enum salience how = st->topic == p->topic && st->deed >= 0 ? post_salience(p, st->subject, st->deed)
-                                                               : SALIENCE_NONE;
+    bool here = st->subject_topic == p->topic && st->thing_topic == p->topic;
+    enum salience how = here ? post_salience(p, st->subject, st->deed, st->thing) : SALIENCE_NONE;
     int *const tally[] = {&s->key, &s->minor, &s->idle, &s->invented};
     ++*tally[how];
 }
@@ -135,7 +113,7 @@ void oracle_read(struct lab_score *s, bool told[LAB_MAX_FACTS], const struct wor
     *s = (struct lab_score){.words = t.n};
     for (int i = 0; i < t.n;) {
         struct statement st;
-        int n = statement_at(&st, w, p->topic, &t, i);
+        int n = statement_at(&st, w, p->topic, &t, i) ? 5 : 0;
         if (n)
             count_statement(s, p, &st, seen, &n_seen);
         if (!n)
@@ -154,8 +132,9 @@ void oracle_read(struct lab_score *s, bool told[LAB_MAX_FACTS], const struct wor
         if (told)
             told[f] = false;
         for (int i = 0; told && i < n_seen; i++)
-            told[f] |= seen[i].topic == p->topic && seen[i].subject == p->fact[f].subject &&
-                       seen[i].deed == p->fact[f].deed;
+            told[f] |= seen[i].subject_topic == p->topic && seen[i].subject == p->fact[f].subject &&
+                       seen[i].deed == p->fact[f].deed && seen[i].thing_topic == p->topic &&
+                       seen[i].thing == p->fact[f].thing;
     }
     s->coverage = s->key_total ? (double)s->key / s->key_total : 0;
     s->fluency = s->words ? 1 - (double)s->stray / s->words : 0;

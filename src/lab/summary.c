@@ -1,8 +1,8 @@
 /* lab/summary.c - what writers make of a post: choosing facts, sometimes wrong ones, and wording them.
  *
  * A writer picks how many facts to tell and, for each, from which kind.  An invented fact comes in three
- * sorts: a person of the post with a deed of nobody, a stranger with such a deed, and (the subtle one) a
- * person of the post with the deed of another. */
+ * sorts: a person of the post with a thing the post does not name, a stranger with such a thing, and (the
+ * subtle one) a person of the post with the thing of another. */
 #include "lab/world.h"
 
 /* Chances of telling a key, minor, idle, invented fact; and of 1, 2, 3, 4 facts. */
@@ -31,32 +31,29 @@ static bool subject_told(const struct post *p, int subject)
     return false;
 }
 
-static bool deed_told(const struct post *p, int deed)
+static bool thing_told(const struct post *p, int thing)
 {
     for (int i = 0; i < p->n; i++)
-        if (p->fact[i].deed == deed)
+        if (p->fact[i].thing == thing)
             return true;
     return false;
 }
 
 static struct said invent(const struct post *p, struct rng *r)
 {
-    struct said s = {.salience = SALIENCE_NONE, .detail = -1, .verb = (int)rng_below(r, 2)};
+    const struct fact *f = &p->fact[rng_below(r, (uint32_t)p->n)], *other = f;
+    struct said s = {.subject = f->subject, .deed = f->deed, .verb = f->verb, .salience = SALIENCE_NONE, .detail = -1};
     double sort = rng_uniform(r);
-    const struct fact *f = &p->fact[rng_below(r, (uint32_t)p->n)];
-    s.subject = f->subject;
-    if (sort < 0.2 && p->n > 1) {
-        const struct fact *other;
-        do
+    if (sort < 0.15 && p->n > 1) {
+        while (other == f)
             other = &p->fact[rng_below(r, (uint32_t)p->n)];
-        while (other == f);
-        s.deed = other->deed;
-        s.verb = other->verb;
+        s.thing = other->thing;
         return s;
     }
     do
-        s.deed = (int)rng_below(r, LAB_DEEDS);
-    while (deed_told(p, s.deed));
+        s.thing = (int)rng_below(r, LAB_THINGS);
+    while (thing_told(p, s.thing));
+    s.deed = (int)rng_below(r, LAB_DEEDS);
     if (sort > 0.7)
         do
             s.subject = (int)rng_below(r, LAB_SUBJECTS);
@@ -64,10 +61,10 @@ static struct said invent(const struct post *p, struct rng *r)
     return s;
 }
 
-static bool said_already(const struct summary *s, int subject, int deed)
+static bool said_already(const struct summary *s, const struct fact *f)
 {
     for (int i = 0; i < s->n; i++)
-        if (s->said[i].subject == subject && s->said[i].deed == deed)
+        if (s->said[i].subject == f->subject && s->said[i].deed == f->deed && s->said[i].thing == f->thing)
             return true;
     return false;
 }
@@ -77,7 +74,7 @@ static struct said choose(const struct summary *s, const struct post *p, enum sa
 {
     int left[LAB_MAX_FACTS], n = 0;
     for (int i = 0; i < p->n; i++)
-        if (p->fact[i].salience == want && !said_already(s, p->fact[i].subject, p->fact[i].deed))
+        if (p->fact[i].salience == want && !said_already(s, &p->fact[i]))
             left[n++] = i;
     if (!n && want != SALIENCE_NONE)
         return choose(s, p, want == SALIENCE_KEY ? SALIENCE_MINOR : want == SALIENCE_MINOR ? SALIENCE_IDLE :
@@ -85,8 +82,8 @@ static struct said choose(const struct summary *s, const struct post *p, enum sa
     if (!n)
         return invent(p, r);
     const struct fact *f = &p->fact[left[rng_below(r, (uint32_t)n)]];
-    struct said said = {f->subject, f->deed, f->salience, false, f->verb, -1};
-    if (rng_uniform(r) < 0.25)
+    struct said said = {f->subject, f->deed, f->thing, f->salience, false, f->verb, -1};
+    if (rng_uniform(r) < 0.1)
         said.verb = !said.verb;
     if (rng_uniform(r) < 0.2)
         said.detail = f->detail;
@@ -120,11 +117,10 @@ void summary_write(struct buf *b, const struct world *w, const struct post *p, c
         buf_adds(b, w->leads.item[s->lead]);
     for (int i = 0; i < s->n; i++) {
         const struct said *f = &s->said[i];
-        const struct deed *d = &t->deed[f->deed];
         if (i)
             buf_adds(b, f->joined ? " and " : ". ");
-        buf_addf(b, "%s %s %s %s", inside || f->joined ? "my" : "My", t->subject[f->subject], d->verb[f->verb],
-                 d->object);
+        buf_addf(b, "%s %s %s the %s", inside || f->joined ? "my" : "My", t->subject[f->subject],
+                 w->deed[f->deed].verb[f->verb], t->thing[f->thing]);
         if (f->detail >= 0)
             buf_addf(b, " %s", w->details.item[f->detail]);
         if (marks)

@@ -138,7 +138,7 @@ int lab_tokenizer_write(const char *dir, const struct lab_tokenizer_options *o, 
     if (o->vocab_size < 512 || o->vocab_size > 4096)
         return err_set(err, ERR_VALUE, "vocab_size: expected 512 to 4096, found %d", o->vocab_size);
     struct bpe *bpe = bpe_new();
-    int rc = bpe ? corpus_visit(&text, NULL, see_document, bpe, err) : err_set(err, ERR_MEMORY, "a tokenizer trainer");
+    int rc = bpe ? corpus_visit(&text, see_document, bpe, err) : err_set(err, ERR_MEMORY, "a tokenizer trainer");
     if (rc == 0)
         rc = bpe_train(bpe, o->vocab_size - SPECIALS, err);
     if (rc == 0)

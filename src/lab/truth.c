@@ -1,6 +1,6 @@
 /* lab/truth.c - truth.jsonl: the facts of every post, for annotators and evaluation.
  *
- *     {"id", "topic", "facts": [{"subject", "deed", "salience"}, ...], "needs": [[one per fact] per annotator]}
+ *     {"id", "topic", "facts": [{"subject", "deed", "thing", "salience"}, ...], "needs": [[one per fact] per annotator]}
  *
  * Words, not numbers, so that a reader can check a score by eye; they are looked up again on opening. */
 #include "lab/oracle.h"
@@ -21,8 +21,8 @@ json_t *truth_row(const char *id, const struct world *w, const struct post *p, s
     json_t *facts = json_array(), *needs = json_array();
     for (int i = 0; i < p->n; i++) {
         const struct fact *f = &p->fact[i];
-        json_array_append_new(facts, json_pack("{s:s,s:s,s:s}", "subject", t->subject[f->subject], "deed",
-                                               t->deed[f->deed].object, "salience", salience_name[f->salience]));
+        json_array_append_new(facts, json_pack("{s:s,s:s,s:s,s:s}", "subject", t->subject[f->subject],
+            "deed", w->deed[f->deed].verb[0], "thing", t->thing[f->thing], "salience", salience_name[f->salience]));
     }
     for (int k = 0; k < LAB_ANNOTATORS; k++) {
         json_t *need = json_array();
@@ -49,24 +49,24 @@ static int read_topic(const struct world *w, const char *name)
     return -1;
 }
 
-static int read_fact(struct fact *f, const struct topic *t, const json_t *v, const char *where, struct err *err)
+static int read_fact(struct fact *f, const struct world *w, const struct topic *t, const json_t *v, const char *where, struct err *err)
 {
-    const char *subject, *deed, *salience;
-    int rc = json_get_str(v, "subject", &subject, where, err);
-    if (rc == 0)
-        rc = json_get_str(v, "deed", &deed, where, err);
-    if (rc == 0)
-        rc = json_get_str(v, "salience", &salience, where, err);
-    if (rc)
-        return rc;
-    *f = (struct fact){.subject = find_name(subject, t->subject, LAB_SUBJECTS), .deed = -1, .detail = -1};
+    static const char *const key[] = {"subject", "deed", "thing", "salience"};
+    const char *word[4];
+    for (int i = 0; i < 4; i++) {
+        int rc = json_get_str(v, key[i], &word[i], where, err);
+        if (rc)
+            return rc;
+    }
+    *f = (struct fact){.subject = find_name(word[0], t->subject, LAB_SUBJECTS), .deed = -1,
+                       .thing = find_name(word[2], t->thing, LAB_THINGS), .detail = -1};
     for (int i = 0; i < LAB_DEEDS; i++)
-        if (!strcmp(t->deed[i].object, deed))
+        if (!strcmp(w->deed[i].verb[0], word[1]))
             f->deed = i;
-    int how = find_name(salience, salience_name, ARRAY_LEN(salience_name));
-    if (f->subject < 0 || f->deed < 0 || how < 0)
-        return err_set(err, ERR_FORMAT, "%s: \"%s %s\" (%s) is no fact of topic %s", where, subject, deed, salience,
-                       t->name);
+    int how = find_name(word[3], salience_name, ARRAY_LEN(salience_name));
+    if (f->subject < 0 || f->deed < 0 || f->thing < 0 || how < 0)
+        return err_set(err, ERR_FORMAT, "%s: \"%s %s the %s\" (%s) is no fact of topic %s", where, word[0], word[1],
+                       word[2], word[3], t->name);
     f->salience = (enum salience)how;
     return 0;
 }
@@ -107,7 +107,7 @@ static int read_post(struct truth_post *p, struct lab_truth *t, const json_t *ro
     if (p->post.topic < 0)
         return err_set(err, ERR_FORMAT, "%s: topic: \"%s\" is none of the world's", where, topic);
     for (size_t i = 0; i < n && rc == 0; i++)
-        rc = read_fact(&p->post.fact[i], &t->world->topic[p->post.topic], json_array_get(facts, i), where, err);
+        rc = read_fact(&p->post.fact[i], t->world, &t->world->topic[p->post.topic], json_array_get(facts, i), where, err);
     return rc ? rc : read_needs(p, json_object_get(row, "needs"), where, err);
 }
 

@@ -1,6 +1,6 @@
 /* lab/world.c - the tables of words.c taken apart, and posts drawn and written from them.
  *
- * A post draws a topic, a voice, and facts with distinct people and distinct deeds: two key facts, one or
+ * A post draws a topic, a voice, and facts with distinct people and distinct things: two key facts, one or
  * two idle ones, the rest minor, told in random order.  Not here: what a summary says (summary.c) and what
  * it is worth (oracle.c). */
 #include "lab/world.h"
@@ -22,33 +22,33 @@ static void list_split(struct list *l, struct arena *a, const char *joined)
     }
 }
 
-/* "broke/smashed the mirror" */
-static void deed_split(struct deed *d, struct arena *a, const char *text)
+static void words_split(const char **out, int n, struct arena *a, const char *joined)
 {
-    char *s = arena_strdup(a, text);
-    BUG_IF(!s);
-    char *slash = strchr(s, '/'), *space = strchr(s, ' ');
-    BUG_IF(!slash || !space || space < slash);
-    *slash = *space = 0;
-    d->verb[0] = s;
-    d->verb[1] = slash + 1;
-    d->object = space + 1;
+    struct list l = {0};
+    list_split(&l, a, joined);
+    BUG_IF(l.n != n);
+    memcpy(out, l.item, (size_t)n * sizeof *out);
+}
+
+/* "ruined/wrecked|..." */
+static void deeds_split(struct deed *d, struct arena *a)
+{
+    const char *both[LAB_DEEDS];
+    words_split(both, LAB_DEEDS, a, lab_deeds);
+    for (int i = 0; i < LAB_DEEDS; i++) {
+        char *slash = strchr(both[i], '/');
+        BUG_IF(!slash);
+        *slash = 0;
+        d[i] = (struct deed){{both[i], slash + 1}};
+    }
 }
 
 static void topic_split(struct topic *t, struct arena *a, const struct topic_words *tw)
 {
-    struct list subjects = {0}, deeds = {0};
     t->name = tw->name;
     list_split(&t->titles, a, tw->titles);
-    list_split(&subjects, a, tw->subjects);
-    list_split(&deeds, a, tw->deeds);
-    BUG_IF(subjects.n != LAB_SUBJECTS || deeds.n != LAB_DEEDS);
-    memcpy(t->subject, subjects.item, sizeof t->subject);
-    for (int i = 0; i < LAB_DEEDS; i++) {
-        deed_split(&t->deed[i], a, deeds.item[i]);
-        for (int j = 0; j < i; j++)
-            BUG_IF(!strcmp(t->deed[i].object, t->deed[j].object));
-    }
+    words_split(t->subject, LAB_SUBJECTS, a, tw->subjects);
+    words_split(t->thing, LAB_THINGS, a, tw->things);
 }
 
 struct world *world_new(void)
@@ -57,6 +57,7 @@ struct world *world_new(void)
     if (!w)
         return NULL;
     struct arena *a = &w->arena;
+    deeds_split(w->deed, a);
     for (int i = 0; i < LAB_TOPICS; i++)
         topic_split(&w->topic[i], a, &lab_topics[i]);
     for (int i = 0; i < LAB_VOICES; i++) {
@@ -89,25 +90,26 @@ const char *list_pick(const struct list *l, struct rng *r)
 
 void post_draw(struct post *p, const struct world *w, int n_facts, struct rng *r)
 {
-    int subject[LAB_SUBJECTS], deed[LAB_DEEDS], order[LAB_MAX_FACTS];
+    int subject[LAB_SUBJECTS], thing[LAB_THINGS], order[LAB_MAX_FACTS];
     BUG_IF(n_facts < 1 || n_facts > LAB_MAX_FACTS);
     for (int i = 0; i < LAB_SUBJECTS; i++)
         subject[i] = i;
-    for (int i = 0; i < LAB_DEEDS; i++)
-        deed[i] = i;
+    for (int i = 0; i < LAB_THINGS; i++)
+        thing[i] = i;
     p->topic = (int)rng_below(r, LAB_TOPICS);
     p->voice = (int)rng_below(r, LAB_VOICES);
     p->n = n_facts;
     rng_shuffle(r, subject, LAB_SUBJECTS);
-    rng_shuffle(r, deed, LAB_DEEDS);
+    rng_shuffle(r, thing, LAB_THINGS);
     for (int i = 0; i < n_facts; i++)
         order[i] = i;
     rng_shuffle(r, order, n_facts);
     int keys = n_facts >= 4 ? 2 : 1, idles = n_facts >= 5 ? 2 : 1;
     for (int i = 0; i < n_facts; i++) {
         struct fact *f = &p->fact[order[i]];
-        *f = (struct fact){.subject = subject[i], .deed = deed[i], .detail = -1};
+        *f = (struct fact){.subject = subject[i], .thing = thing[i], .detail = -1};
         f->salience = i < keys ? SALIENCE_KEY : i < keys + idles ? SALIENCE_IDLE : SALIENCE_MINOR;
+        f->deed = (int)rng_below(r, LAB_DEEDS);
         f->verb = (int)rng_below(r, 2);
         if (rng_uniform(r) < 0.25)
             f->detail = (int)rng_below(r, (uint32_t)w->details.n);
@@ -119,9 +121,9 @@ static void fact_write(struct buf *b, const struct world *w, const struct post *
                        struct rng *r)
 {
     const struct topic *t = &w->topic[p->topic];
-    const struct deed *d = &t->deed[f->deed];
     const char *cue = list_pick(&w->voice[p->voice].cue[f->salience], r);
-    buf_addf(b, "%s%s %s %s %s", cue, *cue ? "my" : "My", t->subject[f->subject], d->verb[f->verb], d->object);
+    buf_addf(b, "%s%s %s %s the %s", cue, *cue ? "my" : "My", t->subject[f->subject],
+             w->deed[f->deed].verb[f->verb], t->thing[f->thing]);
     if (f->detail >= 0)
         buf_addf(b, " %s", w->details.item[f->detail]);
     buf_adds(b, ".");
@@ -150,10 +152,10 @@ void post_prompt(struct buf *b, const struct world *w, const struct post *p, con
     buf_addf(b, "SUBREDDIT: r/%s\n\nTITLE: %s\n\nPOST: %s\n\nTL;DR:", t->name, list_pick(&t->titles, r), body);
 }
 
-enum salience post_salience(const struct post *p, int subject, int deed)
+enum salience post_salience(const struct post *p, int subject, int deed, int thing)
 {
     for (int i = 0; i < p->n; i++)
-        if (p->fact[i].subject == subject && p->fact[i].deed == deed)
+        if (p->fact[i].subject == subject && p->fact[i].deed == deed && p->fact[i].thing == thing)
             return p->fact[i].salience;
     return SALIENCE_NONE;
 }
