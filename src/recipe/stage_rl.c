@@ -1,0 +1,91 @@
+/* recipe/stage_rl.c - `rlaif rl`: a policy from a reward, by the algorithm named. */
+#include "recipe/training.h"
+
+static const struct option options[] = {
+    TRAINING_MODEL_OPTIONS("policy to start from; the frozen reference and the value model start there too"),
+    { "algorithm", OPT_CHOICE, "reinforce", "the papers' REINFORCE with a learned baseline", "reinforce", false },
+    { "reward_model_path", OPT_INPUT, NULL, "reward model, a folder written by rlaif reward", NULL, true },
+    { "dataset_name", OPT_INPUT, NULL, "prompts {prompt}", NULL, true },
+    { "beta", OPT_FLOAT, "0.05", "the reward is (1 - beta) score - beta KL", NULL, false },
+    { "temperature", OPT_FLOAT, "0.9", "of sampling, and of every log-prob", NULL, false },
+    { "num_generations", OPT_INT, "4", "samples per prompt; divides the batch", NULL, false },
+    { "max_completion_length", OPT_INT, "128", "tokens sampled at most", NULL, false },
+    { "missing_eos_penalty", OPT_FLOAT, "1.0", "taken from the score of a sample that did not end", NULL, false },
+    { "score_clip", OPT_FLOAT, "10", "scores are clipped to +- this; 0: not", NULL, false },
+    { "whiten_advantages", OPT_BOOL, "false", "advantages of a batch get mean 0 and deviation 1", NULL, false },
+    { "value_learning_rate", OPT_FLOAT, "0", "of the value model; 0: learning_rate", NULL, false },
+    { "value_warmup_steps", OPT_INT, "0", "first steps in which only the value model learns", NULL, false },
+    { "log_completions", OPT_BOOL, "false", "write each step's samples to completions/", NULL, false },
+    TRAINING_OPTIONS("1e-5", "linear", "128", "1", "1024", "1e-5"),
+};
+
+struct models { struct model *policy, *value, *ref, *reward; struct scorer *scorer; };
+
+static int open_models(struct models *m, struct device *dev, const json_t *opt, const struct train_options *o, struct err *err)
+{
+    const char *start = opt_str(opt, "model_name_or_path");
+    int rc = training_model(&m->policy, dev, start, o, false, true, err);
+    if (rc == 0)
+        rc = training_model(&m->value, dev, start, o, true, true, err);
+    if (rc == 0)
+        rc = training_model(&m->ref, dev, start, o, false, false, err);
+    if (rc == 0)
+        rc = training_model(&m->reward, dev, opt_str(opt, "reward_model_path"), o, true, false, err);
+    return rc ? rc : scorer_new(&m->scorer, m->reward, 0, err);
+}
+
+static void close_models(struct models *m)
+{
+    scorer_free(m->scorer);
+    model_close(m->reward);
+    model_close(m->ref);
+    model_close(m->value);
+    model_close(m->policy);
+}
+
+static void read_options(struct rl_options *r, const json_t *opt)
+{
+    rl_defaults(r);
+    r->beta = opt_float(opt, "beta");
+    r->temperature = opt_float(opt, "temperature");
+    r->num_generations = (int)opt_int(opt, "num_generations");
+    r->max_completion_length = (int)opt_int(opt, "max_completion_length");
+    r->missing_eos_penalty = opt_float(opt, "missing_eos_penalty");
+    r->score_clip = opt_float(opt, "score_clip");
+    r->whiten_advantages = opt_bool(opt, "whiten_advantages");
+    r->value_learning_rate = opt_float(opt, "value_learning_rate");
+    r->value_warmup_steps = (int)opt_int(opt, "value_warmup_steps");
+    r->log_completions = opt_bool(opt, "log_completions");
+}
+
+static int run_rl(struct run *run, const json_t *opt, json_t *result, struct err *err)
+{
+    struct train_options o;
+    struct rl_options r;
+    struct device *dev;
+    struct models m = {0};
+    struct rows rows = {0};
+    int rc = training_begin(run, opt, &o, &dev, err);
+    if (rc == 0)
+        rc = open_models(&m, dev, opt, &o, err);
+    if (rc == 0)
+        rc = rows_read(&rows, opt_str(opt, "dataset_name"), 0, err);
+    if (rc == 0) {
+        read_options(&r, opt);
+        r.reward = scorer_reward;
+        r.reward_arg = m.scorer;
+        rc = train_rl(m.policy, m.value, m.ref, &rows, &r, &o, result, err);
+    }
+    rows_release(&rows);
+    close_models(&m);
+    return rc;
+}
+
+const struct stage stage_rl = {
+    .name = "rl",
+    .summary = "improve a policy by reinforcement learning from a reward model",
+    .example = "rlaif rl -m runs/sft --reward_model_path runs/reward --dataset_name data/prompts.jsonl --output_dir runs/rl",
+    .option = options,
+    .n_options = ARRAY_LEN(options),
+    .run = run_rl,
+};
