@@ -3,7 +3,7 @@
  * A sentence longer than struct err holds is cut, never overrun. */
 #include "base/base.h"
 
-int err_set(struct err *err, int code, const char *fmt, ...)
+int (err_set)(struct err *err, int code, const char *fmt, ...)
 {
     if (err) {
         va_list ap;
