@@ -1,0 +1,90 @@
+/* recipe/labeling.c - a labeler from options: model, protocol, store. */
+#include "recipe/labeling.h"
+
+#include <math.h>
+
+#include "lab/lab.h"
+#include "recipe/training.h"
+
+static int protocol_from(struct preference **out, const json_t *opt, struct err *err)
+{
+    struct preference_options o;
+    preference_defaults(&o);
+    int rc = label_task_from_name(&o.task, opt_str(opt, "task"), err);
+    o.preamble = opt_str(opt, "preamble");
+    if (o.preamble && !strcmp(o.preamble, "lab"))
+        o.preamble = LAB_TLDR_PREAMBLE;
+    o.ask_harmless = !strcmp(opt_str(opt, "wording"), "harmless");
+    o.shipped_exemplars = (int)opt_int(opt, "exemplars");
+    o.exemplar_file = opt_str(opt, "exemplar_file");
+    return rc ? rc : preference_new(out, &o, err);
+}
+
+static int store_from(struct store **out, struct run *run, const char *path, const char *dir, struct err *err)
+{
+    char *own = path ? NULL : path_join(run->out ? run->out : dir, "labels.db");
+    if (!path && !own)
+        return err_set(err, ERR_MEMORY, "opening the label store");
+    int rc = store_open(out, path ? path : own, err);
+    free(own);
+    return rc;
+}
+
+int labeling_open(struct labeling *l, struct run *run, const json_t *opt, const char *model, const char *store, const char *dir,
+                  struct err *err)
+{
+    struct device *dev;
+    *l = (struct labeling){ 0 };
+    double mass = opt_float(opt, "min_label_mass");
+    int rc = mass >= 0 && mass <= 1 ? 0 : err_set(err, ERR_USAGE, "min_label_mass is %g; it is a probability", mass);
+    if (rc == 0)
+        rc = protocol_from(&l->protocol, opt, err);
+    if (rc == 0)
+        rc = store_from(&l->store, run, store, dir, err);
+    if (rc == 0)
+        rc = run_device(run, &dev, err);
+    if (rc == 0) {
+        struct model_options mo = { .dtype = training_dtype(opt, dev) };
+        rc = model_open(&l->model, dev, model, &mo, err);
+    }
+    struct provider *p = NULL;
+    if (rc == 0)
+        rc = provider_local_new(&p, l->model, model, (int)opt_int(opt, "batch_tokens"), err);
+    l->labeler = (struct labeler){ p, l->protocol, l->store, mass };
+    if (rc)
+        labeling_close(l);
+    return rc;
+}
+
+int labeling_people(struct labeling *l, const json_t *opt, struct err *err)
+{
+    *l = (struct labeling){ 0 };
+    int rc = protocol_from(&l->protocol, opt, err);
+    snprintf(l->people.fingerprint, sizeof l->people.fingerprint, "annotators");
+    l->labeler = (struct labeler){ &l->people, l->protocol, NULL, 0 };
+    return rc;
+}
+
+void labeling_close(struct labeling *l)
+{
+    if (l->labeler.provider != &l->people)
+        provider_free(l->labeler.provider);
+    store_close(l->store);
+    preference_free(l->protocol);
+    model_close(l->model);
+    *l = (struct labeling){ 0 };
+}
+
+void set_number(json_t *result, const char *name, double value)
+{
+    bool whole = value == floor(value) && fabs(value) < 1e15;
+    json_object_set_new(result, name, !isfinite(value) ? json_null() : whole ? json_integer((json_int_t)value) : json_real(value));
+}
+
+void set_interval(json_t *result, const char *name, const struct interval *i)
+{
+    char ci[96];
+    snprintf(ci, sizeof ci, "%s_ci", name);
+    json_object_set_new(result, name, i->n && isfinite(i->mean) ? json_real(i->mean) : json_null());
+    json_object_set_new(result, ci, i->n && isfinite(i->low) ? json_pack("[ff]", i->low, i->high) : json_null());
+}

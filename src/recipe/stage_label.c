@@ -1,0 +1,186 @@
+/* recipe/stage_label.c - `rlaif label`: a labeler's preferences between two texts, both orders, into rows.
+ *
+ * In the lab, people can be hired instead of a model: `--truth` without `--labeler` asks the simulated annotators. */
+#include "eval/eval.h"
+#include "lab/lab.h"
+#include "recipe/labeling.h"
+#include "recipe/training.h"
+
+#include <math.h>
+
+static const struct option options[] = {
+    { "labeler", OPT_INPUT, NULL, "model that labels: a Hugging Face folder or a GGUF file", NULL, false },
+    { "truth", OPT_INPUT, NULL, "the lab's truth.jsonl: simulated annotators label (when there is no labeler)", NULL, false },
+    { "dtype", OPT_CHOICE, "auto", "of computation; auto: bfloat16 where the processor multiplies it",
+      "auto|float32|bfloat16", false },
+    { "input", OPT_INPUT, NULL, "rows {prompt, completions} or {prompt, chosen, rejected}: .jsonl, .jsonl.gz, .json", NULL, true },
+    { "output_dir", OPT_OUTPUT_DIR, NULL, "folder for pairs.jsonl and labels.jsonl", NULL, true },
+    { "store", OPT_STRING, NULL, "label store (default: labels.db in the run's folder); can be shared between runs", NULL, false },
+    LABELING_OPTIONS,
+    { "pairs_of", OPT_CHOICE, "disjoint", "which pairs of K completions: (0,1), (2,3), ... or all of them", "disjoint|all", false },
+    { "max_pairs", OPT_INT, "0", "label the first so many; 0: all", NULL, false },
+    { "seed", OPT_INT, "1", "of the annotators and of the intervals", NULL, false },
+};
+
+struct labelling {
+    struct rows rows;
+    struct candidate_list list;
+    struct label *label;        // (n)
+    int n;
+    struct label_counts counts;
+    struct labeler by;
+    double seconds;
+    int64_t tokens_asked, tokens_computed;
+};
+
+/* ---- who labels ------------------------------------------------------------------------- */
+
+static int by_model(struct labelling *l, struct run *run, const json_t *opt, struct err *err)
+{
+    struct label_item *item = mem_alloc((size_t)l->n, sizeof *item);
+    if (!item)
+        return err_set(err, ERR_MEMORY, "no memory to label %d pairs", l->n);
+    for (int i = 0; i < l->n; i++)
+        item[i] = (struct label_item){ l->list.item[i].prompt, l->list.item[i].first, l->list.item[i].second };
+    double start = time_now();
+    int rc = label_items(l->label, &l->counts, &l->by, item, l->n, err);
+    l->seconds = time_now() - start;
+    l->tokens_asked = l->by.provider->tokens_asked;
+    l->tokens_computed = l->by.provider->tokens_computed;
+    free(item);
+    return rc;
+}
+
+/* A hired annotator per pair, in turns; people answer for sure and see no slots. */
+static int by_people(struct labelling *l, const json_t *opt, struct err *err)
+{
+    struct lab_truth *truth = NULL;
+    int rc = lab_truth_open(&truth, opt_str(opt, "truth"), err);
+    for (int i = 0; i < l->n && rc == 0; i++) {
+        const struct candidates *c = &l->list.item[i];
+        struct lab_vote v;
+        rc = lab_annotate(&v, truth, c->id, c->first, c->second, LAB_PANEL + i % (LAB_ANNOTATORS - LAB_PANEL),
+                          (uint64_t)opt_int(opt, "seed"), err);
+        double p = v.preferred == 1 ? 1 : v.preferred == 2 ? 0 : 0.5;
+        if (rc == 0)
+            l->label[i] = (struct label){ .p = p, .order = { p, p }, .mass = 1 };
+    }
+    lab_truth_free(truth);
+    return rc;
+}
+
+/* ---- what comes out ------------------------------------------------------------------------ */
+
+static int write_rows(const struct labelling *l, const char *dir, struct err *err)
+{
+    char *paths[] = { path_join(dir, "labels.jsonl"), path_join(dir, "pairs.jsonl") };
+    int rc = paths[0] && paths[1] ? 0 : err_set(err, ERR_MEMORY, "no memory to write labels");
+    for (int k = 0; k < 2 && rc == 0; k++) {
+        struct rows_out out = { 0 };
+        rc = rows_out_open(&out, paths[k], err);
+        for (int i = 0; i < l->n && rc == 0; i++) {
+            if (k == 1 && l->label[i].state != LABEL_ANSWERED)
+                continue;       // listed in labels.jsonl with its state
+            json_t *row = k ? pair_row(&l->list.item[i], &l->label[i], &l->by) : label_row(&l->list.item[i], &l->label[i], &l->by);
+            rc = row ? rows_out_add(&out, row, err) : err_set(err, ERR_MEMORY, "no memory to write labels");
+            json_decref(row);
+        }
+        if (rc == 0)
+            rc = rows_out_commit(&out, err);
+        rows_out_close(&out);
+    }
+    free(paths[0]);
+    free(paths[1]);
+    return rc ? rc : rows_write_rejected(&l->rows, dir, err);
+}
+
+static int figures(json_t *result, const struct labelling *l, uint64_t seed, struct err *err)
+{
+    double *information = mem_alloc((size_t)l->n, sizeof *information), *agree = mem_alloc((size_t)l->n, sizeof *agree);
+    if (!information || !agree) {
+        free(information);
+        free(agree);
+        return err_set(err, ERR_MEMORY, "no memory for figures of %d labels", l->n);
+    }
+    double mass = 0;
+    int asked = 0;
+    for (int i = 0; i < l->n; i++) {
+        bool answered = l->label[i].state == LABEL_ANSWERED;
+        information[i] = answered ? label_information(l->label[i].p) : NAN;
+        agree[i] = answered ? agreement(l->label[i].p, l->list.item[i].human) : NAN;
+        asked += l->label[i].state != LABEL_TOO_LONG;
+        mass += l->label[i].state != LABEL_TOO_LONG ? l->label[i].mass : 0;
+    }
+    struct slot_bias bias = slot_bias(l->label, l->n);
+    struct interval info, align = interval_share(agree, l->n);
+    int rc = interval_mean(&info, information, l->n, seed, err);
+    set_number(result, "pairs", l->n);
+    set_number(result, "identical", l->list.identical);
+    set_number(result, "unanswered", l->counts.unanswered);
+    set_number(result, "too_long", l->counts.too_long);
+    set_number(result, "replies_computed", l->counts.replies_computed);
+    set_number(result, "replies_found", l->counts.replies_found);
+    if (l->by.store || l->tokens_asked) {
+        set_interval(result, "same_slot", &bias.rate);
+        set_number(result, "same_slot_first", bias.first_share);
+        set_number(result, "same_slot_p_value", bias.p_value);
+    }
+    set_number(result, "label_mass", asked ? mass / asked : NAN);
+    set_interval(result, "information_nats", &info);
+    set_interval(result, "alignment", &align);
+    set_number(result, "tokens_asked", (double)l->tokens_asked);
+    set_number(result, "tokens_computed", (double)l->tokens_computed);
+    set_number(result, "pairs_per_second", l->counts.replies_computed ? l->counts.replies_computed / 2 / l->seconds : NAN);
+    free(information);
+    free(agree);
+    return rc;
+}
+
+static int read_pairs(struct labelling *l, const json_t *opt, struct err *err)
+{
+    int rc = rows_read(&l->rows, opt_str(opt, "input"), 0, err);
+    if (rc == 0)
+        rc = candidates_read(&l->list, &l->rows, !strcmp(opt_str(opt, "pairs_of"), "all"), err);
+    int64_t max = opt_int(opt, "max_pairs");
+    l->n = max > 0 && max < l->list.n ? (int)max : l->list.n;
+    l->label = rc == 0 ? mem_alloc((size_t)l->n, sizeof *l->label) : NULL;
+    return rc ? rc : l->label ? 0 : err_set(err, ERR_MEMORY, "no memory to label %d pairs", l->n);
+}
+
+static int run_label(struct run *run, const json_t *opt, json_t *result, struct err *err)
+{
+    struct labelling l = { 0 };
+    struct labeling by = { 0 };
+    const char *dir = opt_str(opt, "output_dir");
+    bool people = !opt_given(opt, "labeler");
+    if (people && !opt_given(opt, "truth"))
+        return err_set(err, ERR_USAGE, "label needs --labeler MODEL (or, in the lab, --truth FILE)");
+    int rc = read_pairs(&l, opt, err);
+    if (rc == 0)
+        rc = dir_make(dir, err);
+    if (rc == 0)
+        rc = people ? labeling_people(&by, opt, err) :
+            labeling_open(&by, run, opt, opt_str(opt, "labeler"), opt_str(opt, "store"), dir, err);
+    if (rc == 0) {
+        l.by = by.labeler;
+        rc = people ? by_people(&l, opt, err) : by_model(&l, run, opt, err);
+    }
+    if (rc == 0)
+        rc = write_rows(&l, dir, err);
+    if (rc == 0)
+        rc = figures(result, &l, (uint64_t)opt_int(opt, "seed"), err);
+    labeling_close(&by);
+    free(l.label);
+    candidates_release(&l.list);
+    rows_release(&l.rows);
+    return rc;
+}
+
+const struct stage stage_label = {
+    .name = "label",
+    .summary = "ask an AI labeler which of two texts is better, in both orders",
+    .example = "rlaif label --labeler models/l --task summary --preamble lab --input runs/candidates.jsonl --output_dir runs/labels",
+    .option = options,
+    .n_options = ARRAY_LEN(options),
+    .run = run_label,
+};
