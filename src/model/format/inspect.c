@@ -1,0 +1,96 @@
+/* inspect.c - what `rlaif inspect MODEL` says about a checkpoint. */
+#include "model/format/store.h"
+
+static json_t *tensor_json(struct weight_info f)
+{
+    json_t *shape = f.dims == 2 ? json_pack("[II]", (json_int_t)f.rows, (json_int_t)f.cols) : json_pack("[I]", (json_int_t)f.cols);
+    json_t *o = json_pack("{ss ss so sI}", "name", f.name, "dtype", f.dtype, "shape", shape, "bytes", (json_int_t)f.bytes);
+    if (o && strcmp(f.name, f.file_name))
+        json_object_set_new(o, "file_name", json_string(f.file_name));
+    return o;
+}
+
+/* The numbers of config.json without what transformers wants around them. */
+static json_t *config_json(const struct model_config *c)
+{
+    static const char *const drop[] = {"attention_dropout", "initializer_range", "use_cache", "torch_dtype", "rope_scaling",
+                                       "attention_bias", "mlp_bias", "id2label", "label2id"};
+    json_t *o = config_to_json(c, DTYPE_F32);
+    for (size_t i = 0; o && i < ARRAY_LEN(drop); i++)
+        json_object_del(o, drop[i]);
+    return o;
+}
+
+static void add_tensors(json_t *o, const struct weights *w)
+{
+    json_t *list = json_array(), *types = json_object();
+    json_int_t values = 0, bytes = 0;
+    for (int i = 0; i < weights_count(w); i++) {
+        struct weight_info f = weights_info(w, i);
+        json_array_append_new(list, tensor_json(f));
+        json_object_set_new(types, f.dtype, json_integer(json_integer_value(json_object_get(types, f.dtype)) + 1));
+        values += (json_int_t)(f.rows * f.cols);
+        bytes += (json_int_t)f.bytes;
+    }
+    json_object_set_new(o, "parameters", json_integer(values));
+    json_object_set_new(o, "bytes", json_integer(bytes));
+    json_object_set_new(o, "dtypes", types);
+    json_object_set_new(o, "tensors", list);
+}
+
+static json_t *token_json(const struct tokenizer *t, int id)
+{
+    struct buf b = {0};
+    json_t *v = NULL;
+    if (id >= 0 && detokenize(t, &b, &id, 1, false) == 0 && b.len)
+        v = json_string(b.s);
+    buf_release(&b);
+    return v ? v : json_null();
+}
+
+static json_t *tokenizer_json(const struct tokenizer *t, const struct model_config *c)
+{
+    int special = 0;
+    for (int id = 0; id < tokenizer_vocab(t); id++)
+        special += tokenizer_is_special(t, id);
+    json_t *ids = json_array();
+    struct tokens empty = {0};
+    if (tokenize(t, &empty, "", 0, TOKENIZE_SPECIAL, NULL) == 0)
+        for (int i = 0; i < empty.n; i++)
+            json_array_append_new(ids, json_integer(empty.id[i]));
+    tokens_release(&empty);
+    struct buf chat = {0};
+    bool renders = chat_render(t, &chat, NULL, 0, true, NULL) == 0;
+    buf_release(&chat);
+    return json_pack("{si si so so so so sb}", "vocab", tokenizer_vocab(t), "special_tokens", special, "bos", token_json(t, c->bos),
+                     "eos", token_json(t, c->eos), "pad", token_json(t, c->pad), "added_around_a_text", ids, "chat_template_rendered",
+                     renders);
+}
+
+int model_inspect(json_t **out, const char *path, struct err *err)
+{
+    struct weights *w = NULL;
+    struct tokenizer *t = NULL;
+    struct err why = {0};
+    char hash[33];
+    int rc = weights_open(&w, path, err);
+    if (rc)
+        return rc;
+    rc = weights_hash(hash, w, err);
+    json_t *o = rc ? NULL : json_pack("{ss ss ss so}", "path", path, "format", weights_is_gguf(w) ? "gguf" : "safetensors", "hash", hash,
+                                      "config", config_json(weights_config(w)));
+    if (rc == 0 && !o)
+        rc = err_set(err, ERR_MEMORY, "%s: no memory to describe it", path);
+    if (rc == 0) {
+        // a checkpoint whose tokenizer is missing or of another kind can still be looked at
+        if (tokenizer_open(&t, path, &why) == 0)
+            json_object_set_new(o, "tokenizer", tokenizer_json(t, weights_config(w)));
+        else
+            json_object_set_new(o, "tokenizer_error", json_string(why.msg));
+        add_tensors(o, w);
+        *out = o;
+    }
+    tokenizer_free(t);
+    weights_close(w);
+    return rc;
+}
