@@ -22,6 +22,15 @@ static int no_memory(struct err *err, const char *path)
     return err_set(err, ERR_MEMORY, "%s: no memory", path);
 }
 
+/* A read or write that `make torture` wants to fail. */
+static bool io_fails(void)
+{
+    if (!fail_now())
+        return false;
+    errno = EIO;
+    return true;
+}
+
 /* ---- reading ---------------------------------------------------------------------- */
 
 /* Grows as it reads, because the size of a pipe or of /proc files is not known. */
@@ -39,7 +48,7 @@ static int read_all(struct buf *b, FILE *f, const char *path, size_t max, struct
         if (b->len > max)
             return err_set(err, ERR_FORMAT, "%s: larger than the %zu bytes allowed here", path, max);
         if (got == 0)
-            return ferror(f) ? sys_err(err, "reading failed", path) : 0;
+            return ferror(f) || io_fails() ? sys_err(err, "reading failed", path) : 0;
     }
 }
 
@@ -188,7 +197,7 @@ int file_out_commit(struct file_out *w, struct err *err)
 {
     int rc = 0;
     // Devices and pipes cannot be synced; that is no failure, a full disk (from fflush or fsync) is.
-    if (fflush(w->f) || ferror(w->f) || (fsync(fileno(w->f)) && errno != EINVAL && errno != EROFS))
+    if (io_fails() || fflush(w->f) || ferror(w->f) || (fsync(fileno(w->f)) && errno != EINVAL && errno != EROFS))
         rc = err_set(err, ERR_IO, "%s: writing failed: %s", w->path, strerror(errno));
     if (fclose(w->f) && rc == 0)
         rc = err_set(err, ERR_IO, "%s: writing failed: %s", w->path, strerror(errno));
