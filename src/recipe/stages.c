@@ -3,6 +3,14 @@
 
 /* In the order of the pipeline: `rlaif help` prints it so. */
 static const struct stage *const stages[] = {
+    &stage_lab,
+    &stage_split,
+    &stage_generate,
+    &stage_label,
+    &stage_sft,
+    &stage_reward,
+    &stage_dpo,
+    &stage_rl,
     &stage_report,
     NULL,
 };
