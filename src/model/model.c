@@ -94,6 +94,7 @@ int model_create(struct model **out, struct device *dev, const struct model_conf
     if (!m)
         return err_set(err, ERR_MEMORY, "making a model");
     m->masters = true;
+    m->fresh_head = m->scalar;
     if (!*m->config.model_type)
         snprintf(m->config.model_type, sizeof m->config.model_type, "llama");
     if (tokenizer_dir)
@@ -128,6 +129,11 @@ size_t model_param_count(const struct model *m)
     for (int i = 0; i < m->n_params; i++)
         n += (size_t)m->param[i].rows * (size_t)m->param[i].cols;
     return n;
+}
+
+bool model_head_is_fresh(const struct model *m)
+{
+    return m->fresh_head;
 }
 
 void model_set_reward_norm(struct model *m, double mean, double std)

@@ -50,6 +50,8 @@ size_t model_param_count(const struct model *m);
  * dtype of the file: F32 or BF16.  A scalar head makes it a LlamaForSequenceClassification with score.weight. */
 int model_save(const struct model *m, const char *dir, enum dtype dtype, struct err *err) MUST_CHECK;
 void model_set_reward_norm(struct model *m, double mean, double std);
+/* True when a scalar head was asked for and started at random because the checkpoint has none: such a model has learned no score. */
+bool model_head_is_fresh(const struct model *m);
 
 /* ---- tokenizer (model/tokenizer/) -------------------------------------------------- */
 
