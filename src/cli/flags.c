@@ -92,6 +92,11 @@ int flags_parse(json_t *given, struct common_flags *common, const struct stage *
     for (int i = 0; i < argc;) {
         char name[128];
         const char *flag = argv[i], *eq = strchr(flag, '=');
+        if (!is_flag(flag) && option_of(s, "path") && !json_object_get(given, "path")) {
+            json_object_set_new(given, "path", json_string(flag));     // `rlaif inspect PATH`
+            i++;
+            continue;
+        }
         if (!is_flag(flag))
             return err_set(err, ERR_USAGE, "rlaif %s: '%s' is not a flag; flags look like --name value "
                            "(rlaif %s --help)", s->name, flag, s->name);

@@ -93,7 +93,9 @@ static json_t *merges_json(const struct tokenizer *t)
         qsort(list, n, sizeof *list, by_rank);
     for (size_t i = 0; i < n; i++) {
         const struct token *a = &t->token[(list[i]->key >> 32) - 1], *b = &t->token[(uint32_t)list[i]->key - 1];
-        json_array_append_new(out, json_pack("[ss]", a->s, b->s));
+        char *pair = str_printf("%s %s", a->s, b->s);   // the older spelling: every version of tokenizers reads it
+        json_array_append_new(out, pair ? json_string(pair) : NULL);
+        free(pair);
     }
     free(list);
     return out;

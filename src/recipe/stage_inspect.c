@@ -1,0 +1,203 @@
+/* recipe/stage_inspect.c - `rlaif inspect PATH`: what a model, dataset, label store or run folder holds.
+ *
+ * What it is is seen from the thing itself: a folder with config.json is a model, one with stages/ a run; a file
+ * that begins like SQLite is a store, like GGUF a model; everything else is read as rows. */
+#include "data/data.h"
+#include "feedback/feedback.h"
+#include "model/model.h"
+#include "recipe/recipe.h"
+
+static const struct option options[] = {
+    { "path", OPT_INPUT, NULL, "model folder, GGUF file, dataset (.jsonl, .jsonl.gz, .json), label store or run folder", NULL, true },
+};
+
+static bool has(const char *dir, const char *name)
+{
+    char *path = path_join(dir, name);
+    bool yes = path && (file_exists(path) || dir_exists(path));
+    free(path);
+    return yes;
+}
+
+static bool begins(const char *path, const char *magic)
+{
+    char head[16];
+    FILE *f = fopen(path, "rb");
+    size_t n = strlen(magic);
+    bool yes = f && fread(head, 1, n, f) == n && !memcmp(head, magic, n);
+    if (f)
+        fclose(f);
+    return yes;
+}
+
+/* ---- datasets ------------------------------------------------------------------------------- */
+
+static const char *kind_of(const json_t *v)
+{
+    switch (json_typeof(v)) {
+    case JSON_STRING: return "string";
+    case JSON_ARRAY: return "list";
+    case JSON_OBJECT: return "object";
+    case JSON_NULL: return "null";
+    case JSON_TRUE:
+    case JSON_FALSE: return "boolean";
+    default: return "number";
+    }
+}
+
+/* column -> {"rows": n, "string": n, ...} */
+static void count_columns(json_t *columns, const json_t *row)
+{
+    const char *key;
+    json_t *v;
+    json_object_foreach((json_t *)row, key, v) {
+        json_t *c = json_object_get(columns, key);
+        if (!c)
+            json_object_set_new(columns, key, c = json_object());
+        json_object_set_new(c, kind_of(v), json_integer(json_integer_value(json_object_get(c, kind_of(v))) + 1));
+    }
+}
+
+/* What stages may take it as. */
+static json_t *usable_as(const json_t *columns)
+{
+    json_t *list = json_array();
+    bool prompt = json_object_get(columns, "prompt");
+    if (json_object_get(columns, "chosen") && json_object_get(columns, "rejected"))
+        json_array_append_new(list, json_string("pairs"));
+    if (prompt && json_object_get(columns, "completions"))
+        json_array_append_new(list, json_string("candidates"));
+    if ((prompt && json_object_get(columns, "completion")) || json_object_get(columns, "text") || json_object_get(columns, "messages"))
+        json_array_append_new(list, json_string("examples"));
+    if (prompt)
+        json_array_append_new(list, json_string("prompts"));
+    return list;
+}
+
+static int inspect_rows(json_t *result, const char *path, struct err *err)
+{
+    struct rows rows = {0};
+    int rc = rows_read(&rows, path, 0, err);
+    if (rc)
+        return rc;
+    json_t *columns = json_object();
+    for (int i = 0; i < rows.n; i++)
+        count_columns(columns, rows.row[i]);
+    json_object_set_new(result, "rows", json_integer(rows.n));
+    json_object_set_new(result, "rejected", json_integer(rows.n_rejected));
+    json_object_set_new(result, "usable_as", usable_as(columns));
+    json_object_set_new(result, "columns", columns);
+    if (rows.n)
+        json_object_set(result, "first", rows.row[0]);
+    rows_release(&rows);
+    return 0;
+}
+
+/* ---- runs ------------------------------------------------------------------------------------ */
+
+static int inspect_run(json_t *result, const char *path, struct err *err)
+{
+    static const char *const names[] = {"summary", "manifest"};
+    int rc = 0;
+    for (size_t i = 0; i < ARRAY_LEN(names) && rc == 0; i++) {
+        char file[32];
+        snprintf(file, sizeof file, "%s.json", names[i]);
+        char *full = path_join(path, file);
+        json_t *v = full && file_exists(full) ? json_read_file(full, err) : json_null();
+        if (!v)
+            rc = err ? err->code : ERR_FORMAT;
+        else
+            json_object_set_new(result, names[i], v);
+        free(full);
+    }
+    return rc;
+}
+
+/* ---- the stage --------------------------------------------------------------------------------- */
+
+static int take(json_t *result, json_t *found)
+{
+    json_object_update(result, found);
+    json_decref(found);
+    return 0;
+}
+
+static int run_inspect(struct run *run, const json_t *opt, json_t *result, struct err *err)
+{
+    const char *path = opt_str(opt, "path");
+    json_t *found = NULL;
+    int rc;
+    if (dir_exists(path) && !has(path, "config.json") && (has(path, "manifest.json") || has(path, "stages"))) {
+        json_object_set_new(result, "kind", json_string("run"));
+        return inspect_run(result, path, err);
+    }
+    if (dir_exists(path) || begins(path, "GGUF")) {
+        json_object_set_new(result, "kind", json_string("model"));
+        rc = model_inspect(&found, path, err);
+        return rc ? rc : take(result, found);
+    }
+    if (store_is_one(path)) {
+        json_object_set_new(result, "kind", json_string("store"));
+        rc = store_inspect(&found, path, err);
+        return rc ? rc : take(result, found);
+    }
+    json_object_set_new(result, "kind", json_string("dataset"));
+    return inspect_rows(result, path, err);
+}
+
+/* ---- for people --------------------------------------------------------------------------------- */
+
+static void print_tensors(const json_t *list, FILE *to)
+{
+    size_t i;
+    json_t *v;
+    fprintf(to, "tensors\n");
+    json_array_foreach((json_t *)list, i, v) {
+        struct buf shape = {0};
+        json_add_text(&shape, json_object_get(v, "shape"), 0);
+        fprintf(to, "  %-48s %-5s %s\n", json_string_value(json_object_get(v, "name")),
+                json_string_value(json_object_get(v, "dtype")), shape.s ? shape.s : "");
+        buf_release(&shape);
+    }
+}
+
+/* Objects a level deeper, everything else as JSON on a line. */
+static void print_value(const char *key, const json_t *v, int depth, FILE *to)
+{
+    const char *sub;
+    json_t *item;
+    if (json_is_object(v) && json_object_size(v) && depth < 3) {
+        fprintf(to, "%*s%s\n", 2 * depth, "", key);
+        json_object_foreach((json_t *)v, sub, item)
+            print_value(sub, item, depth + 1, to);
+        return;
+    }
+    struct buf b = {0};
+    if (json_is_string(v))
+        buf_adds(&b, json_string_value(v));
+    else
+        json_add_text(&b, v, 0);
+    fprintf(to, "%*s%-*s %s\n", 2 * depth, "", 26 - 2 * depth, key, b.s ? b.s : "");
+    buf_release(&b);
+}
+
+static void print_inspect(const json_t *result, FILE *to)
+{
+    const char *key;
+    json_t *v;
+    json_object_foreach((json_t *)result, key, v)
+        if (!strcmp(key, "tensors"))
+            print_tensors(v, to);
+        else
+            print_value(key, v, 0, to);
+}
+
+const struct stage stage_inspect = {
+    .name = "inspect",
+    .summary = "what a model, dataset, label store or run folder holds",
+    .example = "rlaif inspect models/s",
+    .option = options,
+    .n_options = ARRAY_LEN(options),
+    .run = run_inspect,
+    .print = print_inspect,
+};
