@@ -156,10 +156,10 @@ torture: need  ## twenty kills at random moments end in the same bytes; allocati
 
 N ?= 100
 fuzz: need  ## each parser against N=100 mutated files, under the sanitizers
-	@$(MAKE) --no-print-directory $(JOBS) SAN=address,undefined all $(BUILD)-san-address-undefined/mutate
+	@$(MAKE) --no-print-directory $(JOBS) SAN=address,undefined all $(patsubst %,$(BUILD)-san-address-undefined/%,mutate mkgguf)
 	tests/fuzz.sh $(BUILD)-san-address-undefined $(N)
 
-$(BUILD)/mutate: tests/fuzz/mutate.c
+$(BUILD)/mutate $(BUILD)/mkgguf: $(BUILD)/%: tests/fuzz/%.c
 	@mkdir -p $(@D)
 	$(call say,link)$(CC) -std=gnu11 $(WARN) $(SANFLAG) $(CFLAGS) -o $@ $<
 

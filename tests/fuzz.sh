@@ -1,0 +1,78 @@
+#!/bin/bash
+# fuzz.sh BUILD [N] - N (100) mutated files for each parser, read by a program built under the sanitizers in BUILD.
+# A file may be refused (exit code 1, one sentence) or accepted; a crash, a sanitizer's report, a hang or a gigabyte of memory
+# for a file of kilobytes is a finding.  Findings are kept in BUILD/fuzz/.
+#
+#     SEED=1 tests/fuzz.sh build-san-address-undefined 500 [target...]
+set -u
+cd "$(dirname "$0")/.."
+build=$1 n=${2:-100} seed=${SEED:-1}
+shift; [ $# -gt 0 ] && shift
+targets=${*:-config tokenizer tokenizer_config safetensors gguf jsonl yaml}
+rlaif=$(realpath "$build/rlaif")
+keep=$build/fuzz
+T=$(mktemp -d "${TMPDIR:-/tmp}/rlaif-fuzz-XXXXXX")
+trap 'rm -rf "$T"' EXIT
+export ASAN_OPTIONS=allocator_may_return_null=1:hard_rss_limit_mb=2000:detect_leaks=1:exitcode=99
+export UBSAN_OPTIONS=print_stacktrace=1:exitcode=99 RLAIF_THREADS=1
+mkdir -p "$keep"
+findings=0 refused=0 accepted=0
+
+# try NAME FILE COMMAND...
+try() {
+    local name=$1 file=$2 rc
+    shift 2
+    timeout -s KILL 20 "$@" >"$T/out" 2>"$T/err" <"$T/stdin"
+    rc=$?
+    if [ $rc -eq 0 ]; then
+        accepted=$((accepted + 1))
+    elif { [ $rc -eq 1 ] || [ $rc -eq 2 ]; } && [ -s "$T/err" ] && ! grep -qE 'Sanitizer|runtime error' "$T/err"; then
+        refused=$((refused + 1))
+    else
+        findings=$((findings + 1))
+        cp "$file" "$keep/$name"; { echo "exit code $rc: $*"; cat "$T/err"; } >"$keep/$name.txt"
+        echo "finding: $keep/$name (exit code $rc): $(grep -m1 -E 'Sanitizer|runtime error|BUG' "$T/err")"
+    fi
+}
+
+printf 'some text to read\n' >"$T/stdin"
+. tests/tiny.sh
+tiny "$T/tiny" >"$T/log" 2>&1 || { tail -5 "$T/log"; exit 1; }
+model=$T/tiny/sft
+"$build/mkgguf" "$T/whole.gguf" || exit 1
+head -1 "$T/tiny/world/sft.jsonl" >"$T/one.jsonl"
+for target in $targets; do
+    found=$findings; refused=0 accepted=0
+    for i in $(seq "$n"); do
+        s=$((seed * 1000003 + i)); name=$target-$s
+        case $target in
+        config|tokenizer|tokenizer_config|safetensors)
+            file=$target.json; [ $target = safetensors ] && file=model.safetensors
+            [ -d "$T/model" ] || cp -r "$model" "$T/model"
+            cp "$model"/*.* "$T/model/"
+            "$build/mutate" $s "$model/$file" "$T/model/$file" || exit 1
+            case $((i % 3)) in
+            0) try $name "$T/model/$file" "$rlaif" inspect "$T/model" ;;
+            1) try $name "$T/model/$file" "$rlaif" tokenize -m "$T/model" ;;
+            2) try $name "$T/model/$file" "$rlaif" logprobs -m "$T/model" --input "$T/one.jsonl" --output "$T/lp.jsonl" ;;
+            esac ;;
+        gguf)
+            "$build/mutate" $s "$T/whole.gguf" "$T/m.gguf" || exit 1
+            case $((i % 3)) in
+            0) try $name "$T/m.gguf" "$rlaif" inspect "$T/m.gguf" ;;
+            1) try $name "$T/m.gguf" "$rlaif" tokenize -m "$T/m.gguf" ;;
+            2) try $name "$T/m.gguf" "$rlaif" logprobs -m "$T/m.gguf" --input "$T/one.jsonl" --output "$T/lp.jsonl" ;;
+            esac ;;
+        jsonl)
+            "$build/mutate" $s "$T/tiny/labels/pairs.jsonl" "$T/m.jsonl" || exit 1
+            try $name "$T/m.jsonl" "$rlaif" inspect "$T/m.jsonl" ;;
+        yaml)
+            # accepted or not, nothing runs: its inputs are not there
+            "$build/mutate" $s tests/fuzz/recipe.yaml "$T/m.yaml" || exit 1
+            try $name "$T/m.yaml" env -C "$T" "$rlaif" run "$T/m.yaml" --output_dir "$T/y" ;;
+        esac
+    done
+    echo "$target: $refused refused, $accepted accepted, $((findings - found)) findings"
+done
+echo "fuzz: $findings findings"
+[ $findings = 0 ]
