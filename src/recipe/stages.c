@@ -12,6 +12,8 @@ static const struct stage *const stages[] = {
     &stage_dpo,
     &stage_rl,
     &stage_report,
+    &stage_tokenize,
+    &stage_inspect,
     NULL,
 };
 
