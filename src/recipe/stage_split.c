@@ -1,0 +1,227 @@
+/* recipe/stage_split.c - `rlaif split`: pairs that people compared, in parts that share no conversation.
+ *
+ * A row's part is decided by the hash of its first human turn, so the same question never lies in two parts, whatever
+ * the file's order or length.  Each part becomes NAME.jsonl ({"id","prompt","chosen","rejected"}) and
+ * NAME_prompts.jsonl (each prompt once). */
+#include "data/data.h"
+#include "feedback/feedback.h"
+#include "recipe/recipe.h"
+
+static const struct option options[] = {
+    { "input", OPT_INPUT, NULL, "rows {prompt, chosen, rejected} or transcripts {chosen, rejected}: .jsonl, .jsonl.gz, .json",
+      NULL, true },
+    { "output_dir", OPT_OUTPUT_DIR, NULL, "folder for NAME.jsonl and NAME_prompts.jsonl of each part", NULL, true },
+    { "parts", OPT_LIST, "train=0.8,test=0.2", "NAME=SHARE or NAME=SHARE:ROWS (at most so many)", NULL, false },
+    { "max_chars", OPT_INT, "0", "leave out pairs with a longer prompt and answer; 0: none", NULL, false },
+    { "seed", OPT_INT, "1", "which conversations go where, and which rows are taken", NULL, false },
+};
+
+enum { MAX_PARTS = 8 };
+struct part { char name[32]; double share; int most, rows, prompts; };
+struct split {
+    struct part part[MAX_PARTS];
+    int n_parts;
+    struct rows rows;
+    struct arena arena;
+    struct pair *pair;
+    int n;
+    int *order;         // rows in a drawn order
+    int *where;         // (n) part of each row, -1: none
+};
+
+/* ---- parts ------------------------------------------------------------------------------ */
+
+static int part_read(struct part *p, const char *text, struct err *err)
+{
+    const char *eq = strchr(text, '='), *colon = eq ? strchr(eq, ':') : NULL;
+    char share[32] = "";
+    int64_t most = 0;
+    size_t name = eq ? (size_t)(eq - text) : 0;
+    if (eq)
+        snprintf(share, sizeof share, "%.*s", (int)(colon ? colon - eq - 1 : (long)strlen(eq + 1)), eq + 1);
+    bool fine = eq && name > 0 && name < sizeof p->name && str_to_double(share, &p->share) && p->share > 0 && p->share <= 1 &&
+        (!colon || (str_to_i64(colon + 1, &most) && most > 0 && most <= INT32_MAX)) && strcspn(text, "/.") >= name;
+    if (!fine)
+        return err_set(err, ERR_USAGE, "parts: \"%s\" should be NAME=SHARE or NAME=SHARE:ROWS, as in test=0.2:300", text);
+    snprintf(p->name, sizeof p->name, "%.*s", (int)name, text);
+    p->most = (int)most;
+    return 0;
+}
+
+/* Words, or words with commas between them. */
+static int parts_read(struct split *s, const json_t *list, struct err *err)
+{
+    size_t i;
+    json_t *v;
+    double sum = 0;
+    int rc = 0;
+    json_array_foreach((json_t *)list, i, v) {
+        char *words = strdup(json_string_value(v)), *rest = words, *word;
+        while (rc == 0 && words && (word = strsep(&rest, ","))) {
+            if (s->n_parts == MAX_PARTS)
+                rc = err_set(err, ERR_USAGE, "parts: at most %d parts can be made", MAX_PARTS);
+            else
+                rc = part_read(&s->part[s->n_parts], word, err);
+            if (rc == 0)
+                sum += s->part[s->n_parts++].share;
+        }
+        free(words);
+    }
+    if (rc == 0 && s->n_parts == 0)
+        rc = err_set(err, ERR_USAGE, "parts: none is named");
+    if (rc == 0 && sum > 1 + 1e-9)
+        rc = err_set(err, ERR_USAGE, "parts: the shares add up to %g, more than 1", sum);
+    return rc;
+}
+
+/* ---- rows --------------------------------------------------------------------------------- */
+
+static size_t text_length(const struct text *t)
+{
+    size_t n = t->n ? 0 : strlen(t->text);
+    for (int i = 0; i < t->n; i++)
+        n += strlen(t->messages[i].content);
+    return n;
+}
+
+/* What a conversation is recognised by. */
+static char *key_of(const struct text *prompt)
+{
+    if (prompt->n)
+        return strdup(prompt->messages[0].content);
+    size_t n;
+    const char *s = first_human_turn(prompt->text, &n);
+    return strndup(s, n);
+}
+
+static bool too_long(const struct pair *p, int64_t max)
+{
+    size_t c = text_length(&p->chosen), r = text_length(&p->rejected);
+    return max > 0 && text_length(&p->prompt) + (c > r ? c : r) > (size_t)max;
+}
+
+static int assign(struct split *s, const json_t *opt, struct err *err)
+{
+    uint64_t seed = (uint64_t)opt_int(opt, "seed");
+    double share[MAX_PARTS + 1], rest = 1;
+    for (int i = 0; i < s->n_parts; i++)
+        rest -= share[i] = s->part[i].share;
+    share[s->n_parts] = rest > 0 ? rest : 0;    // belongs to nobody
+    data_epoch_order(s->order, s->n, seed, 0);
+    for (int k = 0; k < s->n; k++) {
+        int i = s->order[k];
+        s->where[i] = -1;
+        if (too_long(&s->pair[i], opt_int(opt, "max_chars")))
+            continue;
+        char *key = key_of(&s->pair[i].prompt);
+        if (!key)
+            return err_set(err, ERR_MEMORY, "splitting");
+        int w = data_split(key, seed, share, s->n_parts + 1);
+        free(key);
+        if (w < s->n_parts && (!s->part[w].most || s->part[w].rows < s->part[w].most)) {
+            s->where[i] = w;
+            s->part[w].rows++;
+        }
+    }
+    return 0;
+}
+
+/* ---- out -------------------------------------------------------------------------------------- */
+
+static json_t *text_json(const struct text *t)
+{
+    if (!t->n)
+        return json_string(t->text);
+    json_t *list = json_array();
+    for (int i = 0; i < t->n; i++)
+        json_array_append_new(list, json_pack("{ssss}", "role", t->messages[i].role, "content", t->messages[i].content));
+    return list;
+}
+
+static int add(struct rows_out *out, json_t *row, struct err *err)
+{
+    int rc = row ? rows_out_add(out, row, err) : err_set(err, ERR_MEMORY, "splitting");
+    json_decref(row);
+    return rc;
+}
+
+static int write_part(const struct split *s, int w, const char *dir, int *prompts, struct err *err)
+{
+    struct rows_out pairs = { 0 }, only = { 0 };
+    char *one = str_printf("%s/%s.jsonl", dir, s->part[w].name), *two = str_printf("%s/%s_prompts.jsonl", dir, s->part[w].name);
+    json_t *seen = json_object();
+    int rc = one && two && seen ? rows_out_open(&pairs, one, err) : err_set(err, ERR_MEMORY, "splitting");
+    if (rc == 0)
+        rc = rows_out_open(&only, two, err);
+    for (int k = 0; k < s->n && rc == 0; k++) {
+        const struct pair *p = &s->pair[s->order[k]];
+        if (s->where[s->order[k]] != w)
+            continue;
+        rc = add(&pairs, json_pack("{s:s, s:o, s:o, s:o}", "id", p->id, "prompt", text_json(&p->prompt), "chosen",
+                                   text_json(&p->chosen), "rejected", text_json(&p->rejected)), err);
+        json_t *prompt = text_json(&p->prompt);
+        char *text = json_dumps(prompt, JSON_ENCODE_ANY | JSON_COMPACT), hex[33];
+        hash_hex(hex, hash_bytes(text ? text : "", text ? strlen(text) : 0));
+        free(text);
+        if (rc == 0 && !json_object_get(seen, hex)) {
+            json_object_set_new(seen, hex, json_true());
+            rc = add(&only, json_pack("{s:s, s:O}", "id", hex, "prompt", prompt), err);
+            ++*prompts;
+        }
+        json_decref(prompt);
+    }
+    if (rc == 0)
+        rc = rows_out_commit(&pairs, err);
+    if (rc == 0)
+        rc = rows_out_commit(&only, err);
+    rows_out_close(&pairs);
+    rows_out_close(&only);
+    json_decref(seen);
+    free(one);
+    free(two);
+    return rc;
+}
+
+static int run_split(struct run *run, const json_t *opt, json_t *result, struct err *err)
+{
+    struct split s = { 0 };
+    const char *dir = opt_str(opt, "output_dir");
+    int rc = parts_read(&s, opt_list(opt, "parts"), err);
+    if (rc == 0)
+        rc = rows_read(&s.rows, opt_str(opt, "input"), 0, err);
+    if (rc == 0)
+        rc = data_pairs(&s.pair, &s.n, &s.arena, &s.rows, err);
+    if (rc == 0) {
+        s.order = mem_alloc((size_t)s.n, sizeof *s.order);
+        s.where = mem_alloc((size_t)s.n, sizeof *s.where);
+        rc = s.order && s.where ? assign(&s, opt, err) : err_set(err, ERR_MEMORY, "splitting %d rows", s.n);
+    }
+    if (rc == 0)
+        rc = dir_make(dir, err);
+    for (int w = 0; w < s.n_parts && rc == 0; w++) {
+        struct part *p = &s.part[w];
+        if (!p->rows)
+            rc = err_set(err, ERR_VALUE, "%s: no row falls into part '%s' (of %d rows)", s.rows.path, p->name, s.n);
+        else
+            rc = write_part(&s, w, dir, &p->prompts, err);
+        json_object_set_new(result, p->name, json_integer(p->rows));
+    }
+    if (rc == 0)
+        rc = rows_write_rejected(&s.rows, dir, err);
+    json_object_set_new(result, "rows", json_integer(s.n));
+    json_object_set_new(result, "rejected", json_integer(s.rows.n_rejected));
+    free(s.order);
+    free(s.where);
+    arena_release(&s.arena);
+    rows_release(&s.rows);
+    return rc;
+}
+
+const struct stage stage_split = {
+    .name = "split",
+    .summary = "split human-compared pairs into parts that share no conversation",
+    .example = "rlaif split --input pairs.jsonl --parts train=0.8 test=0.2 --output_dir runs/parts",
+    .option = options,
+    .n_options = ARRAY_LEN(options),
+    .run = run_split,
+};
