@@ -21,7 +21,7 @@ struct bpe {
     int n_tokens;
 };
 
-struct bpe *bpe_new(void)
+struct bpe *lab_bpe_new(void)
 {
     struct bpe *b = mem_alloc(1, sizeof *b);
     for (int i = 0; b && i < 256; i++)
@@ -31,7 +31,7 @@ struct bpe *bpe_new(void)
     return b;
 }
 
-void bpe_free(struct bpe *b)
+void lab_bpe_free(struct bpe *b)
 {
     free(b);
 }

@@ -67,7 +67,7 @@ static void write_tldr(struct writing *d)
     buf_adds(&d->prompt, d->policy.s);
     summary_draw(&s, d->w, &d->post, WRITER_ANY, &d->rng);
     buf_adds(&d->completion, " ");
-    summary_write(&d->completion, d->w, &d->post, &s, false);
+    lab_summary_write(&d->completion, d->w, &d->post, &s, false);
 }
 
 static void write_marks(struct writing *d)
@@ -78,7 +78,7 @@ static void write_marks(struct writing *d)
     for (int i = 0; i < n; i++) {
         summary_draw(&s, d->w, &d->post, WRITER_ANY, &d->rng);
         buf_addf(&d->completion, "%sMarked - ", i ? "\n" : "");
-        summary_write(&d->completion, d->w, &d->post, &s, true);
+        lab_summary_write(&d->completion, d->w, &d->post, &s, true);
     }
 }
 
@@ -86,8 +86,8 @@ static void draw_pair(struct writing *d, struct summary *a, struct summary *b, b
 {
     summary_draw(a, d->w, &d->post, WRITER_ANY, &d->rng);
     summary_draw(b, d->w, &d->post, WRITER_ANY, &d->rng);
-    summary_write(&d->a, d->w, &d->post, a, marks);
-    summary_write(&d->b, d->w, &d->post, b, marks);
+    lab_summary_write(&d->a, d->w, &d->post, a, marks);
+    lab_summary_write(&d->b, d->w, &d->post, b, marks);
 }
 
 static void write_rationale(struct writing *d)

@@ -108,7 +108,7 @@ void summary_draw(struct summary *s, const struct world *w, const struct post *p
     }
 }
 
-void summary_write(struct buf *b, const struct world *w, const struct post *p, const struct summary *s, bool marks)
+void lab_summary_write(struct buf *b, const struct world *w, const struct post *p, const struct summary *s, bool marks)
 {
     static const char *const mark[] = {" +", " ~", " -", " x"};
     const struct topic *t = &w->topic[p->topic];

@@ -41,7 +41,7 @@ static int write_post(struct making *m, struct rows_out *out, const struct part 
     post_prompt(&m->prompt, m->w, &p, m->body.s, &r);
     summary_draw(&s, m->w, &p, WRITER_ANY, &r);
     buf_adds(&m->completion, " ");
-    summary_write(&m->completion, m->w, &p, &s, false);
+    lab_summary_write(&m->completion, m->w, &p, &s, false);
     json_t *truth = truth_row(id, m->w, &p, &r);
     json_t *row = m->prompt.failed || m->completion.failed ? NULL
                 : part->reference ? json_pack("{s:s,s:s,s:s}", "id", id, "prompt", m->prompt.s, "completion",

@@ -137,7 +137,7 @@ int lab_tokenizer_write(const char *dir, const struct lab_tokenizer_options *o, 
     text.documents = o->documents;
     if (o->vocab_size < 512 || o->vocab_size > 4096)
         return err_set(err, ERR_VALUE, "vocab_size: expected 512 to 4096, found %d", o->vocab_size);
-    struct bpe *bpe = bpe_new();
+    struct bpe *bpe = lab_bpe_new();
     int rc = bpe ? corpus_visit(&text, see_document, bpe, err) : err_set(err, ERR_MEMORY, "a tokenizer trainer");
     if (rc == 0)
         rc = bpe_train(bpe, o->vocab_size - SPECIALS, err);
@@ -150,6 +150,6 @@ int lab_tokenizer_write(const char *dir, const struct lab_tokenizer_options *o, 
     if (rc == 0)
         rc = write_json(dir, "special_tokens_map.json",
                         json_pack("{s:s,s:s}", "eos_token", specials[0], "pad_token", specials[3]), err);
-    bpe_free(bpe);
+    lab_bpe_free(bpe);
     return rc;
 }

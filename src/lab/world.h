@@ -60,7 +60,7 @@ void post_write(struct buf *b, const struct world *w, const struct post *p, stru
 void post_prompt(struct buf *b, const struct world *w, const struct post *p, const char *body, struct rng *r);
 void summary_draw(struct summary *s, const struct world *w, const struct post *p, enum writer who, struct rng *r);
 /* marks: after each fact " +", " ~", " -" or " x". */
-void summary_write(struct buf *b, const struct world *w, const struct post *p, const struct summary *s, bool marks);
+void lab_summary_write(struct buf *b, const struct world *w, const struct post *p, const struct summary *s, bool marks);
 /* The salience a fact has in a post. */
 enum salience post_salience(const struct post *p, int subject, int deed, int thing);
 
@@ -71,8 +71,8 @@ int corpus_visit(const struct lab_corpus_options *o, corpus_see see, void *ctx, 
 /* bpe.c: counts pieces of text, merges the most frequent pairs. */
 enum { BPE_SYMBOL = 64 };
 struct bpe;
-struct bpe *bpe_new(void);
-void bpe_free(struct bpe *b);
+struct bpe *lab_bpe_new(void);
+void lab_bpe_free(struct bpe *b);
 void bpe_count(struct bpe *b, const char *text);
 /* Symbols 0 to 255 are the bytes, the others merges in order; stops early when nothing is left to merge. */
 int bpe_train(struct bpe *b, int symbols, struct err *err);

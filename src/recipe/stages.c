@@ -5,15 +5,17 @@
 static const struct stage *const stages[] = {
     &stage_lab,
     &stage_split,
+    &stage_tokenize,
+    &stage_logprobs,
     &stage_generate,
     &stage_label,
     &stage_sft,
     &stage_reward,
     &stage_dpo,
     &stage_rl,
-    &stage_report,
-    &stage_tokenize,
+    &stage_score,
     &stage_inspect,
+    &stage_report,
     NULL,
 };
 

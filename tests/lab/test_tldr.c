@@ -111,7 +111,7 @@ static void oracle_reads_what_writers_wrote(void **state)
         int want[4] = {0}, twice = 0;
         rng_init(&r, 1, RNG_TEST, (uint64_t)i, 0);
         summary_draw(&s, w, &p->post, WRITER_ANY, &r);
-        summary_write(&b, w, &p->post, &s, false);
+        lab_summary_write(&b, w, &p->post, &s, false);
         for (int k = 0; k < s.n; k++) {
             bool again = false;
             for (int j = 0; j < k; j++)
@@ -238,7 +238,7 @@ static struct votes count_votes(void)
         rng_init(&r, 2, RNG_TEST, (uint64_t)i, 0);
         for (int k = 0; k < 2; k++) {
             summary_draw(&s[k], w, p, WRITER_ANY, &r);
-            summary_write(&b[k], w, p, &s[k], false);
+            lab_summary_write(&b[k], w, p, &s[k], false);
         }
         assert_int_equal(lab_panel_vote(&panel, t, id, b[0].s, b[1].s, 1, NULL), 0);
         if (panel.preferred) {
