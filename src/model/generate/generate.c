@@ -34,7 +34,6 @@ struct batch {
     int *free_first, n_free_first;
     float *logits, *p, *work, *logp;
     int *row, *token, *handle, *keep;
-    struct head_item *item;
     struct forest forest;
     size_t longest_stop;
     void (*done)(void *, int);
@@ -101,10 +100,9 @@ static int allocate(struct batch *b, struct err *err)
     b->p = mem_alloc(V, sizeof *b->p);
     b->work = mem_alloc(V, sizeof *b->work);
     b->logp = mem_alloc(size, sizeof *b->logp);
-    b->item = mem_alloc(size, sizeof *b->item);
     b->free_first = mem_alloc((size_t)b->groups, sizeof *b->free_first);
     int **lists[] = {&b->row, &b->token, &b->handle, &b->keep};
-    bool ok = b->seq && b->state && b->logits && b->p && b->work && b->logp && b->item && b->free_first;
+    bool ok = b->seq && b->state && b->logits && b->p && b->work && b->logp && b->free_first;
     for (size_t i = 0; i < ARRAY_LEN(lists); i++)
         ok &= (*lists[i] = mem_alloc(size, sizeof **lists[i])) != NULL;
     if (!ok)
@@ -125,7 +123,7 @@ static void release(struct batch *b)
 {
     for (int i = 0; b->seq && i < b->size; i++)
         buf_release(&b->seq[i].text);
-    void *all[] = {b->seq, b->state, b->logits, b->p, b->work, b->logp, b->item, b->free_first, b->row, b->token, b->handle,
+    void *all[] = {b->seq, b->state, b->logits, b->p, b->work, b->logp, b->free_first, b->row, b->token, b->handle,
                    b->keep};
     for (size_t i = 0; i < ARRAY_LEN(all); i++)
         free(all[i]);
@@ -232,11 +230,9 @@ static void sample_all(struct batch *b)
         uint64_t seed = b->s->seed + 0x9E3779B97F4A7C15u * (uint64_t)q->sample;
         rng_init(&r, seed, RNG_SAMPLE, b->prompt[q->prompt].item, (uint32_t)b->out[q->out].n);
         b->token[i] = sample_token(b->logits + (size_t)i * (size_t)V, V, b->s, rng_uniform(&r), b->p, b->work);
-        b->item[i] = (struct head_item){i, b->token[i]};
     }
-    // the heads' own function, so that these are the bits training will see; greedy ones at temperature 1
-    op_head_logp(b->logp, NULL, NULL, NULL, &hidden, head, b->item, n,
-                 b->s->temperature > 0 ? 1 / b->s->temperature : 1);
+    // the heads' own arithmetic on the same logits, so that these are the bits training will see; greedy ones at temperature 1
+    op_logits_logp(b->logp, NULL, b->logits, head, b->token, n, b->s->temperature > 0 ? 1 / b->s->temperature : 1);
 }
 
 static bool is_eos(const struct model_config *c, int id)
