@@ -137,6 +137,9 @@ void op_head_backward(struct tensor *dhidden, struct tensor *dw, const struct te
                       const struct head_item *item, const float *dlogp, int n, float inv_temperature);
 /* logits (n,V) F32, host, of the named rows: for sampling. */
 void op_head_logits(float *logits, const struct tensor *hidden, const struct weight *w, const int *row, int n);
+/* From logits that op_head_logits made: what op_head_logp says of the same rows, bit for bit.  entropy may be NULL. */
+void op_logits_logp(float *logp, float *entropy, const float *logits, const struct weight *w, const int *target, int n,
+                    float inv_temperature);
 
 /* out[i] (host) = hidden[row[i]] . w (1,C) in fp32: reward and value heads.  backward: dhidden F32 +=, dw (1,C) F32 +=. */
 void op_scalar_head(float *out, const struct tensor *hidden, const struct tensor *w, const int *row, int n);

@@ -58,6 +58,8 @@ struct device {
     void (*head_backward)(struct tensor *dhidden, struct tensor *dw, const struct tensor *hidden, const struct weight *w,
                           const struct head_item *item, const float *dlogp, int n, float inv_temperature);
     void (*head_logits)(float *logits, const struct tensor *hidden, const struct weight *w, const int *row, int n);
+    void (*logits_logp)(float *logp, float *entropy, const float *logits, const struct weight *w, const int *target, int n,
+                        float inv_temperature);
     void (*scalar_head)(float *out, const struct tensor *hidden, const struct tensor *w, const int *row, int n);
     void (*scalar_head_backward)(struct tensor *dhidden, struct tensor *dw, const struct tensor *hidden,
                                  const struct tensor *w, const int *row, const float *dout, int n);

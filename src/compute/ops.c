@@ -321,6 +321,15 @@ void op_head_logits(float *logits, const struct tensor *hidden, const struct wei
         w->dev->head_logits(logits, hidden, w, row, n);
 }
 
+void op_logits_logp(float *logp, float *entropy, const float *logits, const struct weight *w, const int *target, int n,
+                    float inv_temperature)
+{
+    check_list(target, n, w->out, "target");
+    if (n)
+        w->dev->logits_logp(logp, entropy, logits, w, target, n, inv_temperature);
+    check_numbers(w->dev, logp, n, __func__);
+}
+
 void op_scalar_head(float *out, const struct tensor *hidden, const struct tensor *w, const int *row, int n)
 {
     SHAPE(w, 1, hidden->cols);

@@ -1,87 +1,97 @@
-/* compute/cpu/cpu.c - opening the CPU device: its table of functions. */
+/* compute/cpu/cpu.c - opening the CPU device: which loops suit this processor, what rates it reaches. */
+#include <omp.h>
+
 #include "compute/cpu/cpu.h"
 
-struct cpu_weight {
-    struct weight base;
-    struct tensor plain;        // (out,in)
-};
+/* ---- choosing ------------------------------------------------------------------------- */
 
-static const struct tensor *plain(const struct weight *w)
+enum isa { ISA_PLAIN, ISA_AVX2, ISA_AVX512, ISA_AVX512BF16 };
+
+/* RLAIF_ISA (plain, avx2, avx512, avx512bf16) caps what is used: for tests and for comparing. */
+static enum isa isa_best(void)
 {
-    return &((const struct cpu_weight *)w)->plain;
+    static const char *const names[] = { "plain", "avx2", "avx512", "avx512bf16" };
+    enum isa best = ISA_PLAIN;
+    __builtin_cpu_init();
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+        best = ISA_AVX2;
+    if (best == ISA_AVX2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
+        best = ISA_AVX512;
+    if (best == ISA_AVX512 && __builtin_cpu_supports("avx512bf16"))
+        best = ISA_AVX512BF16;
+    const char *cap = getenv("RLAIF_ISA");
+    for (int i = 0; cap && i < (int)best; i++)
+        if (!strcmp(cap, names[i]))
+            best = (enum isa)i;
+    return best;
 }
 
-static struct weight *w_new(struct device *dev, int out, int in, enum dtype dtype)
+const struct kernels *kernels_best(void)
 {
-    struct cpu_weight *w = mem_alloc(1, sizeof *w);
-    if (w && tensor_new(&w->plain, dev, dtype, out, in, NULL)) {
-        free(w);
-        w = NULL;
+    switch (isa_best()) {
+    case ISA_PLAIN: return &kernels_plain;
+    case ISA_AVX2: return &kernels_avx2;
+    default: return &kernels_avx512;
     }
-    return (struct weight *)w;
 }
 
-static void w_free(struct weight *w)
+int cpu_threads(const struct device *dev, size_t work)
 {
-    tensor_release(&((struct cpu_weight *)w)->plain);
-    free(w);
+    enum { WORTH_WAKING = 1 << 14 };        // about five microseconds of vector work
+    return work < WORTH_WAKING ? 1 : dev->threads;
 }
 
-static void copy(struct tensor *dst, const struct tensor *src)
+void *scratch_get(struct scratch *s, size_t bytes)
 {
-    for (int r = 0; r < dst->rows; r++)
-        for (int c = 0; c < dst->cols; c++)
-            t_set(dst, r, c, t_get(src, r, c));
+    if (bytes > s->bytes) {
+        free(s->p);
+        s->bytes = bytes + bytes / 4;
+        s->p = mem_aligned(s->bytes);
+        if (!s->p)
+            BUG("no memory for %.1f MB of scratch", (double)bytes / 1e6);
+    }
+    return s->p;
 }
 
-static void w_load(struct weight *w, const struct tensor *src)
+/* ---- measuring ------------------------------------------------------------------------------ */
+
+/* NUMERICS: the best of oneDNN's own products at 2048 x 576 x 1536. */
+static double measure_peak(struct device *dev, enum dtype dtype)
 {
-    copy(&((struct cpu_weight *)w)->plain, src);
+    enum { M = 2048, N = 1536, K = 576 };
+    enum dtype stored = dtype == DTYPE_BF16 && dev->fast_bf16 ? DTYPE_BF16 : DTYPE_F32;
+    double seconds = onednn_time_whole(cpu_of(dev)->onednn, M, N, K, stored, dev->threads, 0.25);
+    return 2.0 * M * N * K / seconds;
 }
 
-static void linear(struct tensor *y, const struct tensor *x, const struct weight *w, bool accumulate)
-{
-    define_linear(y, x, plain(w), accumulate);
-}
-
-static void linear_backward_x(struct tensor *dx, const struct tensor *dy, const struct weight *w, bool accumulate)
-{
-    define_linear_backward_x(dx, dy, plain(w), accumulate);
-}
-
-static void head_logp(float *logp, float *entropy, float *lse, int *argmax, const struct tensor *hidden,
-                      const struct weight *w, const struct head_item *item, int n, float inv_temperature)
-{
-    define_head_logp(logp, entropy, lse, argmax, hidden, plain(w), item, n, inv_temperature);
-}
-
-static void head_backward(struct tensor *dhidden, struct tensor *dw, const struct tensor *hidden, const struct weight *w,
-                          const struct head_item *item, const float *dlogp, int n, float inv_temperature)
-{
-    define_head_backward(dhidden, dw, hidden, plain(w), item, dlogp, n, inv_temperature);
-}
-
-static void head_logits(float *logits, const struct tensor *hidden, const struct weight *w, const int *row, int n)
-{
-    define_head_logits(logits, hidden, plain(w), row, n);
-}
-
-static double measure(struct device *dev, enum dtype dtype)
-{
-    return 1e9;
-}
-
+/* The best of several passes over 256 MB, which no cache holds. */
 static double measure_bandwidth(struct device *dev)
 {
-    return 1e9;
+    enum { BLOCKS = 1024, WORDS = 1 << 16 };
+    float *p = mem_aligned((size_t)BLOCKS * WORDS * sizeof *p);
+    if (!p)
+        return 0;
+    const struct kernels *k = cpu_of(dev)->k;
+#pragma omp parallel for schedule(static) num_threads(dev->threads)
+    for (int i = 0; i < BLOCKS; i++)
+        memset(p + (size_t)i * WORDS, 0, WORDS * sizeof *p);
+    double best = 1e9, start = time_now(), sum = 0;
+    do {
+        double t = time_now();
+#pragma omp parallel for schedule(static) num_threads(dev->threads) reduction(+ : sum)
+        for (int i = 0; i < BLOCKS; i++)
+            sum += k->dot(p + (size_t)i * WORDS, DTYPE_F32, p + (size_t)i * WORDS, WORDS);
+        t = time_now() - t;
+        best = t < best ? t : best;
+    } while (time_now() - start < 0.1);
+    free(p);
+    return sum == 0 ? (double)BLOCKS * WORDS * sizeof *p / best : 0;
 }
 
-static void cpu_close(struct device *dev)
-{
-    free(dev);
-}
+/* ---- opening ------------------------------------------------------------------------------------ */
 
-static void *alloc(size_t bytes)
+static void *cpu_alloc(size_t bytes)
 {
     void *p = mem_aligned(bytes);
     if (p)
@@ -89,89 +99,81 @@ static void *alloc(size_t bytes)
     return p;
 }
 
-static void write_rows(struct tensor *t, int row, int n, const void *src, enum dtype from)
+static void cpu_write(struct tensor *t, int row, int n, const void *src, enum dtype from)
 {
-    struct tensor s = { .dtype = from, .rows = n, .cols = t->cols, .stride = (size_t)t->cols, .data = (void *)src };
+    struct tensor s = { .dev = t->dev, .dtype = from, .rows = n, .cols = t->cols, .stride = (size_t)t->cols,
+                        .data = (void *)src };
     struct tensor d = tensor_rows(t, row, n);
-    copy(&d, &s);
+    cpu_copy(&d, &s);
 }
 
-static void read_rows(void *dst, enum dtype to, const struct tensor *t, int row, int n)
+static void cpu_read(void *dst, enum dtype to, const struct tensor *t, int row, int n)
 {
-    struct tensor d = { .dtype = to, .rows = n, .cols = t->cols, .stride = (size_t)t->cols, .data = dst };
+    struct tensor d = { .dev = t->dev, .dtype = to, .rows = n, .cols = t->cols, .stride = (size_t)t->cols, .data = dst };
     struct tensor s = tensor_rows(t, row, n);
-    copy(&d, &s);
+    cpu_copy(&d, &s);
 }
 
-static void zero(struct tensor *t)
+static void cpu_close(struct device *dev)
 {
-    for (int r = 0; r < t->rows; r++)
-        for (int c = 0; c < t->cols; c++)
-            t_set(t, r, c, 0);
-}
-
-static void add(struct tensor *dst, const struct tensor *src)
-{
-    for (int r = 0; r < dst->rows; r++)
-        for (int c = 0; c < dst->cols; c++)
-            t_f32(dst, r)[c] += t_get(src, r, c);
-}
-
-static void scale(struct tensor *t, float by)
-{
-    for (int r = 0; r < t->rows; r++)
-        for (int c = 0; c < t->cols; c++)
-            t_f32(t, r)[c] *= by;
-}
-
-static void gather_rows(struct tensor *dst, const struct tensor *src, const int *rows, int n)
-{
-    for (int i = 0; i < n; i++)
-        memcpy((char *)dst->data + (size_t)i * dst->stride * dtype_size(dst->dtype),
-               (char *)src->data + (size_t)rows[i] * src->stride * dtype_size(src->dtype),
-               (size_t)src->cols * dtype_size(src->dtype));
-}
-
-static void scatter_rows(struct tensor *dst, const struct tensor *src, const int *slot)
-{
-    for (int i = 0; i < src->rows; i++)
-        memcpy((char *)dst->data + (size_t)slot[i] * dst->stride * dtype_size(dst->dtype),
-               (char *)src->data + (size_t)i * src->stride * dtype_size(src->dtype),
-               (size_t)src->cols * dtype_size(src->dtype));
-}
-
-static bool all_finite(const struct tensor *t)
-{
-    for (int r = 0; r < t->rows; r++)
-        for (int c = 0; c < t->cols; c++)
-            if (!(t_get(t, r, c) - t_get(t, r, c) == 0))
-                return false;
-    return true;
+    struct cpu *cpu = dev->own;
+    if (cpu) {
+        for (int t = 0; cpu->thread && t < dev->threads; t++)
+            free(cpu->thread[t].p);
+        for (size_t i = 0; i < ARRAY_LEN(cpu->shared); i++)
+            free(cpu->shared[i].p);
+        onednn_close(cpu->onednn);
+        free(cpu->thread);
+        free(cpu->rope.inv_freq);
+        free(cpu->rope.cosine);
+        free(cpu->rope.sine);
+        free(cpu);
+    }
+    free(dev);
 }
 
 static const struct device table = {
-    .close = cpu_close, .measure_peak = measure, .measure_bandwidth = measure_bandwidth,
-    .alloc = alloc, .release = free, .write = write_rows, .read = read_rows,
-    .zero = zero, .copy = copy, .add = add, .scale = scale, .gather_rows = gather_rows, .scatter_rows = scatter_rows,
-    .finite = all_finite, .weight_new = w_new, .weight_free = w_free, .weight_load = w_load,
-    .linear = linear, .linear_backward_x = linear_backward_x, .linear_backward_w = define_linear_backward_w,
-    .embed = define_embed, .embed_backward = define_embed_backward,
-    .rmsnorm = define_rmsnorm, .rmsnorm_backward = define_rmsnorm_backward, .rope = define_rope,
+    .close = cpu_close, .measure_peak = measure_peak, .measure_bandwidth = measure_bandwidth,
+    .alloc = cpu_alloc, .release = free, .write = cpu_write, .read = cpu_read,
+    .zero = cpu_zero, .copy = cpu_copy, .add = cpu_add, .scale = cpu_scale, .gather_rows = cpu_gather_rows,
+    .scatter_rows = cpu_scatter_rows, .finite = cpu_finite,
+    .weight_new = cpu_weight_new, .weight_free = cpu_weight_free, .weight_load = cpu_weight_load,
+    .linear = cpu_linear, .linear_backward_x = cpu_linear_backward_x, .linear_backward_w = cpu_linear_backward_w,
+    .embed = cpu_embed, .embed_backward = cpu_embed_backward,
+    .rmsnorm = cpu_rmsnorm, .rmsnorm_backward = cpu_rmsnorm_backward, .rope = cpu_rope,
     .attention = cpu_attention, .attention_backward = cpu_attention_backward,
-    .swiglu = define_swiglu, .swiglu_backward = define_swiglu_backward,
-    .head_logp = head_logp, .head_backward = head_backward, .head_logits = head_logits,
-    .scalar_head = define_scalar_head, .scalar_head_backward = define_scalar_head_backward,
-    .sumsq = define_sumsq, .adamw = define_adamw,
+    .swiglu = cpu_swiglu, .swiglu_backward = cpu_swiglu_backward,
+    .head_logp = cpu_head_logp, .head_backward = cpu_head_backward, .head_logits = cpu_head_logits,
+    .logits_logp = cpu_logits_logp, .scalar_head = cpu_scalar_head, .scalar_head_backward = cpu_scalar_head_backward,
+    .sumsq = cpu_sumsq, .adamw = cpu_adamw,
 };
 
 int cpu_device_open(struct device **out, int threads, struct err *err)
 {
+    char version[48];
     struct device *dev = mem_alloc(1, sizeof *dev);
-    if (!dev)
-        return err_set(err, ERR_MEMORY, "opening the CPU device");
-    *dev = table;
-    dev->threads = threads;
-    snprintf(dev->describe, sizeof dev->describe, "%d thread%s, plain loops", threads, threads == 1 ? "" : "s");
+    struct cpu *cpu = mem_alloc(1, sizeof *cpu);
+    if (dev && cpu) {
+        *dev = table;
+        dev->own = cpu;
+        dev->threads = threads;
+        dev->fast_bf16 = isa_best() == ISA_AVX512BF16;
+        cpu->k = kernels_best();
+        cpu->thread = mem_alloc((size_t)threads, sizeof *cpu->thread);
+        cpu->onednn = onednn_open(threads);
+    }
+    if (!dev || !cpu || !cpu->thread || !cpu->onednn) {
+        if (dev && dev->own)
+            cpu_close(dev);
+        else {
+            free(dev);
+            free(cpu);
+        }
+        return err_set(err, ERR_MEMORY, "opening the CPU device with %d threads: no memory, or oneDNN does not start", threads);
+    }
+    onednn_version(version, sizeof version);
+    snprintf(dev->describe, sizeof dev->describe, "%d thread%s, %s%s, %s", threads, threads == 1 ? "" : "s", cpu->k->name,
+             dev->fast_bf16 ? " BF16" : "", version);
     *out = dev;
     return 0;
 }

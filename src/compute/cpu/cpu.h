@@ -7,8 +7,14 @@
 #ifndef COMPUTE_CPU_CPU_H
 #define COMPUTE_CPU_CPU_H
 
+#include "compute/cpu/kernels.h"
+#include "compute/cpu/onednn.h"
 #include "compute/device.h"
 
+static inline void *t_row(const struct tensor *t, int row)
+{
+    return (char *)t->data + (size_t)row * t->stride * dtype_size(t->dtype);
+}
 static inline float *t_f32(const struct tensor *t, int row)
 {
     return (float *)t->data + (size_t)row * t->stride;
@@ -41,6 +47,94 @@ static inline void t_set(const struct tensor *t, int row, int col, float x)
     else
         t_bf16(t, row)[col] = cpu_bf16_from_float(x);
 }
+
+/* ---- the device's own state (cpu.c) -------------------------------------------------- */
+
+struct scratch { void *p; size_t bytes; };
+struct cpu {
+    struct onednn *onednn;
+    const struct kernels *k;
+    struct scratch *thread;         // (threads) one per thread
+    struct scratch shared[4];       // for operations as a whole; see enum
+    struct rope_table {             // cosines and sines by position, kept while the frequencies stay
+        float *inv_freq, *cosine, *sine;    // (half), (positions,half)
+        int half, positions;
+    } rope;
+};
+enum { SHARED_UNITS, SHARED_SUMS, SHARED_LOGITS, SHARED_DLOGITS };
+
+static inline struct cpu *cpu_of(const struct device *dev)
+{
+    return dev->own;
+}
+/* At least bytes, not zeroed, valid until asked again.  Without memory the program ends: operations are
+ * sized by tensors that exist already, and scratch is small beside them. */
+void *scratch_get(struct scratch *s, size_t bytes);
+/* Threads worth waking for `work` elementary steps. */
+int cpu_threads(const struct device *dev, size_t work);
+
+/* ---- products (linear.c, pack.c) --------------------------------------------------------- */
+
+struct packed {                     // one direction of a weight: B (k,n) of y = x B
+    int k, n;
+    struct mm_layout layout;
+    enum dtype dtype;               // as stored: bf16 only where the processor multiplies it
+    void *data;
+    bool split;                     // columns can be taken in multiples of layout.pair
+};
+struct cpu_weight {
+    struct weight base;
+    struct packed forward, backward;    // backward.data NULL until first needed
+};
+int packed_new(struct packed *p, struct cpu *cpu, int k, int n, enum dtype dtype);  // 0, or ERR_MEMORY
+void packed_release(struct packed *p);
+/* from (n,k), row n being what column n is made of, or with transposed (k,n). */
+void packed_fill(struct packed *p, const struct device *dev, const struct tensor *from, bool transposed);
+/* B's rows back: row k0.. of B as (count,n) floats. */
+void packed_rows(float *to, const struct packed *p, int k0, int count);
+
+struct weight *cpu_weight_new(struct device *dev, int out, int in, enum dtype dtype);
+void cpu_weight_free(struct weight *w);
+void cpu_weight_load(struct weight *w, const struct tensor *src);
+const struct packed *weight_backward(const struct weight *w);   // packs it when first needed
+void cpu_linear(struct tensor *y, const struct tensor *x, const struct weight *w, bool accumulate);
+void cpu_linear_backward_x(struct tensor *dx, const struct tensor *dy, const struct weight *w, bool accumulate);
+void cpu_linear_backward_w(struct tensor *dw, const struct tensor *dy, const struct tensor *x);
+/* y = x B over columns n0 .. n0+y->cols of B, multiples of p->layout.pair where p->split. */
+/* The size a unit of `rows` rows is rounded up to: one of nine up to 64. */
+int unit_rows(int rows);
+void cpu_product(struct tensor *y, const struct tensor *x, const struct packed *p, int n0, bool accumulate);
+
+/* ---- the layers between (rows.c) and the heads (head.c) -------------------------------------- */
+
+void cpu_zero(struct tensor *t);
+void cpu_copy(struct tensor *dst, const struct tensor *src);
+void cpu_add(struct tensor *dst, const struct tensor *src);
+void cpu_scale(struct tensor *t, float by);
+void cpu_gather_rows(struct tensor *dst, const struct tensor *src, const int *rows, int n);
+void cpu_scatter_rows(struct tensor *dst, const struct tensor *src, const int *slot);
+bool cpu_finite(const struct tensor *t);
+void cpu_embed(struct tensor *x, const struct tensor *table, const int *ids);
+void cpu_embed_backward(struct tensor *dtable, const struct tensor *dx, const int *ids);
+void cpu_rmsnorm(struct tensor *y, struct tensor *rstd, const struct tensor *x, const struct tensor *gain, float eps);
+void cpu_rmsnorm_backward(struct tensor *dx, struct tensor *dgain, const struct tensor *dy, const struct tensor *x,
+                          const struct tensor *rstd, const struct tensor *gain);
+void cpu_rope(struct tensor *x, const int *position, int heads, int head_size, const float *inv_freq, bool inverse);
+void cpu_swiglu(struct tensor *h, const struct tensor *gu);
+void cpu_swiglu_backward(struct tensor *dgu, const struct tensor *dh, const struct tensor *gu);
+double cpu_sumsq(const struct tensor *t);
+void cpu_adamw(struct tensor *master, struct tensor *m, struct tensor *v, const struct tensor *grad,
+               const struct adamw *h);
+void cpu_head_logp(float *logp, float *entropy, float *lse, int *argmax, const struct tensor *hidden,
+                   const struct weight *w, const struct head_item *item, int n, float inv_temperature);
+void cpu_head_backward(struct tensor *dhidden, struct tensor *dw, const struct tensor *hidden, const struct weight *w,
+                       const struct head_item *item, const float *dlogp, int n, float inv_temperature);
+void cpu_head_logits(float *logits, const struct tensor *hidden, const struct weight *w, const int *row, int n);
+void cpu_logits_logp(float *logp, float *entropy, const float *logits, const struct weight *w, const int *target, int n,
+                     float inv_temperature);
+void cpu_scalar_head(float *out, const struct tensor *hidden, const struct tensor *w, const int *row, int n);
+void cpu_scalar_head_backward(struct tensor *dhidden, struct tensor *dw, const struct tensor *hidden,
+                              const struct tensor *w, const int *row, const float *dout, int n);
 
 /* ---- attention (attention*.c) ------------------------------------------------------ */
 

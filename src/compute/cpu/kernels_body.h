@@ -1,0 +1,338 @@
+/* compute/cpu/kernels_body.h - the loops of kernels.h, included by one file per instruction set, which defines
+ * KERNELS as the name of its table and KERNELS_NAME as what to call it.
+ *
+ * The exponential is our own (Cody-Waite reduction, polynomial of degree six, within 2 units in the last place),
+ * so that results do not depend on the C library's version. */
+#include <float.h>
+#include <math.h>
+
+#include "compute/cpu/kernels.h"
+
+enum { W = 16 };
+typedef float vf __attribute__((vector_size(64)));
+typedef int32_t vi __attribute__((vector_size(64)));
+typedef uint32_t vu __attribute__((vector_size(64)));
+typedef uint16_t vh __attribute__((vector_size(32)));
+typedef double vd __attribute__((vector_size(64)));
+
+static inline vf splat(float x)
+{
+    return (vf){ 0 } + x;
+}
+
+static inline vf from_bf16(vh h)
+{
+    return (vf)(__builtin_convertvector(h, vu) << 16);
+}
+
+static inline vh to_bf16(vf x)
+{
+    vu u = (vu)x, nan = (vu)((u & 0x7fffffffu) > 0x7f800000u);
+    vu even = (u + 0x7fffu + ((u >> 16) & 1)) >> 16, quiet = (u >> 16) | 0x40;
+    return __builtin_convertvector((nan & quiet) | (~nan & even), vh);
+}
+
+/* n elements (16 unless at the end of a row) from element i on; what is missing reads as zero. */
+static inline vf get(const void *p, enum dtype t, size_t i, size_t n)
+{
+    if (t == DTYPE_F32) {
+        vf x = { 0 };
+        if (n >= W)
+            memcpy(&x, (const float *)p + i, sizeof x);
+        else
+            memcpy(&x, (const float *)p + i, n * sizeof(float));
+        return x;
+    }
+    vh h = { 0 };
+    if (n >= W)
+        memcpy(&h, (const uint16_t *)p + i, sizeof h);
+    else
+        memcpy(&h, (const uint16_t *)p + i, n * sizeof(uint16_t));
+    return from_bf16(h);
+}
+
+static inline void put(void *p, enum dtype t, size_t i, size_t n, vf x)
+{
+    if (t == DTYPE_F32) {
+        if (n >= W)
+            memcpy((float *)p + i, &x, sizeof x);
+        else
+            memcpy((float *)p + i, &x, n * sizeof(float));
+        return;
+    }
+    vh h = to_bf16(x);
+    if (n >= W)
+        memcpy((uint16_t *)p + i, &h, sizeof h);
+    else
+        memcpy((uint16_t *)p + i, &h, n * sizeof(uint16_t));
+}
+
+static inline float sum_lanes(vf x)
+{
+    float s[W];
+    memcpy(s, &x, sizeof s);
+    for (int half = W / 2; half; half /= 2)
+        for (int i = 0; i < half; i++)
+            s[i] += s[i + half];
+    return s[0];
+}
+
+static inline vf vmin(vf a, vf b)
+{
+    return (vf)(((vi)(a < b) & (vi)a) | (~(vi)(a < b) & (vi)b));
+}
+
+static inline vf vmax(vf a, vf b)
+{
+    return (vf)(((vi)(a > b) & (vi)a) | (~(vi)(a > b) & (vi)b));
+}
+
+/* NaN goes through; below -87.3 the result is 0, above 88.7 infinity. */
+static inline vf vexp(vf x)
+{
+    const float magic = 12582912.0f;    // 1.5 * 2^23: adding it rounds to an integer
+    vf in = vmin(vmax(x, splat(-87.3365f)), splat(88.72283f));
+    vf n = in * 1.44269504f + magic;
+    vi k = (vi)n - (vi)splat(magic);
+    n -= magic;
+    vf r = in - n * 0.693359375f;
+    r -= n * -2.12194440e-4f;
+    vf p = splat(1.9875691500e-4f);
+    p = p * r + 1.3981999507e-3f;
+    p = p * r + 8.3334519073e-3f;
+    p = p * r + 4.1665795894e-2f;
+    p = p * r + 1.6666665459e-1f;
+    p = p * r + 5.0000001201e-1f;
+    p = p * (r * r) + r + 1.0f;
+    vi half = k >> 1;                   // in two steps, since k reaches 128
+    p = p * (vf)((half + 127) << 23) * (vf)((k - half + 127) << 23);
+    vi low = (vi)(x < -87.3365f), high = (vi)(x > 88.72283f), nan = (vi)(x != x);
+    vi y = (vi)p & ~(low | high | nan);
+    return (vf)(y | (high & (vi)splat(INFINITY)) | (nan & (vi)x));
+}
+
+static inline vf vsigmoid(vf x)
+{
+    return 1.0f / (1.0f + vexp(-x));
+}
+
+#define EACH(i, n) for (size_t i = 0; i < (n); i += W)
+#define LEFT (n - i)
+
+/* ---- whole rows --------------------------------------------------------------------------- */
+
+static void convert(void *dst, enum dtype to, const void *src, enum dtype from, size_t n)
+{
+    if (to == from)
+        memmove(dst, src, n * dtype_size(to));
+    else if (to == DTYPE_BF16)
+        EACH (i, n)
+            put(dst, DTYPE_BF16, i, LEFT, get(src, DTYPE_F32, i, LEFT));
+    else
+        EACH (i, n)
+            put(dst, DTYPE_F32, i, LEFT, get(src, DTYPE_BF16, i, LEFT));
+}
+
+static void add(float *dst, const void *src, enum dtype from, size_t n)
+{
+    EACH (i, n)
+        put(dst, DTYPE_F32, i, LEFT, get(dst, DTYPE_F32, i, LEFT) + get(src, from, i, LEFT));
+}
+
+static void scale(float *x, float by, size_t n)
+{
+    EACH (i, n)
+        put(x, DTYPE_F32, i, LEFT, get(x, DTYPE_F32, i, LEFT) * by);
+}
+
+static void axpy(float *dst, float by, const void *src, enum dtype from, size_t n)
+{
+    EACH (i, n)
+        put(dst, DTYPE_F32, i, LEFT, get(dst, DTYPE_F32, i, LEFT) + get(src, from, i, LEFT) * by);
+}
+
+static float dot(const void *a, enum dtype ta, const float *b, size_t n)
+{
+    vf sum = { 0 };
+    EACH (i, n)
+        sum += get(a, ta, i, LEFT) * get(b, DTYPE_F32, i, LEFT);
+    return sum_lanes(sum);
+}
+
+static double sumsq(const float *x, size_t n)
+{
+    typedef float vf8 __attribute__((vector_size(32)));
+    vd sum = { 0 };
+    for (size_t i = 0; i < n; i += 8) {
+        vf8 a = { 0 };
+        memcpy(&a, x + i, (n - i < 8 ? n - i : 8) * sizeof *x);
+        vd d = __builtin_convertvector(a, vd);
+        sum += d * d;
+    }
+    return ((sum[0] + sum[4]) + (sum[2] + sum[6])) + ((sum[1] + sum[5]) + (sum[3] + sum[7]));
+}
+
+static bool all_finite(const void *x, enum dtype t, size_t n)
+{
+    vi bad = { 0 };
+    EACH (i, n) {
+        vu u = (vu)get(x, t, i, LEFT);
+        bad |= (vi)((u & 0x7f800000u) == 0x7f800000u);
+    }
+    int any = 0;
+    for (int l = 0; l < W; l++)
+        any |= bad[l];
+    return !any;
+}
+
+/* ---- layers ------------------------------------------------------------------------------------ */
+
+static float rmsnorm(void *y, enum dtype to, const float *x, const float *gain, size_t n, float eps)
+{
+    vf sum = { 0 };
+    EACH (i, n) {
+        vf a = get(x, DTYPE_F32, i, LEFT);
+        sum += a * a;
+    }
+    float rstd = 1.0f / sqrtf(sum_lanes(sum) / (float)n + eps);
+    EACH (i, n)
+        put(y, to, i, LEFT, get(x, DTYPE_F32, i, LEFT) * rstd * get(gain, DTYPE_F32, i, LEFT));
+    return rstd;
+}
+
+static void rmsnorm_backward(float *dx, float *dgain, const void *dy, enum dtype t, const float *x, float rstd,
+                             const float *gain, size_t n)
+{
+    vf sum = { 0 };
+    EACH (i, n)
+        sum += get(dy, t, i, LEFT) * get(gain, DTYPE_F32, i, LEFT) * get(x, DTYPE_F32, i, LEFT);
+    float mean = sum_lanes(sum) * rstd / (float)n;
+    EACH (i, n) {
+        vf d = get(dy, t, i, LEFT), norm = get(x, DTYPE_F32, i, LEFT) * rstd;
+        vf g = d * get(gain, DTYPE_F32, i, LEFT);
+        put(dx, DTYPE_F32, i, LEFT, get(dx, DTYPE_F32, i, LEFT) + (g - norm * mean) * rstd);
+        if (dgain)
+            put(dgain, DTYPE_F32, i, LEFT, get(dgain, DTYPE_F32, i, LEFT) + d * norm);
+    }
+}
+
+static void rope(void *lo, void *hi, enum dtype t, const float *cosine, const float *sine, float sign, int half)
+{
+    size_t n = (size_t)half;
+    EACH (i, n) {
+        vf a = get(lo, t, i, LEFT), b = get(hi, t, i, LEFT);
+        vf c = get(cosine, DTYPE_F32, i, LEFT), s = get(sine, DTYPE_F32, i, LEFT) * sign;
+        put(lo, t, i, LEFT, a * c - b * s);
+        put(hi, t, i, LEFT, b * c + a * s);
+    }
+}
+
+static void swiglu(void *h, enum dtype th, const void *gate, const void *up, enum dtype t, size_t n)
+{
+    EACH (i, n) {
+        vf g = get(gate, t, i, LEFT);
+        put(h, th, i, LEFT, g * vsigmoid(g) * get(up, t, i, LEFT));
+    }
+}
+
+static void swiglu_backward(void *dgate, void *dup, enum dtype td, const void *dh, enum dtype th, const void *gate,
+                            const void *up, enum dtype t, size_t n)
+{
+    EACH (i, n) {
+        vf g = get(gate, t, i, LEFT), u = get(up, t, i, LEFT), d = get(dh, th, i, LEFT), s = vsigmoid(g);
+        vf silu = g * s;
+        put(dgate, td, i, LEFT, d * u * (s + silu * (1.0f - s)));
+        put(dup, td, i, LEFT, d * silu);
+    }
+}
+
+/* ---- heads --------------------------------------------------------------------------------------- */
+
+static inline vf get_logits(const float *z, float by, size_t i, size_t n)
+{
+    vf x = get(z, DTYPE_F32, i, n) * by;
+    for (size_t l = n; l < W; l++)
+        x[l] = -INFINITY;
+    return x;
+}
+
+/* max starts from a finite number, so that nothing is subtracted from infinity. */
+static struct logit_stats logit_stats(const float *z, float by, size_t n)
+{
+    vf high = splat(-FLT_MAX), sum = { 0 }, sum_z = { 0 };
+    EACH (i, n)
+        high = vmax(get_logits(z, by, i, LEFT), high);
+    struct logit_stats s = { .max = -FLT_MAX };
+    for (int l = 0; l < W; l++)
+        s.max = high[l] > s.max ? high[l] : s.max;
+    vi first = (vi){ 0 } + INT32_MAX, index = { 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15 };
+    EACH (i, n) {
+        vf x = get_logits(z, by, i, LEFT);
+        vf d = x - s.max, e = vexp(d);
+        sum += e;
+        sum_z += e * vmax(d, splat(-104.0f));   // e is 0 there, and 0 * infinity must not become NaN
+        vi here = (vi)(x == s.max), at = index + (int32_t)i;
+        vi less = (vi)(at < first) & here;
+        first = (less & at) | (~less & first);
+    }
+    s.argmax = INT32_MAX;
+    for (int l = 0; l < W; l++)
+        s.argmax = first[l] < s.argmax ? first[l] : s.argmax;
+    if (s.argmax == INT32_MAX)
+        s.argmax = 0;           // every logit was NaN
+    s.sum = sum_lanes(sum);
+    s.sum_z = sum_lanes(sum_z);
+    return s;
+}
+
+static void softmax(void *out, enum dtype to, const float *z, float by, float lse, float weight, size_t n)
+{
+    EACH (i, n)
+        put(out, to, i, LEFT, vexp(get(z, DTYPE_F32, i, LEFT) * by - lse) * weight);
+}
+
+/* ---- optimiser and packing ------------------------------------------------------------------------- */
+
+static void adamw(float *restrict p, float *restrict m, float *restrict v, const float *restrict g,
+                  const struct adamw_now *h, size_t n)
+{
+    const struct adamw_now k = *h;
+    for (size_t i = 0; i < n; i++) {
+        float d = g[i] * k.scale;
+        m[i] = k.beta1 * m[i] + (1 - k.beta1) * d;
+        v[i] = k.beta2 * v[i] + (1 - k.beta2) * d * d;
+        float root = sqrtf(v[i]) * k.inv_root_c2 + k.eps;
+        p[i] = p[i] * k.shrink - k.rate * m[i] / root;
+    }
+}
+
+static void transpose32(uint32_t *to, size_t wide, const uint32_t *from, size_t stride, size_t rows, size_t n)
+{
+    for (size_t k0 = 0; k0 < n; k0 += W)
+        for (size_t r0 = 0; r0 < wide; r0 += W) {
+            uint32_t tile[W][W];
+            size_t kn = n - k0 < W ? n - k0 : W;
+            for (size_t r = 0; r < W; r++) {
+                if (r0 + r < rows)
+                    memcpy(tile[r], from + (r0 + r) * stride + k0, kn * sizeof tile[r][0]);
+                else
+                    memset(tile[r], 0, sizeof tile[r]);
+            }
+            for (size_t k = 0; k < kn; k++)
+                for (size_t r = 0; r < W && r0 + r < wide; r++)
+                    to[(k0 + k) * wide + r0 + r] = tile[r][k];
+        }
+}
+
+static void interleave(uint32_t *to, const uint16_t *a, const uint16_t *b, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        to[i] = (uint32_t)a[i] | (uint32_t)b[i] << 16;
+}
+
+const struct kernels KERNELS = {
+    .name = KERNELS_NAME, .convert = convert, .add = add, .scale = scale, .axpy = axpy, .dot = dot, .sumsq = sumsq,
+    .all_finite = all_finite, .rmsnorm = rmsnorm, .rmsnorm_backward = rmsnorm_backward, .rope = rope,
+    .swiglu = swiglu, .swiglu_backward = swiglu_backward, .logit_stats = logit_stats, .softmax = softmax,
+    .adamw = adamw, .transpose32 = transpose32, .interleave = interleave,
+};

@@ -1,0 +1,260 @@
+/* compute/cpu/linear.c - products with weights, cut into units.
+ *
+ * A unit is at most 64 rows by all columns of the weight, or by a slab of columns where there are too few rows to keep
+ * every thread busy.  A row count that is not a multiple of 64 ends in a unit whose rows are rounded up to
+ * one of nine sizes, by way of scratch memory, so that a ragged batch never needs new code.  Tested: a row
+ * has the same bits in units of any size and in slabs of any width.
+ *
+ * Where the processor cannot multiply bf16, weights are packed as float (of rounded values) and units convert
+ * their rows on the way in and out.
+ *
+ * Weight gradients are products of two activations.  Rows are taken in fixed pieces of 512, then 256, 128 and 64, the
+ * last padded with zeros, each added to dw in order; units are blocks of dw, so threads never meet. */
+#include <omp.h>
+
+#include "compute/cpu/cpu.h"
+
+enum { UNIT_ROWS = 64 };
+
+/* ---- weights -------------------------------------------------------------------------- */
+
+static enum dtype stored_dtype(const struct device *dev, enum dtype dtype)
+{
+    return dtype == DTYPE_BF16 && dev->fast_bf16 ? DTYPE_BF16 : DTYPE_F32;
+}
+
+struct weight *cpu_weight_new(struct device *dev, int out, int in, enum dtype dtype)
+{
+    struct cpu_weight *w = mem_alloc(1, sizeof *w);
+    if (!w)
+        return NULL;
+    w->base = (struct weight){ .dev = dev, .out = out, .in = in, .dtype = dtype };
+    if (packed_new(&w->forward, cpu_of(dev), in, out, stored_dtype(dev, dtype))) {
+        free(w);
+        return NULL;
+    }
+    return &w->base;
+}
+
+void cpu_weight_free(struct weight *w)
+{
+    struct cpu_weight *c = (struct cpu_weight *)w;
+    packed_release(&c->forward);
+    packed_release(&c->backward);
+    free(c);
+}
+
+void cpu_weight_load(struct weight *w, const struct tensor *src)
+{
+    struct cpu_weight *c = (struct cpu_weight *)w;
+    struct tensor rounded = { 0 };
+    const struct tensor *from = src;
+    if (w->dtype == DTYPE_BF16 && c->forward.dtype == DTYPE_F32 && src->dtype == DTYPE_F32) {
+        BUG_IF(tensor_new(&rounded, w->dev, DTYPE_BF16, w->out, w->in, NULL));   // stored as float, but of bf16 values
+        cpu_copy(&rounded, src);
+        from = &rounded;
+    }
+    packed_fill(&c->forward, w->dev, from, false);
+    if (c->backward.data)
+        packed_fill(&c->backward, w->dev, from, true);
+    tensor_release(&rounded);
+}
+
+/* The backward copy is made from the forward one, 64 of its rows (columns of the forward) at a time. */
+const struct packed *weight_backward(const struct weight *w)
+{
+    struct cpu_weight *c = (struct cpu_weight *)w;      // a cache inside a weight that stays what it is
+    if (c->backward.data)
+        return &c->backward;
+    struct tensor plain;
+    BUG_IF(packed_new(&c->backward, cpu_of(w->dev), w->out, w->in, c->forward.dtype));
+    BUG_IF(tensor_new(&plain, w->dev, DTYPE_F32, w->in, w->out, NULL));
+    int threads = cpu_threads(w->dev, (size_t)w->in * (size_t)w->out);
+#pragma omp parallel for schedule(dynamic) num_threads(threads)
+    for (int k = 0; k < w->in; k++)
+        packed_rows(t_f32(&plain, k), &c->forward, k, 1);
+    packed_fill(&c->backward, w->dev, &plain, false);   // its columns are the forward's rows
+    tensor_release(&plain);
+    return &c->backward;
+}
+
+/* ---- units ------------------------------------------------------------------------------- */
+
+struct unit { int row, rows, col, cols; const struct mm *mm; int mm_rows; };
+
+int unit_rows(int rows)
+{
+    static const int sizes[] = { 1, 2, 4, 8, 16, 24, 32, 48, UNIT_ROWS };
+    for (size_t i = 0; i < ARRAY_LEN(sizes); i++)
+        if (rows <= sizes[i])
+            return sizes[i];
+    BUG("%d rows in a unit", rows);
+}
+
+struct product {
+    const struct tensor *x;
+    struct tensor *y;
+    const struct packed *p;
+    int n0;
+    bool accumulate;
+    enum dtype out;         // what units write
+};
+
+static int add_unit(struct unit *u, struct cpu *cpu, const struct product *g, int row, int col, int cols)
+{
+    int rows = g->x->rows - row < UNIT_ROWS ? g->x->rows - row : UNIT_ROWS;
+    *u = (struct unit){ .row = row, .rows = rows, .col = col, .cols = cols, .mm_rows = unit_rows(rows) };
+    struct mm_shape s = { .m = u->mm_rows, .n = cols, .k = g->p->k, .in = g->p->dtype, .out = g->out,
+                          .accumulate = g->accumulate, .packed = true };
+    u->mm = onednn_mm(cpu->onednn, &s);
+    return 1;
+}
+
+/* Whole rows for as many blocks as divide evenly among the threads, slabs of columns for the rest. */
+static int plan_units(struct unit **units, struct cpu *cpu, const struct product *g, int threads)
+{
+    int rows = g->x->rows, cols = g->y->cols, blocks = (rows + UNIT_ROWS - 1) / UNIT_ROWS;
+    int pair = g->p->split && cols >= g->p->layout.pair ? g->p->layout.pair : cols;
+    int whole = blocks - blocks % threads, pieces = cols / pair, n = 0;
+    int slabs = whole == blocks ? 1 : (threads + blocks - whole - 1) / (blocks - whole);
+    slabs = slabs < pieces ? slabs : pieces;
+    *units = scratch_get(&cpu->shared[SHARED_UNITS], (size_t)blocks * (size_t)slabs * sizeof **units);
+    for (int b = 0; b < whole; b++)
+        n += add_unit(&(*units)[n], cpu, g, b * UNIT_ROWS, 0, cols);
+    for (int b = whole; b < blocks; b++)
+        for (int s = 0; s < slabs; s++) {
+            int from = s * pieces / slabs * pair, to = s + 1 == slabs ? cols : (s + 1) * pieces / slabs * pair;
+            n += add_unit(&(*units)[n], cpu, g, b * UNIT_ROWS, from, to - from);
+        }
+    return n;
+}
+
+static bool dense(const struct tensor *t)
+{
+    return t->stride == (size_t)t->cols;
+}
+
+static void run_unit(const struct unit *u, const struct product *g, struct cpu *cpu, int thread)
+{
+    const struct packed *p = g->p;
+    size_t in = dtype_size(p->dtype), out = dtype_size(g->out), a_bytes = (size_t)u->mm_rows * (size_t)p->k * in;
+    a_bytes = (a_bytes + 63) / 64 * 64;
+    bool whole = u->rows == u->mm_rows;
+    bool a_direct = whole && dense(g->x) && g->x->dtype == p->dtype;
+    bool c_direct = whole && dense(g->y) && g->y->dtype == g->out && u->cols == g->y->cols;
+    size_t need = (a_direct ? 0 : a_bytes) + (c_direct ? 0 : (size_t)u->mm_rows * (size_t)u->cols * out);
+    char *a = scratch_get(&cpu->thread[thread], need + 64), *c = a_direct ? a : a + a_bytes;
+    struct tensor y = tensor_cols(g->y, u->col, u->cols);
+    if (a_direct)
+        a = t_row(g->x, u->row);
+    for (int r = 0; !a_direct && r < u->mm_rows; r++) {
+        char *to = a + (size_t)r * (size_t)p->k * in;
+        if (r < u->rows)
+            cpu->k->convert(to, p->dtype, t_row(g->x, u->row + r), g->x->dtype, (size_t)p->k);
+        else
+            memset(to, 0, (size_t)p->k * in);
+    }
+    if (c_direct)
+        c = t_row(&y, u->row);
+    for (int r = 0; !c_direct && g->accumulate && r < u->rows; r++)
+        memcpy(c + (size_t)r * (size_t)u->cols * out, t_row(&y, u->row + r), (size_t)u->cols * out);
+    size_t col = p->split ? (size_t)(g->n0 + u->col) / (size_t)p->layout.pair * p->layout.nstride : 0;
+    mm_run(u->mm, thread, c, a, (char *)p->data + col * in);
+    for (int r = 0; !c_direct && r < u->rows; r++)
+        cpu->k->convert(t_row(&y, u->row + r), y.dtype, c + (size_t)r * (size_t)u->cols * out, g->out, (size_t)u->cols);
+}
+
+void cpu_product(struct tensor *y, const struct tensor *x, const struct packed *p, int n0, bool accumulate)
+{
+    struct device *dev = y->dev;
+    struct cpu *cpu = cpu_of(dev);
+    struct product g = { .x = x, .y = y, .p = p, .n0 = n0, .accumulate = accumulate, .out = y->dtype };
+    if (p->dtype == DTYPE_F32)
+        g.out = DTYPE_F32;
+    int threads = cpu_threads(dev, (size_t)x->rows * (size_t)y->cols * (size_t)p->k / 8);
+    struct unit *units = NULL;
+    int n = plan_units(&units, cpu, &g, threads);
+#pragma omp parallel for schedule(dynamic) num_threads(threads)
+    for (int i = 0; i < n; i++)
+        run_unit(&units[i], &g, cpu, omp_get_thread_num());
+}
+
+void cpu_linear(struct tensor *y, const struct tensor *x, const struct weight *w, bool accumulate)
+{
+    cpu_product(y, x, &((const struct cpu_weight *)w)->forward, 0, accumulate);
+}
+
+void cpu_linear_backward_x(struct tensor *dx, const struct tensor *dy, const struct weight *w, bool accumulate)
+{
+    cpu_product(dx, dy, weight_backward(w), 0, accumulate);
+}
+
+/* ---- weight gradients ------------------------------------------------------------------------ */
+
+enum { DW_ROWS = 96, DW_COLS = 768, PIECE = 512, PIECE_MIN = 64 };
+
+static int next_piece(int left)
+{
+    int piece = PIECE;
+    while (piece > PIECE_MIN && piece > left)
+        piece /= 2;
+    return piece;
+}
+
+/* dw block (o0.., i0..) += piece of dy^T x, for `k` rows. */
+static const struct mm *piece_mm(struct cpu *cpu, const struct tensor *dw, const struct tensor *dy, const struct tensor *x,
+                                 int o0, int i0, int k)
+{
+    struct mm_shape s = { .k = k, .in = dy->dtype, .out = DTYPE_F32, .accumulate = true,
+                          .lda = (int)dy->stride, .ldb = (int)x->stride, .ldc = (int)dw->stride };
+    s.m = dw->rows - o0 < DW_ROWS ? dw->rows - o0 : DW_ROWS;
+    s.n = dw->cols - i0 < DW_COLS ? dw->cols - i0 : DW_COLS;
+    return onednn_mm(cpu->onednn, &s);
+}
+
+static void add_piece(struct tensor *dw, const struct tensor *dy, const struct tensor *x)
+{
+    struct cpu *cpu = cpu_of(dw->dev);
+    int down = (dw->rows + DW_ROWS - 1) / DW_ROWS, across = (dw->cols + DW_COLS - 1) / DW_COLS;
+    int threads = cpu_threads(dw->dev, (size_t)dw->rows * (size_t)dw->cols * (size_t)x->rows / 8);
+    const struct mm **mm = scratch_get(&cpu->shared[SHARED_UNITS], (size_t)(down * across) * sizeof *mm);
+    for (int i = 0; i < down * across; i++)
+        mm[i] = piece_mm(cpu, dw, dy, x, i / across * DW_ROWS, i % across * DW_COLS, x->rows);
+#pragma omp parallel for schedule(dynamic) num_threads(threads)
+    for (int i = 0; i < down * across; i++) {
+        int o0 = i / across * DW_ROWS, i0 = i % across * DW_COLS;
+        struct tensor c = tensor_cols(dw, i0, dw->cols - i0);
+        struct tensor a = tensor_cols(dy, o0, dy->cols - o0), b = tensor_cols(x, i0, x->cols - i0);
+        mm_run(mm[i], omp_get_thread_num(), t_row(&c, o0), t_row(&a, 0), t_row(&b, 0));
+    }
+}
+
+/* A dense copy of rows start.. in dtype, padded with rows of zeros up to `rows`. */
+static struct tensor padded(struct device *dev, const struct tensor *t, int start, int rows, enum dtype dtype, char *at)
+{
+    struct tensor c = { .dev = dev, .dtype = dtype, .rows = rows, .cols = t->cols, .stride = (size_t)t->cols, .data = at };
+    int have = t->rows - start < rows ? t->rows - start : rows;
+    struct tensor from = tensor_rows(t, start, have), to = tensor_rows(&c, 0, have);
+    cpu_copy(&to, &from);
+    memset(t_row(&c, have), 0, (size_t)(rows - have) * c.stride * dtype_size(dtype));
+    return c;
+}
+
+void cpu_linear_backward_w(struct tensor *dw, const struct tensor *dy, const struct tensor *x)
+{
+    struct cpu *cpu = cpu_of(dw->dev);
+    enum dtype dtype = stored_dtype(dw->dev, x->dtype);
+    for (int t = 0, piece; t < x->rows; t += piece) {
+        piece = next_piece(x->rows - t);
+        if (dtype == x->dtype && piece <= x->rows - t) {
+            struct tensor a = tensor_rows(dy, t, piece), b = tensor_rows(x, t, piece);
+            add_piece(dw, &a, &b);
+            continue;
+        }
+        size_t bytes = ((size_t)piece * (size_t)dy->cols * dtype_size(dtype) + 63) / 64 * 64;
+        char *at = scratch_get(&cpu->shared[SHARED_SUMS], bytes + (size_t)piece * (size_t)x->cols * dtype_size(dtype));
+        struct tensor a = padded(dw->dev, dy, t, piece, dtype, at);
+        struct tensor b = padded(dw->dev, x, t, piece, dtype, at + bytes);
+        add_piece(dw, &a, &b);
+    }
+}

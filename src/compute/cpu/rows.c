@@ -1,0 +1,224 @@
+/* compute/cpu/rows.c - everything that works on one row at a time, over threads.
+ *
+ * Rows go to threads in any order, since a row's result is its own.  Sums over rows (norm gains, sums of squares) are
+ * made in fixed chunks whose partial results are added in order. */
+#include <math.h>
+#include <omp.h>
+
+#include "compute/cpu/cpu.h"
+
+enum { CHUNK_ROWS = 64, CHUNK_WORDS = 1 << 16 };
+
+#define FOR_ROWS(r, rows, work_per_row) \
+    int threads_ = cpu_threads(dev, (size_t)(rows) * (size_t)(work_per_row)); \
+    _Pragma("omp parallel for schedule(static) num_threads(threads_)") \
+    for (int r = 0; r < (rows); r++)
+
+/* ---- whole tensors --------------------------------------------------------------------- */
+
+void cpu_zero(struct tensor *t)
+{
+    struct device *dev = t->dev;
+    FOR_ROWS (r, t->rows, t->cols / 4)
+        memset(t_row(t, r), 0, (size_t)t->cols * dtype_size(t->dtype));
+}
+
+void cpu_copy(struct tensor *dst, const struct tensor *src)
+{
+    struct device *dev = dst->dev;
+    const struct kernels *k = cpu_of(dev)->k;
+    FOR_ROWS (r, dst->rows, dst->cols / 2)
+        k->convert(t_row(dst, r), dst->dtype, t_row(src, r), src->dtype, (size_t)dst->cols);
+}
+
+void cpu_add(struct tensor *dst, const struct tensor *src)
+{
+    struct device *dev = dst->dev;
+    const struct kernels *k = cpu_of(dev)->k;
+    FOR_ROWS (r, dst->rows, dst->cols / 2)
+        k->add(t_f32(dst, r), t_row(src, r), src->dtype, (size_t)dst->cols);
+}
+
+void cpu_scale(struct tensor *t, float by)
+{
+    struct device *dev = t->dev;
+    const struct kernels *k = cpu_of(dev)->k;
+    FOR_ROWS (r, t->rows, t->cols / 2)
+        k->scale(t_f32(t, r), by, (size_t)t->cols);
+}
+
+void cpu_gather_rows(struct tensor *dst, const struct tensor *src, const int *rows, int n)
+{
+    struct device *dev = dst->dev;
+    FOR_ROWS (i, n, dst->cols / 4)
+        memcpy(t_row(dst, i), t_row(src, rows[i]), (size_t)src->cols * dtype_size(src->dtype));
+}
+
+/* One thread: two rows may go to the same slot, and then the later one stays. */
+void cpu_scatter_rows(struct tensor *dst, const struct tensor *src, const int *slot)
+{
+    for (int i = 0; i < src->rows; i++)
+        memcpy(t_row(dst, slot[i]), t_row(src, i), (size_t)src->cols * dtype_size(src->dtype));
+}
+
+bool cpu_finite(const struct tensor *t)
+{
+    const struct kernels *k = cpu_of(t->dev)->k;
+    for (int r = 0; r < t->rows; r++)
+        if (!k->all_finite(t_row(t, r), t->dtype, (size_t)t->cols))
+            return false;
+    return true;
+}
+
+/* ---- embedding ---------------------------------------------------------------------------- */
+
+void cpu_embed(struct tensor *x, const struct tensor *table, const int *ids)
+{
+    struct device *dev = x->dev;
+    const struct kernels *k = cpu_of(dev)->k;
+    FOR_ROWS (r, x->rows, x->cols / 2)
+        k->convert(t_f32(x, r), DTYPE_F32, t_row(table, ids[r]), table->dtype, (size_t)x->cols);
+}
+
+/* Threads share the columns, so that a token's rows add up in their order. */
+void cpu_embed_backward(struct tensor *dtable, const struct tensor *dx, const int *ids)
+{
+    struct device *dev = dx->dev;
+    const struct kernels *k = cpu_of(dev)->k;
+    int slabs = (dx->cols + 63) / 64, threads = cpu_threads(dev, (size_t)dx->rows * (size_t)dx->cols / 2);
+#pragma omp parallel for schedule(static) num_threads(threads)
+    for (int s = 0; s < slabs; s++) {
+        int col = s * 64, cols = dx->cols - col < 64 ? dx->cols - col : 64;
+        for (int r = 0; r < dx->rows; r++)
+            k->add(t_f32(dtable, ids[r]) + col, t_f32(dx, r) + col, DTYPE_F32, (size_t)cols);
+    }
+}
+
+/* ---- norm ------------------------------------------------------------------------------------ */
+
+void cpu_rmsnorm(struct tensor *y, struct tensor *rstd, const struct tensor *x, const struct tensor *gain, float eps)
+{
+    struct device *dev = x->dev;
+    const struct kernels *k = cpu_of(dev)->k;
+    FOR_ROWS (r, x->rows, x->cols)
+        *t_f32(rstd, r) = k->rmsnorm(t_row(y, r), y->dtype, t_f32(x, r), t_f32(gain, 0), (size_t)x->cols, eps);
+}
+
+void cpu_rmsnorm_backward(struct tensor *dx, struct tensor *dgain, const struct tensor *dy, const struct tensor *x,
+                          const struct tensor *rstd, const struct tensor *gain)
+{
+    struct device *dev = x->dev;
+    struct cpu *cpu = cpu_of(dev);
+    size_t C = (size_t)x->cols;
+    int chunks = (x->rows + CHUNK_ROWS - 1) / CHUNK_ROWS;
+    float *sums = dgain ? scratch_get(&cpu->shared[SHARED_SUMS], (size_t)chunks * C * sizeof *sums) : NULL;
+    FOR_ROWS (i, chunks, C * CHUNK_ROWS * 2) {
+        float *sum = sums ? sums + (size_t)i * C : NULL;
+        if (sum)
+            memset(sum, 0, C * sizeof *sum);
+        for (int r = i * CHUNK_ROWS; r < x->rows && r < (i + 1) * CHUNK_ROWS; r++)
+            cpu->k->rmsnorm_backward(t_f32(dx, r), sum, t_row(dy, r), dy->dtype, t_f32(x, r), *t_f32(rstd, r),
+                                     t_f32(gain, 0), C);
+    }
+    for (int i = 0; dgain && i < chunks; i++)
+        cpu->k->add(t_f32(dgain, 0), sums + (size_t)i * C, DTYPE_F32, C);
+}
+
+/* ---- rotary positions -------------------------------------------------------------------------- */
+
+/* Makes sure that positions up to `last` are in the table for these frequencies. */
+static void rope_prepare(struct rope_table *t, const float *inv_freq, int half, int last)
+{
+    bool same = t->half == half && !memcmp(t->inv_freq, inv_freq, (size_t)half * sizeof *inv_freq);
+    if (same && last < t->positions)
+        return;
+    int positions = same ? t->positions : 0, start = positions;
+    positions = positions ? positions : 256;
+    while (positions <= last)
+        positions *= 2;
+    size_t n = (size_t)positions * (size_t)half;
+    t->inv_freq = realloc(t->inv_freq, (size_t)half * sizeof *t->inv_freq);
+    t->cosine = realloc(t->cosine, n * sizeof *t->cosine);
+    t->sine = realloc(t->sine, n * sizeof *t->sine);
+    if (!t->inv_freq || !t->cosine || !t->sine)
+        BUG("no memory for the cosines of %d positions", positions);
+    memcpy(t->inv_freq, inv_freq, (size_t)half * sizeof *inv_freq);
+    for (size_t i = (size_t)start * (size_t)half; i < n; i++) {
+        float angle = (float)(i / (size_t)half) * inv_freq[i % (size_t)half];
+        t->cosine[i] = (float)cos(angle);
+        t->sine[i] = (float)sin(angle);
+    }
+    t->half = half;
+    t->positions = positions;
+}
+
+void cpu_rope(struct tensor *x, const int *position, int heads, int head_size, const float *inv_freq, bool inverse)
+{
+    struct device *dev = x->dev;
+    struct cpu *cpu = cpu_of(dev);
+    int half = head_size / 2, last = 0;
+    for (int r = 0; r < x->rows; r++)
+        last = position[r] > last ? position[r] : last;
+    rope_prepare(&cpu->rope, inv_freq, half, last);
+    size_t size = dtype_size(x->dtype);
+    FOR_ROWS (r, x->rows, x->cols) {
+        size_t at = (size_t)position[r] * (size_t)half;
+        for (int h = 0; h < heads; h++) {
+            char *lo = (char *)t_row(x, r) + (size_t)(h * head_size) * size;
+            cpu->k->rope(lo, lo + (size_t)half * size, x->dtype, cpu->rope.cosine + at, cpu->rope.sine + at,
+                         inverse ? -1 : 1, half);
+        }
+    }
+}
+
+/* ---- feed-forward gate ---------------------------------------------------------------------------- */
+
+void cpu_swiglu(struct tensor *h, const struct tensor *gu)
+{
+    struct device *dev = h->dev;
+    const struct kernels *k = cpu_of(dev)->k;
+    size_t F = (size_t)h->cols, up = F * dtype_size(gu->dtype);
+    FOR_ROWS (r, h->rows, F * 4)
+        k->swiglu(t_row(h, r), h->dtype, t_row(gu, r), (char *)t_row(gu, r) + up, gu->dtype, F);
+}
+
+void cpu_swiglu_backward(struct tensor *dgu, const struct tensor *dh, const struct tensor *gu)
+{
+    struct device *dev = dh->dev;
+    const struct kernels *k = cpu_of(dev)->k;
+    size_t F = (size_t)dh->cols, up = F * dtype_size(gu->dtype), dup = F * dtype_size(dgu->dtype);
+    FOR_ROWS (r, dh->rows, F * 4)
+        k->swiglu_backward(t_row(dgu, r), (char *)t_row(dgu, r) + dup, dgu->dtype, t_row(dh, r), dh->dtype, t_row(gu, r),
+                           (char *)t_row(gu, r) + up, gu->dtype, F);
+}
+
+/* ---- optimiser --------------------------------------------------------------------------------------- */
+
+double cpu_sumsq(const struct tensor *t)
+{
+    struct device *dev = t->dev;
+    struct cpu *cpu = cpu_of(dev);
+    int rows = CHUNK_WORDS / (t->cols ? t->cols : 1) + 1, chunks = (t->rows + rows - 1) / rows;
+    double *sums = scratch_get(&cpu->shared[SHARED_SUMS], (size_t)chunks * sizeof *sums), sum = 0;
+    FOR_ROWS (i, chunks, CHUNK_WORDS / 2) {
+        sums[i] = 0;
+        for (int r = i * rows; r < t->rows && r < (i + 1) * rows; r++)
+            sums[i] += cpu->k->sumsq(t_f32(t, r), (size_t)t->cols);
+    }
+    for (int i = 0; i < chunks; i++)
+        sum += sums[i];
+    return sum;
+}
+
+void cpu_adamw(struct tensor *master, struct tensor *m, struct tensor *v, const struct tensor *grad,
+               const struct adamw *h)
+{
+    struct device *dev = master->dev;
+    const struct kernels *k = cpu_of(dev)->k;
+    double c1 = 1 - pow(h->beta1, (double)h->step), c2 = 1 - pow(h->beta2, (double)h->step);
+    struct adamw_now now = { .beta1 = h->beta1, .beta2 = h->beta2, .eps = h->eps, .scale = h->scale,
+                             .shrink = 1 - h->lr * h->weight_decay, .rate = (float)(h->lr / c1),
+                             .inv_root_c2 = (float)(1 / sqrt(c2)) };
+    FOR_ROWS (r, master->rows, master->cols * 4)
+        k->adamw(t_f32(master, r), t_f32(m, r), t_f32(v, r), t_f32(grad, r), &now, (size_t)master->cols);
+}
