@@ -14,6 +14,7 @@ static const struct stage *const stages[] = {
     &stage_dpo,
     &stage_rl,
     &stage_score,
+    &stage_eval,
     &stage_inspect,
     &stage_report,
     NULL,
