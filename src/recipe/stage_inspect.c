@@ -80,6 +80,12 @@ static int inspect_rows(json_t *result, const char *path, struct err *err)
     int rc = rows_read(&rows, path, 0, err);
     if (rc)
         return rc;
+    if (rows.n == 0) {
+        rc = err_set(err, ERR_FORMAT, "%s: no model, store or run, and none of its lines is a JSON object (line %d: %s)",
+                     path, rows.rejected[0].line, rows.rejected[0].why ? rows.rejected[0].why : "no reason");
+        rows_release(&rows);
+        return rc;
+    }
     json_t *columns = json_object();
     for (int i = 0; i < rows.n; i++)
         count_columns(columns, rows.row[i]);

@@ -8,7 +8,7 @@ claim passes_and_skips_are_counted
 fake a.sh 'echo "ok one"; echo "ok two"; echo "skip three no model here"'
 fake b 'echo "[       OK ] first"; echo "[  SKIPPED ] second"; echo "[  PASSED  ] 1 test(s)."'
 run "$runner" "$T/a.sh" "$T/b"; exits 0; prints "3 passed, 0 failed"; prints "2 skipped"; prints "no model here"
-check [ "$(tail -1 "$T/out")" = "3 passed, 0 failed" ]
+check [ "$(tail -1 "$OUT")" = "3 passed, 0 failed" ]
 
 claim failures_are_counted_once_each_and_shown
 fake a.sh 'echo "ok one"; echo "not ok two"; echo "because of this"; exit 1'

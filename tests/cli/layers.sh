@@ -37,4 +37,4 @@ run "$layers" "$T/h"; exits 1; prints '"low.h"'
 claim a_test_may_look_inside_its_own_room_only
 house; echo '#include "mid/in/in.h"' >"$T/h/tests/mid/test_a.c"; mkdir "$T/h/tests/low"
 echo '#include "mid/mid.h"' >"$T/h/tests/low/test_low.c"
-run "$layers" "$T/h"; exits 1; prints "tests/low/test_low.c:1:"; check [ "$(wc -l <"$T/out")" = 1 ]
+run "$layers" "$T/h"; exits 1; prints "tests/low/test_low.c:1:"; check [ "$(wc -l <"$OUT")" = 1 ]
