@@ -56,6 +56,35 @@ gen --output "$T/nowhere/x.jsonl"; exits 1; says "$T/nowhere/x.jsonl"
 echo '{"nothing": 1}' >"$T/none.jsonl"
 run "$rlaif" generate -m $tiny --input "$T/none.jsonl" --output "$T/x.jsonl"; exits 1; says none.jsonl; absent "$T/x.jsonl"
 
+claim a_killed_recipe_goes_on_in_the_middle_and_ends_with_the_same_bytes
+for i in $(seq 60); do echo "{\"prompt\": \"Story $i of the dog\"}"; done >"$T/many.jsonl"
+cat >"$T/recipe.yaml" <<END
+output_dir: $T/killed
+stages:
+  g:
+    stage: generate
+    model_name_or_path: $tiny
+    input: $T/many.jsonl
+    output: \${out}/o.jsonl
+    max_new_tokens: 150
+    num_return_sequences: 4
+    batch_size: 8
+END
+"$rlaif" run "$T/recipe.yaml" --quiet >/dev/null 2>&1 &
+pid=$!
+for i in $(seq 500); do
+    [ -s "$T/killed/o.jsonl.unfinished" ] && break
+    sleep 0.01
+done
+kill -9 $pid
+wait $pid 2>/dev/null || true
+check [ -s "$T/killed/o.jsonl.unfinished" ]
+absent "$T/killed/o.jsonl"
+run "$rlaif" run "$T/recipe.yaml" --quiet; exits 0
+run "$rlaif" run "$T/recipe.yaml" --quiet --output_dir "$T/straight"; exits 0
+same "$T/killed/o.jsonl" "$T/straight/o.jsonl"
+check [ "$(sed -n 's/.*"completions": *\([0-9]*\).*/\1/p' "$T/killed/stages/g.json" | head -1)" = 240 ]
+
 # ---- log-probs --------------------------------------------------------------------------------
 
 cat >"$T/rows.jsonl" <<'END'
