@@ -83,7 +83,9 @@ absent "$T/killed/o.jsonl"
 run "$rlaif" run "$T/recipe.yaml" --quiet; exits 0
 run "$rlaif" run "$T/recipe.yaml" --quiet --output_dir "$T/straight"; exits 0
 same "$T/killed/o.jsonl" "$T/straight/o.jsonl"
-check [ "$(sed -n 's/.*"completions": *\([0-9]*\).*/\1/p' "$T/killed/stages/g.json" | head -1)" = 240 ]
+fresh() { sed -n "s/.*\"$2\": *\\([0-9]*\\).*/\\1/p" "$1/stages/g.json" | head -1; }
+check [ "$(fresh "$T/killed" completions)" = 240 ]
+check [ "$(fresh "$T/killed" tokens)" -lt "$(fresh "$T/straight" tokens)" ]     # it did not begin again
 
 # ---- log-probs --------------------------------------------------------------------------------
 
