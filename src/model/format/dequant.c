@@ -4,7 +4,6 @@
 #pragma GCC optimize("O3")
 #include "model/format/store.h"
 
-static void store_to_float_plain(float *dst, const unsigned char *src, size_t n, enum store_type t);
 #define CONVERT store_to_float_plain
 #include "model/format/dequant_loops.h"
 

@@ -15,7 +15,8 @@ size_t store_block(enum store_type t);              // values in a block: 1 or 3
 size_t store_block_bytes(enum store_type t);
 /* n values (a multiple of the block) from src, which may be unaligned, to floats.  Exact: every instruction set gives the same bits. */
 void store_to_float(float *dst, const unsigned char *src, size_t n, enum store_type t);
-/* Where the processor has AVX2: the same loops, compiled for it (dequant_avx2.c). */
+/* The same loops compiled for any processor, and for those with AVX2 (dequant_avx2.c). */
+void store_to_float_plain(float *dst, const unsigned char *src, size_t n, enum store_type t);
 void store_to_float_avx2(float *dst, const unsigned char *src, size_t n, enum store_type t);
 
 struct entry {
