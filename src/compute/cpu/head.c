@@ -5,8 +5,10 @@
  * cache, and keeps of each row only the chunk's maximum, sum of exponentials and the like; afterwards a row's
  * chunks are merged in their order.
  *
- * Backward needs the logits as wholes (dlogits . W and dlogits^T . hidden), so it takes as many rows at a time as
- * fit the budget, keeps their logits in fp32, and turns them into dlogits of the weight's dtype. */
+ * Backward needs dlogits as a whole (dlogits . W and dlogits^T . hidden), so it takes as many rows at a time as fit the
+ * budget.  Tiles leave exp(z - the chunk's maximum) there, in the weight's dtype; once a row's log-sum-exp is known
+ * its chunks are multiplied by what they lack.  In bf16 that rounds twice, and saves a pass of exponentials and
+ * two thirds of the memory against keeping fp32 logits. */
 #include <float.h>
 #include <math.h>
 #include <omp.h>
@@ -14,7 +16,7 @@
 #include "compute/cpu/cpu.h"
 
 enum { BLOCK = 64, CHUNK = 512 };
-static const size_t LOGIT_BYTES = 48u << 20;    // fp32 logits that backward holds at once
+static const size_t DLOGIT_BYTES = 48u << 20;   // dlogits that backward holds at once
 
 /* Distinct rows of a list of items, and where each one's items are. */
 struct head_rows {
@@ -24,7 +26,8 @@ struct head_rows {
     float *target;      // (items) the target's logit, by the temperature
     struct logit_stats *stats;      // (n,chunks)
     char *hidden;       // (n rounded up, C) copies of the rows as the product wants them
-    float *logits;      // (n,V) where wanted
+    struct tensor e;    // (n,V) where wanted: exponentials, then dlogits
+    bool argmax;        // wanted
 };
 
 static int chunk_count(const struct packed *p)
@@ -50,19 +53,18 @@ static void *carve(char **at, size_t bytes)
 
 /* Finds the distinct rows and lays out one piece of scratch for n of them at most. */
 static void rows_prepare(struct head_rows *h, struct cpu *cpu, const struct packed *p, const struct head_item *item, int n,
-                         int max_rows, bool keep_logits)
+                         int max_rows)
 {
-    size_t items = (size_t)n, V = keep_logits ? (size_t)p->n : 0, size = dtype_size(p->dtype);
+    size_t items = (size_t)n, size = dtype_size(p->dtype);
     h->chunks = chunk_count(p);
     size_t rows = items < (size_t)max_rows ? items : (size_t)max_rows, padded = (rows + BLOCK - 1) / BLOCK * BLOCK;
-    size_t bytes = items * 16 + padded * ((size_t)h->chunks * sizeof *h->stats + (size_t)p->k * size + V * 4) + 1024;
+    size_t bytes = items * 16 + padded * ((size_t)h->chunks * sizeof *h->stats + (size_t)p->k * size) + 1024;
     char *at = scratch_get(&cpu->shared[SHARED_LOGITS], bytes);
     h->row = carve(&at, items * sizeof *h->row);
     h->first = carve(&at, (items + 1) * sizeof *h->first);
     h->target = carve(&at, items * sizeof *h->target);
     h->stats = carve(&at, padded * (size_t)h->chunks * sizeof *h->stats);
     h->hidden = carve(&at, padded * (size_t)p->k * size);
-    h->logits = keep_logits ? carve(&at, padded * V * 4) : NULL;
     h->n = 0;
     for (int i = 0; i < n; i++)
         if (i == 0 || item[i].row != item[i - 1].row) {
@@ -85,19 +87,21 @@ static void gather(const struct head_rows *h, struct device *dev, const struct p
             memset(h->hidden + (size_t)r * row, 0, row);
 }
 
-/* What a tile says of its rows: statistics, the targets among its columns, and the logits where kept. */
+/* What a tile says of its rows: statistics, the targets among its columns, and exponentials where wanted. */
 static void read_tile(const struct head_rows *h, const struct kernels *k, const struct packed *p, const float *tile,
                       int r0, int b, int rows, int chunk, const struct head_item *item, float by)
 {
     int from = chunk_start(p, chunk, h->chunks), cols = chunk_start(p, chunk + 1, h->chunks) - from;
     for (int r = b; r < b + BLOCK && r < rows; r++) {
         const float *z = tile + (size_t)(r - b) * (size_t)cols;
-        h->stats[(size_t)r * (size_t)h->chunks + (size_t)chunk] = k->logit_stats(z, by, (size_t)cols);
+        struct logit_stats *s = &h->stats[(size_t)r * (size_t)h->chunks + (size_t)chunk];
+        char *e = h->e.data ? (char *)t_row(&h->e, r) + (size_t)from * dtype_size(h->e.dtype) : NULL;
+        *s = k->logit_stats(e, h->e.dtype, z, by, (size_t)cols);
+        if (h->argmax)
+            s->argmax = k->first_of(z, by, s->max, (size_t)cols);
         for (int i = h->first[r0 + r]; item && i < h->first[r0 + r + 1]; i++)
             if (item[i].target >= from && item[i].target < from + cols)
                 h->target[i] = z[item[i].target - from] * by;
-        if (h->logits)
-            memcpy(h->logits + (size_t)r * (size_t)p->n + from, z, (size_t)cols * sizeof *z);
     }
 }
 
@@ -155,8 +159,8 @@ void cpu_head_logp(float *logp, float *entropy, float *lse, int *argmax, const s
                    const struct weight *w, const struct head_item *item, int n, float inv_temperature)
 {
     const struct packed *p = &((const struct cpu_weight *)w)->forward;
-    struct head_rows h;
-    rows_prepare(&h, cpu_of(w->dev), p, item, n, n, false);
+    struct head_rows h = { .argmax = argmax };
+    rows_prepare(&h, cpu_of(w->dev), p, item, n, n);
     gather(&h, w->dev, p, hidden, 0, h.n);
     run_tiles(&h, w->dev, p, 0, h.n, item, inv_temperature);
     for (int r = 0; r < h.n; r++) {
@@ -186,7 +190,7 @@ void cpu_logits_logp(float *logp, float *entropy, const float *logits, const str
         struct logit_stats *s = stats + (size_t)i * (size_t)chunks;
         for (int c = 0; c < chunks; c++) {
             int from = chunk_start(p, c, chunks);
-            s[c] = cpu->k->logit_stats(z + from, inv_temperature, (size_t)(chunk_start(p, c + 1, chunks) - from));
+            s[c] = cpu->k->logit_stats(NULL, DTYPE_F32, z + from, inv_temperature, (size_t)(chunk_start(p, c + 1, chunks) - from));
         }
         struct row_summary sum = merge(s, chunks, p);
         logp[i] = (float)(z[target[i]] * inv_temperature - sum.lse);
@@ -197,22 +201,27 @@ void cpu_logits_logp(float *logp, float *entropy, const float *logits, const str
 
 /* ---- backward ------------------------------------------------------------------------------ */
 
-/* dlogits = inv_temperature * (sum of the row's dlogp * onehot - total * p), p from the row's logits. */
-static void row_dlogits(const struct head_rows *h, const struct kernels *k, const struct packed *p, struct tensor *out,
-                        int r0, int r, const struct head_item *item, const float *dlogp, float by)
+/* dlogits = inv_temperature * (sum of the row's dlogp * onehot - total * p), where p is the exponentials that are there
+ * already times e^(the chunk's maximum - lse). */
+static void row_dlogits(const struct head_rows *h, const struct kernels *k, const struct packed *p, int r0, int r,
+                        const struct head_item *item, const float *dlogp, float by)
 {
-    struct row_summary s = merge(h->stats + (size_t)r * (size_t)h->chunks, h->chunks, p);
-    const float *z = h->logits + (size_t)r * (size_t)p->n;
+    const struct logit_stats *stats = h->stats + (size_t)r * (size_t)h->chunks;
+    struct row_summary s = merge(stats, h->chunks, p);
     int first = h->first[r0 + r], end = h->first[r0 + r + 1];
     float total = 0;
     for (int i = first; i < end; i++)
         total += dlogp[i];
-    k->softmax(t_row(out, r), out->dtype, z, by, (float)s.lse, -total * by, (size_t)p->n);
+    for (int c = 0; c < h->chunks; c++) {
+        int from = chunk_start(p, c, h->chunks), cols = chunk_start(p, c + 1, h->chunks) - from;
+        k->scale((char *)t_row(&h->e, r) + (size_t)from * dtype_size(h->e.dtype), h->e.dtype,
+                 (float)(-total * by * exp(stats[c].max - s.lse)), (size_t)cols);
+    }
     for (int i = first; i < end; i++) {
         double mine = 0, q = exp((double)h->target[i] - s.lse);
         for (int j = first; j < end; j++)
             mine += item[j].target == item[i].target ? dlogp[j] : 0;
-        t_set(out, r, item[i].target, (float)(by * (mine - total * q)));
+        t_set(&h->e, r, item[i].target, (float)(by * (mine - total * q)));
     }
 }
 
@@ -230,23 +239,23 @@ void cpu_head_backward(struct tensor *dhidden, struct tensor *dw, const struct t
     struct cpu *cpu = cpu_of(dev);
     const struct packed *p = &((const struct cpu_weight *)w)->forward;
     size_t V = (size_t)w->out, C = (size_t)w->in;
-    int step = (int)(LOGIT_BYTES / (V * sizeof(float))) / BLOCK * BLOCK;
+    int step = (int)(DLOGIT_BYTES / (V * dtype_size(w->dtype))) / BLOCK * BLOCK;
     step = step > BLOCK ? step : BLOCK;
-    struct head_rows h;
-    rows_prepare(&h, cpu, p, item, n, step, true);
+    struct head_rows h = { 0 };
+    rows_prepare(&h, cpu, p, item, n, step);
     int most = h.n < step ? h.n : step;
-    char *at = scratch_get(&cpu->shared[SHARED_DLOGITS], (size_t)most * (V + 3 * C) * 4 + 1024);
-    struct tensor dlogits = scratch_tensor(hidden, w->dtype, most, (int)V, &at);
+    char *at = scratch_get(&cpu->shared[SHARED_DLOGITS], (size_t)most * (V * dtype_size(w->dtype) + 8 * C) + 1024);
+    h.e = scratch_tensor(hidden, w->dtype, most, (int)V, &at);
     struct tensor rows = scratch_tensor(hidden, w->dtype, most, (int)C, &at);
     struct tensor drows = scratch_tensor(hidden, DTYPE_F32, most, (int)C, &at);
     for (int r0 = 0; r0 < h.n; r0 += step) {
         int count = h.n - r0 < step ? h.n - r0 : step, threads = cpu_threads(dev, (size_t)count * V * 4);
         gather(&h, dev, p, hidden, r0, count);
         run_tiles(&h, dev, p, r0, count, item, inv_temperature);
-        struct tensor d = tensor_rows(&dlogits, 0, count), x = tensor_rows(&rows, 0, count), dx = tensor_rows(&drows, 0, count);
+        struct tensor d = tensor_rows(&h.e, 0, count), x = tensor_rows(&rows, 0, count), dx = tensor_rows(&drows, 0, count);
 #pragma omp parallel for schedule(static) num_threads(threads)
         for (int r = 0; r < count; r++)
-            row_dlogits(&h, cpu->k, p, &d, r0, r, item, dlogp, inv_temperature);
+            row_dlogits(&h, cpu->k, p, r0, r, item, dlogp, inv_temperature);
         if (dhidden) {
             cpu_linear_backward_x(&dx, &d, w, false);
             for (int r = 0; r < count; r++)

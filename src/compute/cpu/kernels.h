@@ -16,7 +16,7 @@ struct kernels {
     const char *name;
     void (*convert)(void *dst, enum dtype to, const void *src, enum dtype from, size_t n);
     void (*add)(float *dst, const void *src, enum dtype from, size_t n);
-    void (*scale)(float *x, float by, size_t n);
+    void (*scale)(void *x, enum dtype t, float by, size_t n);
     void (*axpy)(float *dst, float by, const void *src, enum dtype from, size_t n);     // dst += by * src
     float (*dot)(const void *a, enum dtype ta, const float *b, size_t n);
     double (*sumsq)(const float *x, size_t n);
@@ -31,9 +31,10 @@ struct kernels {
     void (*swiglu)(void *h, enum dtype th, const void *gate, const void *up, enum dtype t, size_t n);
     void (*swiglu_backward)(void *dgate, void *dup, enum dtype td, const void *dh, enum dtype th, const void *gate,
                             const void *up, enum dtype t, size_t n);
-    struct logit_stats (*logit_stats)(const float *z, float by, size_t n);      // of by * z
-    /* out = weight * exp(by * z - lse) */
-    void (*softmax)(void *out, enum dtype to, const float *z, float by, float lse, float weight, size_t n);
+    /* Of by * z, n numbers.  exp(by * z - max) is kept in e where not NULL.  The arg-max is the caller's to ask for. */
+    struct logit_stats (*logit_stats)(void *e, enum dtype te, const float *z, float by, size_t n);
+    int (*first_of)(const float *z, float by, float value, size_t n);       // first i with by * z[i] == value; 0: none
+    void (*exponential)(float *y, const float *x, size_t n);
     void (*adamw)(float *p, float *m, float *v, const float *g, const struct adamw_now *h, size_t n);
     /* to[k][0..wide) = 32-bit words from[0..rows)[k], for k < n; rows <= wide, the rest is zero: packing */
     void (*transpose32)(uint32_t *to, size_t wide, const uint32_t *from, size_t stride, size_t rows, size_t n);

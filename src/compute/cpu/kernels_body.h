@@ -32,22 +32,27 @@ static inline vh to_bf16(vf x)
     return __builtin_convertvector((nan & quiet) | (~nan & even), vh);
 }
 
-/* n elements (16 unless at the end of a row) from element i on; what is missing reads as zero. */
+/* n elements (16 unless at the end of a row) from element i on; what is missing reads as zero.  Whole vectors
+ * never pass through memory, which is what the early returns are for. */
 static inline vf get(const void *p, enum dtype t, size_t i, size_t n)
 {
     if (t == DTYPE_F32) {
-        vf x = { 0 };
-        if (n >= W)
+        if (n >= W) {
+            vf x;
             memcpy(&x, (const float *)p + i, sizeof x);
-        else
-            memcpy(&x, (const float *)p + i, n * sizeof(float));
+            return x;
+        }
+        vf x = { 0 };
+        memcpy(&x, (const float *)p + i, n * sizeof(float));
         return x;
     }
-    vh h = { 0 };
-    if (n >= W)
+    if (n >= W) {
+        vh h;
         memcpy(&h, (const uint16_t *)p + i, sizeof h);
-    else
-        memcpy(&h, (const uint16_t *)p + i, n * sizeof(uint16_t));
+        return from_bf16(h);
+    }
+    vh h = { 0 };
+    memcpy(&h, (const uint16_t *)p + i, n * sizeof(uint16_t));
     return from_bf16(h);
 }
 
@@ -77,25 +82,30 @@ static inline float sum_lanes(vf x)
     return s[0];
 }
 
-static inline vf vmin(vf a, vf b)
+/* Both keep a NaN in x. */
+static inline vf at_most(vf x, float most)
 {
-    return (vf)(((vi)(a < b) & (vi)a) | (~(vi)(a < b) & (vi)b));
+    vi over = (vi)(x > most);
+    return (vf)((over & (vi)splat(most)) | (~over & (vi)x));
 }
 
-static inline vf vmax(vf a, vf b)
+static inline vf at_least(vf x, float least)
 {
-    return (vf)(((vi)(a > b) & (vi)a) | (~(vi)(a > b) & (vi)b));
+    vi under = (vi)(x < least);
+    return (vf)((under & (vi)splat(least)) | (~under & (vi)x));
 }
 
-/* NaN goes through; below -87.3 the result is 0, above 88.7 infinity. */
-static inline vf vexp(vf x)
+#define EXP_LEAST (-87.33654f)      // below, the result is 0: it would leave the normal numbers
+#define EXP_MOST 88.0f              // above, the result stays at e^88
+
+/* x at most EXP_MOST, at least EXP_LEAST, or NaN. */
+static inline vf vexp_inside(vf x)
 {
     const float magic = 12582912.0f;    // 1.5 * 2^23: adding it rounds to an integer
-    vf in = vmin(vmax(x, splat(-87.3365f)), splat(88.72283f));
-    vf n = in * 1.44269504f + magic;
-    vi k = (vi)n - (vi)splat(magic);
+    vf n = x * 1.44269504f + magic;
+    vi k = (vi)n << 23;                 // the integer sits in the low bits
     n -= magic;
-    vf r = in - n * 0.693359375f;
+    vf r = x - n * 0.693359375f;
     r -= n * -2.12194440e-4f;
     vf p = splat(1.9875691500e-4f);
     p = p * r + 1.3981999507e-3f;
@@ -104,11 +114,13 @@ static inline vf vexp(vf x)
     p = p * r + 1.6666665459e-1f;
     p = p * r + 5.0000001201e-1f;
     p = p * (r * r) + r + 1.0f;
-    vi half = k >> 1;                   // in two steps, since k reaches 128
-    p = p * (vf)((half + 127) << 23) * (vf)((k - half + 127) << 23);
-    vi low = (vi)(x < -87.3365f), high = (vi)(x > 88.72283f), nan = (vi)(x != x);
-    vi y = (vi)p & ~(low | high | nan);
-    return (vf)(y | (high & (vi)splat(INFINITY)) | (nan & (vi)x));
+    return (vf)((vi)p + k);             // p lies around 1: this adds to its exponent
+}
+
+static inline vf vexp(vf x)
+{
+    vf y = vexp_inside(at_most(at_least(x, EXP_LEAST), EXP_MOST));
+    return (vf)((vi)y & ~(vi)(x < EXP_LEAST));
 }
 
 static inline vf vsigmoid(vf x)
@@ -139,10 +151,10 @@ static void add(float *dst, const void *src, enum dtype from, size_t n)
         put(dst, DTYPE_F32, i, LEFT, get(dst, DTYPE_F32, i, LEFT) + get(src, from, i, LEFT));
 }
 
-static void scale(float *x, float by, size_t n)
+static void scale(void *x, enum dtype t, float by, size_t n)
 {
     EACH (i, n)
-        put(x, DTYPE_F32, i, LEFT, get(x, DTYPE_F32, i, LEFT) * by);
+        put(x, t, i, LEFT, get(x, t, i, LEFT) * by);
 }
 
 static void axpy(float *dst, float by, const void *src, enum dtype from, size_t n)
@@ -162,14 +174,15 @@ static float dot(const void *a, enum dtype ta, const float *b, size_t n)
 static double sumsq(const float *x, size_t n)
 {
     typedef float vf8 __attribute__((vector_size(32)));
-    vd sum = { 0 };
+    vd sum[4] = { { 0 } };      // four chains, since each addition waits for the one before
     for (size_t i = 0; i < n; i += 8) {
         vf8 a = { 0 };
         memcpy(&a, x + i, (n - i < 8 ? n - i : 8) * sizeof *x);
         vd d = __builtin_convertvector(a, vd);
-        sum += d * d;
+        sum[i / 8 % 4] += d * d;
     }
-    return ((sum[0] + sum[4]) + (sum[2] + sum[6])) + ((sum[1] + sum[5]) + (sum[3] + sum[7]));
+    vd all = (sum[0] + sum[1]) + (sum[2] + sum[3]);
+    return ((all[0] + all[4]) + (all[2] + all[6])) + ((all[1] + all[5]) + (all[3] + all[7]));
 }
 
 static bool all_finite(const void *x, enum dtype t, size_t n)
@@ -250,45 +263,62 @@ static void swiglu_backward(void *dgate, void *dup, enum dtype td, const void *d
 
 static inline vf get_logits(const float *z, float by, size_t i, size_t n)
 {
+    if (n >= W)
+        return get(z, DTYPE_F32, i, W) * by;
     vf x = get(z, DTYPE_F32, i, n) * by;
     for (size_t l = n; l < W; l++)
-        x[l] = -INFINITY;
+        x[l] = -INFINITY;       // past the end: no share in anything
     return x;
 }
 
-/* max starts from a finite number, so that nothing is subtracted from infinity. */
-static struct logit_stats logit_stats(const float *z, float by, size_t n)
+static inline vf larger(vf a, vf b)
 {
-    vf high = splat(-FLT_MAX), sum = { 0 }, sum_z = { 0 };
-    EACH (i, n)
-        high = vmax(get_logits(z, by, i, LEFT), high);
+    vi over = (vi)(a > b);
+    return (vf)((over & (vi)a) | (~over & (vi)b));
+}
+
+/* max starts from a finite number, so that nothing is subtracted from infinity. */
+static struct logit_stats logit_stats(void *e, enum dtype te, const float *z, float by, size_t n)
+{
+    vf high[4] = { splat(-FLT_MAX), splat(-FLT_MAX), splat(-FLT_MAX), splat(-FLT_MAX) }, sum = { 0 }, sum_z = { 0 };
+    size_t i4 = 0;
+    for (; n - i4 >= 4 * W; i4 += 4 * W)        // four chains, since each comparison waits for the one before
+        for (size_t j = 0; j < 4; j++)
+            high[j] = larger(get_logits(z, by, i4 + j * W, W), high[j]);
+    for (; i4 < n; i4 += W)
+        high[0] = larger(get_logits(z, by, i4, n - i4), high[0]);
+    high[0] = larger(larger(high[0], high[1]), larger(high[2], high[3]));
     struct logit_stats s = { .max = -FLT_MAX };
     for (int l = 0; l < W; l++)
-        s.max = high[l] > s.max ? high[l] : s.max;
-    vi first = (vi){ 0 } + INT32_MAX, index = { 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15 };
+        s.max = high[0][l] > s.max ? high[0][l] : s.max;
     EACH (i, n) {
-        vf x = get_logits(z, by, i, LEFT);
-        vf d = x - s.max, e = vexp(d);
-        sum += e;
-        sum_z += e * vmax(d, splat(-104.0f));   // e is 0 there, and 0 * infinity must not become NaN
-        vi here = (vi)(x == s.max), at = index + (int32_t)i;
-        vi less = (vi)(at < first) & here;
-        first = (less & at) | (~less & first);
+        vf d = get_logits(z, by, i, LEFT) - s.max, inside = at_least(d, EXP_LEAST);
+        vf p = (vf)((vi)vexp_inside(inside) & ~(vi)(d < EXP_LEAST));
+        sum += p;
+        sum_z += p * inside;
+        if (e)
+            put(e, te, i, LEFT, p);
     }
-    s.argmax = INT32_MAX;
-    for (int l = 0; l < W; l++)
-        s.argmax = first[l] < s.argmax ? first[l] : s.argmax;
-    if (s.argmax == INT32_MAX)
-        s.argmax = 0;           // every logit was NaN
     s.sum = sum_lanes(sum);
     s.sum_z = sum_lanes(sum_z);
     return s;
 }
 
-static void softmax(void *out, enum dtype to, const float *z, float by, float lse, float weight, size_t n)
+static int first_of(const float *z, float by, float value, size_t n)
+{
+    EACH (i, n) {
+        vi here = (vi)(get_logits(z, by, i, LEFT) == value);
+        for (int l = 0; l < W; l++)
+            if (here[l])
+                return (int)i + l;
+    }
+    return 0;
+}
+
+static void exponential(float *y, const float *x, size_t n)
 {
     EACH (i, n)
-        put(out, to, i, LEFT, vexp(get(z, DTYPE_F32, i, LEFT) * by - lse) * weight);
+        put(y, DTYPE_F32, i, LEFT, vexp(get(x, DTYPE_F32, i, LEFT)));
 }
 
 /* ---- optimiser and packing ------------------------------------------------------------------------- */
@@ -333,6 +363,6 @@ static void interleave(uint32_t *to, const uint16_t *a, const uint16_t *b, size_
 const struct kernels KERNELS = {
     .name = KERNELS_NAME, .convert = convert, .add = add, .scale = scale, .axpy = axpy, .dot = dot, .sumsq = sumsq,
     .all_finite = all_finite, .rmsnorm = rmsnorm, .rmsnorm_backward = rmsnorm_backward, .rope = rope,
-    .swiglu = swiglu, .swiglu_backward = swiglu_backward, .logit_stats = logit_stats, .softmax = softmax,
-    .adamw = adamw, .transpose32 = transpose32, .interleave = interleave,
+    .swiglu = swiglu, .swiglu_backward = swiglu_backward, .logit_stats = logit_stats, .first_of = first_of,
+    .exponential = exponential, .adamw = adamw, .transpose32 = transpose32, .interleave = interleave,
 };

@@ -44,7 +44,7 @@ void cpu_scale(struct tensor *t, float by)
     struct device *dev = t->dev;
     const struct kernels *k = cpu_of(dev)->k;
     FOR_ROWS (r, t->rows, t->cols / 2)
-        k->scale(t_f32(t, r), by, (size_t)t->cols);
+        k->scale(t_f32(t, r), DTYPE_F32, by, (size_t)t->cols);
 }
 
 void cpu_gather_rows(struct tensor *dst, const struct tensor *src, const int *rows, int n)
@@ -141,7 +141,7 @@ static void rope_prepare(struct rope_table *t, const float *inv_freq, int half, 
     t->cosine = realloc(t->cosine, n * sizeof *t->cosine);
     t->sine = realloc(t->sine, n * sizeof *t->sine);
     if (!t->inv_freq || !t->cosine || !t->sine)
-        BUG("no memory for the cosines of %d positions", positions);
+        mem_die("the cosines of %d positions", positions);
     memcpy(t->inv_freq, inv_freq, (size_t)half * sizeof *inv_freq);
     for (size_t i = (size_t)start * (size_t)half; i < n; i++) {
         float angle = (float)(i / (size_t)half) * inv_freq[i % (size_t)half];
