@@ -27,7 +27,8 @@ fingerprint() {
     (cd "$1" && find . -type f \( -name '*.safetensors' -o -name '*.jsonl' -o -name 'config.json' -o -name 'tokenizer*.json' \
         -o -name 'trainer_state.json' \) ! -path '*/checkpoint-*' ! -name rejected.jsonl | sort | xargs sha256sum)
     # figures, less those of time and memory
-    grep -vE '"(seconds|memory|machine|output_dir|version)|per_second' "$1/summary.json"
+    awk '/^  "(seconds|memory|machine)": \{/ { skip = 1 } !skip && !/"(output_dir|version)"|per_second/ { print }
+         /^  }/ { skip = 0 }' "$1/summary.json"
 }
 
 now() { date +%s%N; }
@@ -82,10 +83,12 @@ running() {
     done | tr '\n' ' '
 }
 
-# memory NAME OUTPUT COMMAND...: OUTPUT must be absent or whole.
+# memory NAME OUTPUT COMMAND...: OUTPUT must be absent, or what an undisturbed run writes.
 memory() {
-    local name=$1 output=$2 n=1 fine=0 failed=0 rc
+    local name=$1 output=$2 n=1 fine=0 failed=0 rc before=$bad
     shift 2
+    rm -rf "$T/want" && mkdir "$T/want"
+    (cd "$T/want" && "$@") >"$T/out" 2>"$T/err" </dev/null || { no "$name: does not run at all: $(tail -1 "$T/err")"; return; }
     while [ $fine -lt 4 ] && [ $n -lt 3000000 ]; do
         rm -rf "$T/m" && mkdir "$T/m"
         (cd "$T/m" && RLAIF_FAIL_AT=$n timeout 120 "$@") >"$T/out" 2>"$T/err" </dev/null
@@ -95,14 +98,16 @@ memory() {
         elif [ $rc = 1 ]; then
             fine=0 failed=$((failed + 1))
             grep -q '^rlaif: ..........' "$T/err" || no "$name: allocation $n failed without a sentence: $(tail -1 "$T/err")"
-            [ "$output" = - ] || [ ! -e "$T/m/$output" ] || no "$name: allocation $n failed and $output is there"
         else
             no "$name: exit code $rc when allocation $n fails"; tail -3 "$T/err"
         fi
-        find "$T/m" -name '*.partial' | grep -q . && no "$name: allocation $n failed and left $(cd "$T/m"; find . -name '*.partial' | head -1)"
+        [ ! -e "$T/m/$output" ] || cmp -s "$T/m/$output" "$T/want/$output" || no "$name: allocation $n failed and left half of $output"
+        # Only mem_die() goes without tidying up.
+        grep -q '^rlaif: out of memory' "$T/err" || ! find "$T/m" -name '*.partial' | grep -q . ||
+            no "$name: allocation $n failed and left $(cd "$T/m"; find . -name '*.partial' | head -1)"
         n=$((n < 40 ? n + 1 : n + n / 8))
     done
-    echo "   $name: $failed failures, each with its sentence (up to allocation $n)"
+    [ $bad = "$before" ] && echo "   $name: $failed failures, each with its sentence (up to allocation $n)"
 }
 
 fail_memory() {
@@ -115,12 +120,12 @@ fail_memory() {
     head -4 "$T/base/world/sft.jsonl" >"$T/sft.jsonl"
     head -3 "$T/base/candidates.jsonl" >"$T/candidates.jsonl"
     head -4 "$T/base/labels/pairs.jsonl" >"$T/pairs.jsonl"
-    memory inspect - "$program" inspect "$model"
-    memory tokenize - "$program" tokenize -m "$model" --input "$T/prompts.jsonl"
-    memory lab world "$program" lab --world tldr --output_dir world --sft_prompts 3 --train_prompts 3 --eval_prompts 2
+    memory inspect none "$program" inspect "$model"
+    memory tokenize none "$program" tokenize -m "$model" --input "$T/prompts.jsonl"
+    memory lab world/truth.jsonl "$program" lab --world tldr --output_dir world --sft_prompts 3 --train_prompts 3 --eval_prompts 2
     memory generate out.jsonl "$program" generate -m "$model" --input "$T/prompts.jsonl" --output out.jsonl --max_new_tokens 4
     memory logprobs out.jsonl "$program" logprobs -m "$model" --input "$T/sft.jsonl" --output out.jsonl
-    memory label - "$program" label --labeler "$model" --input "$T/candidates.jsonl" --output_dir labels --preamble lab
+    memory label labels/pairs.jsonl "$program" label --labeler "$model" --input "$T/candidates.jsonl" --output_dir labels --preamble lab
     memory sft out/model.safetensors "$program" sft -m "$model" --dataset_name "$T/sft.jsonl" --output_dir out --max_steps 1
     memory reward out/model.safetensors "$program" reward -m "$model" --dataset_name "$T/pairs.jsonl" --output_dir out --max_steps 1
 }

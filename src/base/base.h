@@ -64,6 +64,9 @@ bool size_add(size_t *out, size_t a, size_t b);
  * the n-th allocation fail. */
 void *mem_alloc(size_t n, size_t size);
 void *mem_grow(void *p, size_t *cap, size_t need, size_t size);  // doubles cap, zeroes what is new; NULL on failure, p stays
+/* For operations that cannot fail and lack the memory for what they keep: a sentence, and exit code 1.  Nothing is lost but
+ * the work since the last checkpoint, because files appear whole or not at all. */
+_Noreturn void mem_die(const char *fmt, ...) PRINTF_LIKE(1, 2);
 void *mem_aligned(size_t bytes);        // 64-byte aligned, not zeroed; free with free()
 
 /* Many small results that die together.  Zero-initialise; arena_release frees all. */

@@ -5,6 +5,7 @@
 #include "base/base.h"
 
 #include <stdatomic.h>
+#include <unistd.h>
 
 bool size_mul(size_t *out, size_t a, size_t b)
 {
@@ -67,6 +68,17 @@ void *mem_aligned(size_t bytes)
     if (!size_add(&rounded, bytes ? bytes : 1, 63) || fail_now())
         return NULL;
     return aligned_alloc(64, rounded & ~(size_t)63);
+}
+
+_Noreturn void mem_die(const char *fmt, ...)
+{
+    va_list ap;
+    fputs("rlaif: out of memory: no room for ", stderr);
+    va_start(ap, fmt);
+    vfprintf(stderr, fmt, ap);
+    va_end(ap);
+    fputc('\n', stderr);
+    _exit(1);   // threads may be in the middle of anything: no handlers
 }
 
 /* ---- arenas ------------------------------------------------------------------ */

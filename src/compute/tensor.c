@@ -156,7 +156,8 @@ uint64_t tensor_hash(const struct tensor *t)
     size_t bytes = (size_t)t->cols * dtype_size(t->dtype);
     struct { uint64_t before, row; } link;
     void *row = mem_alloc(bytes ? bytes : 1, 1);
-    BUG_IF(!row);
+    if (!row)
+        mem_die("a row of %d numbers", t->cols);
     for (int r = 0; r < t->rows; r++) {
         t->dev->read(row, t->dtype, t, r, 1);
         link.before = hash;

@@ -10,7 +10,8 @@
 static void list_split(struct list *l, struct arena *a, const char *joined)
 {
     char *s = arena_strdup(a, joined);
-    BUG_IF(!s);
+    if (!s)
+        mem_die("a list of words");
     for (;;) {
         BUG_IF(l->n == LAB_MAX_LIST);
         char *bar = strchr(s, '|');

@@ -149,7 +149,7 @@ static void hash_masters(char out[33], const struct model *m)
 {
     uint64_t *h = malloc(((size_t)m->n_params + 1) * sizeof *h);
     if (!h)
-        BUG("no memory for %d hashes", m->n_params);
+        mem_die("%d hashes", m->n_params);
     for (int i = 0; i < m->n_params; i++)
         h[i] = tensor_hash(&m->param[i].value);
     h[m->n_params] = hash_bytes(&m->config, sizeof m->config).lo;

@@ -6,33 +6,29 @@
  * Backward, with delta = sum_d dout_d out_d:
  *     dP_j = dout . v_j     dS_j = P_j (dP_j - delta)
  *     dq += scale dS_j k_j  dk_j += scale dS_j q     dv_j += P_j dout
- * One query at a time, sums in double, any head size, either dtype.  The fast versions are tested against
- * this file, and head sizes that they leave out come here.  Nothing is blocked or vectorised by hand. */
+ * One query at a time, sums in double, any head size, either dtype (on a copy in fp32).  The fast versions are
+ * tested against this file, and head sizes that they leave out come here.  Nothing is blocked or vectorised. */
 #include <math.h>
 
 #include "compute/cpu/attention.h"
+#include "compute/cpu/cpu.h"
 
-static float load(const struct tensor *t, int row, int col)
+static void *scratch(size_t n, size_t size)
 {
-    size_t at = (size_t)row * t->stride + col;
-    return t->dtype == DTYPE_F32 ? ((const float *)t->data)[at] : bf16_to_float(((const uint16_t *)t->data)[at]);
+    void *p = mem_alloc(n, size);
+    if (!p && n)
+        mem_die("attention needs %zu values of scratch", n);
+    return p;
 }
 
-static void store(struct tensor *t, int row, int col, float x)
+/* (rows,cols) in fp32 without gaps; the caller frees. */
+static float *floats(const struct tensor *t)
 {
-    size_t at = (size_t)row * t->stride + col;
-    if (t->dtype == DTYPE_F32)
-        ((float *)t->data)[at] = x;
-    else
-        ((uint16_t *)t->data)[at] = bf16_from_float(x);
-}
-
-static double dot_rows(const struct tensor *a, int arow, int acol, const struct tensor *b, int brow, int bcol, int n)
-{
-    double sum = 0;
-    for (int d = 0; d < n; d++)
-        sum += (double)load(a, arow, acol + d) * load(b, brow, bcol + d);
-    return sum;
+    float *p = scratch((size_t)t->rows * t->cols, sizeof *p);
+    for (int r = 0; r < t->rows; r++)
+        for (int c = 0; c < t->cols; c++)
+            p[(size_t)r * t->cols + c] = t_get(t, r, c);
+    return p;
 }
 
 static int longest(const struct attention *a)
@@ -44,79 +40,95 @@ static int longest(const struct attention *a)
     return n;
 }
 
-static double *scratch(size_t n)
+static double dot(const float *a, const float *b, int n)
 {
-    double *p = mem_alloc(n, sizeof *p);
-    if (!p)
-        BUG("no memory for %zu numbers of attention scratch", n);
-    return p;
+    double sum = 0;
+    for (int d = 0; d < n; d++)
+        sum += (double)a[d] * b[d];
+    return sum;
 }
 
-/* One query, one head: p[0..n) are overwritten with the scores and then their exponentials. */
-static void query_forward(struct tensor *out, struct tensor *lse, const struct tensor *q, const struct tensor *k,
-                          const struct tensor *v, const struct attention *a, const struct attn_run *r, int i, int h,
-                          double *p)
+/* One query q (D) of one head that sees n keys, columns of the rows keys[] of k and v, which are K wide.  p (n) and
+ * o (D) are scratch; o receives the result.  Returns the log-sum-exp. */
+static double query_forward(double *o, double *p, const float *q, const float *k, const float *v, size_t K,
+                            const int *keys, int n, int D, double scale)
 {
-    int D = a->head_size, n = r->position + i + 1, row = r->row + i, kv = h / (a->heads / a->kv_heads);
     double max = -INFINITY, sum = 0;
 
     for (int j = 0; j < n; j++) {
-        p[j] = a->scale * dot_rows(q, row, h * D, k, r->keys[j], kv * D, D);
+        p[j] = scale * dot(q, k + keys[j] * K, D);
         max = p[j] > max ? p[j] : max;
     }
-    for (int j = 0; j < n; j++)
+    memset(o, 0, D * sizeof *o);
+    for (int j = 0; j < n; j++) {
         sum += p[j] = exp(p[j] - max);
-    for (int d = 0; d < D; d++) {
-        double o = 0;
-        for (int j = 0; j < n; j++)
-            o += p[j] * load(v, r->keys[j], kv * D + d);
-        store(out, row, h * D + d, o / sum);
+        for (int d = 0; d < D; d++)
+            o[d] += p[j] * v[keys[j] * K + d];
     }
-    if (lse)
-        store(lse, row, h, max + log(sum));
+    for (int d = 0; d < D; d++)
+        o[d] /= sum;
+    return max + log(sum);
 }
 
 void attention_plain(struct tensor *out, struct tensor *lse, const struct tensor *q, const struct tensor *k,
                      const struct tensor *v, const struct attention *a)
 {
-    int n = longest(a);
+    int n = longest(a), D = a->head_size, group = a->heads / a->kv_heads;
+    size_t C = q->cols, K = k->cols;
+    float *fq = floats(q), *fk = floats(k), *fv = floats(v);
 #pragma omp parallel
     {
-        double *p = scratch(n);
+        double *p = scratch(n, sizeof *p), *o = scratch(D, sizeof *o);
 #pragma omp for collapse(2) schedule(dynamic)
         for (int r = 0; r < a->n; r++)
             for (int h = 0; h < a->heads; h++)
-                for (int i = 0; i < a->run[r].len; i++)
-                    query_forward(out, lse, q, k, v, a, &a->run[r], i, h, p);
+                for (int i = 0; i < a->run[r].len; i++) {
+                    const struct attn_run *run = &a->run[r];
+                    int row = run->row + i, kv = h / group * D;
+                    double x = query_forward(o, p, fq + row * C + h * D, fk + kv, fv + kv, K, run->keys,
+                                             run->position + i + 1, D, a->scale);
+                    for (int d = 0; d < D; d++)
+                        t_set(out, row, h * D + d, (float)o[d]);
+                    if (lse)
+                        t_set(lse, row, h, (float)x);
+                }
         free(p);
+        free(o);
     }
+    free(fq);
+    free(fk);
+    free(fv);
 }
 
-/* One query, one head; dq_row (D) is scratch.  Adds to dk and dv of every key it sees. */
-static void query_backward(struct tensor *dq, struct tensor *dk, struct tensor *dv, const struct tensor *dout,
-                           const struct tensor *out, const struct tensor *lse, const struct tensor *q,
-                           const struct tensor *k, const struct tensor *v, const struct attention *a,
-                           const struct attn_run *r, int i, int h, double *dq_row)
-{
-    int D = a->head_size, row = r->row + i, kv = h / (a->heads / a->kv_heads);
-    double delta = dot_rows(dout, row, h * D, out, row, h * D, D);
+/* What the backward pass reads, in fp32, and where it adds. */
+struct plain {
+    const struct attention *a;
+    const struct tensor *dq, *dk, *dv, *lse;
+    float *q, *k, *v, *out, *dout;
+    size_t C, K;
+};
 
-    memset(dq_row, 0, D * sizeof *dq_row);
+/* One query, one head; dq (D) is scratch.  Adds to dk and dv of every key it sees. */
+static void query_backward(const struct plain *x, const struct attn_run *r, int i, int h, double *dq)
+{
+    int D = x->a->head_size, row = r->row + i, kv = h / (x->a->heads / x->a->kv_heads) * D;
+    const float *q = x->q + row * x->C + h * D, *dout = x->dout + row * x->C + h * D;
+    double delta = dot(dout, x->out + row * x->C + h * D, D), lse = t_get(x->lse, row, h);
+
+    memset(dq, 0, D * sizeof *dq);
     for (int j = 0; j <= r->position + i; j++) {
-        int key = r->keys[j];
-        double s = a->scale * dot_rows(q, row, h * D, k, key, kv * D, D);
-        double p = exp(s - load(lse, row, h));
-        double ds = a->scale * p * (dot_rows(dout, row, h * D, v, key, kv * D, D) - delta);
-        float *dk_row = (float *)dk->data + (size_t)key * dk->stride + kv * D;
-        float *dv_row = (float *)dv->data + (size_t)key * dv->stride + kv * D;
+        const float *k = x->k + r->keys[j] * x->K + kv, *v = x->v + r->keys[j] * x->K + kv;
+        float *dk = t_f32(x->dk, r->keys[j]) + kv, *dv = t_f32(x->dv, r->keys[j]) + kv;
+        double p = exp(x->a->scale * dot(q, k, D) - lse);
+        double ds = x->a->scale * p * (dot(dout, v, D) - delta);
         for (int d = 0; d < D; d++) {
-            dq_row[d] += ds * load(k, key, kv * D + d);
-            dk_row[d] += ds * load(q, row, h * D + d);
-            dv_row[d] += p * load(dout, row, h * D + d);
+            dq[d] += ds * k[d];
+            dk[d] += ds * q[d];
+            dv[d] += p * dout[d];
         }
     }
     for (int d = 0; d < D; d++)
-        store(dq, row, h * D + d, dq_row[d]);
+        t_set(x->dq, row, h * D + d, (float)dq[d]);
 }
 
 void attention_plain_backward(struct tensor *dq, struct tensor *dk, struct tensor *dv, const struct tensor *dout,
@@ -124,16 +136,22 @@ void attention_plain_backward(struct tensor *dq, struct tensor *dk, struct tenso
                               const struct tensor *k, const struct tensor *v, const struct attention *a)
 {
     int group = a->heads / a->kv_heads;
+    struct plain x = { a, dq, dk, dv, lse, floats(q), floats(k), floats(v), floats(out), floats(dout), q->cols, k->cols };
 #pragma omp parallel
     {
-        double *dq_row = scratch(a->head_size);
+        double *row = scratch(a->head_size, sizeof *row);
         // A key/value head's gradients belong to one thread, so they add up in run order.
 #pragma omp for schedule(dynamic)
         for (int kv = 0; kv < a->kv_heads; kv++)
             for (int r = 0; r < a->n; r++)
                 for (int h = kv * group; h < (kv + 1) * group; h++)
                     for (int i = 0; i < a->run[r].len; i++)
-                        query_backward(dq, dk, dv, dout, out, lse, q, k, v, a, &a->run[r], i, h, dq_row);
-        free(dq_row);
+                        query_backward(&x, &a->run[r], i, h, row);
+        free(row);
     }
+    free(x.q);
+    free(x.k);
+    free(x.v);
+    free(x.out);
+    free(x.dout);
 }

@@ -49,7 +49,7 @@ void *scratch_get(struct scratch *s, size_t bytes)
         s->bytes = bytes + bytes / 4;
         s->p = mem_aligned(s->bytes);
         if (!s->p)
-            BUG("no memory for %.1f MB of scratch", (double)bytes / 1e6);
+            mem_die("%.1f MB of scratch", (double)bytes / 1e6);
     }
     return s->p;
 }

@@ -24,7 +24,8 @@ void define_head_logp(float *logp, float *entropy, float *lse, int *argmax, cons
                       const struct tensor *w, const struct head_item *item, int n, float inv_temperature)
 {
     double *z = mem_alloc((size_t)w->rows, sizeof *z);
-    BUG_IF(!z);
+    if (!z)
+        mem_die("%d logits", w->rows);
     for (int i = 0; i < n; i++) {
         double all = row_logits(z, hidden, item[i].row, w, inv_temperature), mean = 0;
         int best = 0;
@@ -48,7 +49,8 @@ void define_head_backward(struct tensor *dhidden, struct tensor *dw, const struc
                           const struct head_item *item, const float *dlogp, int n, float inv_temperature)
 {
     double *z = mem_alloc((size_t)w->rows, sizeof *z);
-    BUG_IF(!z);
+    if (!z)
+        mem_die("%d logits", w->rows);
     for (int i = 0; i < n; i++) {
         int row = item[i].row;
         double all = row_logits(z, hidden, row, w, inv_temperature);

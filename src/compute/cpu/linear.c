@@ -50,7 +50,8 @@ void cpu_weight_load(struct weight *w, const struct tensor *src)
     struct tensor rounded = { 0 };
     const struct tensor *from = src;
     if (w->dtype == DTYPE_BF16 && c->forward.dtype == DTYPE_F32 && src->dtype == DTYPE_F32) {
-        BUG_IF(tensor_new(&rounded, w->dev, DTYPE_BF16, w->out, w->in, NULL));   // stored as float, but of bf16 values
+        if (tensor_new(&rounded, w->dev, DTYPE_BF16, w->out, w->in, NULL))
+            mem_die("a rounded matrix of %d x %d", w->out, w->in);   // stored as float, but of bf16 values
         cpu_copy(&rounded, src);
         from = &rounded;
     }
@@ -67,8 +68,10 @@ const struct packed *weight_backward(const struct weight *w)
     if (c->backward.data)
         return &c->backward;
     struct tensor plain;
-    BUG_IF(packed_new(&c->backward, cpu_of(w->dev), w->out, w->in, c->forward.dtype));
-    BUG_IF(tensor_new(&plain, w->dev, DTYPE_F32, w->in, w->out, NULL));
+    if (packed_new(&c->backward, cpu_of(w->dev), w->out, w->in, c->forward.dtype))
+        mem_die("the backward copy of a matrix of %d x %d", w->in, w->out);
+    if (tensor_new(&plain, w->dev, DTYPE_F32, w->in, w->out, NULL))
+        mem_die("the backward copy of a matrix of %d x %d", w->in, w->out);
     int threads = cpu_threads(w->dev, (size_t)w->in * (size_t)w->out);
 #pragma omp parallel for schedule(dynamic) num_threads(threads)
     for (int k = 0; k < w->in; k++)

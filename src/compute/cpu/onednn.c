@@ -311,7 +311,7 @@ static void work_grow(struct onednn *o, dnnl_primitive_desc_t pd)
         free(o->work[t]);
         o->work[t] = mem_aligned(bytes);
         if (!o->work[t])
-            BUG("no memory for %.1f MB of scratch", (double)bytes / 1e6);
+            mem_die("%.1f MB of scratch", (double)bytes / 1e6);
     }
     o->work_bytes = bytes;
 }
@@ -319,11 +319,13 @@ static void work_grow(struct onednn *o, dnnl_primitive_desc_t pd)
 static struct mm *mm_make(struct onednn *o, const struct mm_shape *shape)
 {
     struct mm *mm = mem_alloc(1, sizeof *mm);
-    BUG_IF(!mm);
+    if (!mm)
+        mem_die("a product");
     mm->shape = *shape;
     mm->owner = o;
     mm->thread = mem_alloc((size_t)o->threads, sizeof *mm->thread);
-    BUG_IF(!mm->thread);
+    if (!mm->thread)
+        mem_die("a product of %d threads", o->threads);
     dnnl_primitive_desc_t pd = plan_shape(o, shape);
     OK(dnnl_primitive_create(&mm->primitive, pd));
     work_grow(o, pd);
@@ -391,7 +393,8 @@ double onednn_time_whole(struct onednn *o, int m, int n, int k, enum dtype dtype
         size_t bytes = dnnl_memory_desc_get_size(dnnl_primitive_desc_query_md(pd, what[i], 0));
         args[i] = (dnnl_exec_arg_t){ name[i], memory_of(o, pd, what[i]) };
         data[i] = mem_aligned(bytes ? bytes : 64);
-        BUG_IF(!data[i]);
+        if (!data[i])
+            mem_die("%zu bytes to measure a product with", bytes);
         memset(data[i], 0, bytes);
         OK(dnnl_memory_set_data_handle(args[i].memory, data[i]));
     }

@@ -132,7 +132,8 @@ static int load_vocab(struct tokenizer *t, const json_t *root, const json_t *mod
     added_sort(&t->raw);
     added_sort(&t->normal);
     rc = words_build(t, err);
-    bytes_index(t);
+    if (rc == 0)
+        bytes_index(t);
     return rc;
 }
 

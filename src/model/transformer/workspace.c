@@ -140,7 +140,7 @@ static void *list_grow(void *p, size_t *cap, size_t need, size_t size)
     size_t want_n = need + need / 2 + 16;
     void *q = realloc(p, want_n * size);
     if (!q)
-        BUG("no memory for lists of %zu entries", want_n);
+        mem_die("lists of %zu entries", want_n);
     *cap = want_n;
     return q;
 }
