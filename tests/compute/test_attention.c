@@ -1,15 +1,10 @@
 /* Attention: fast kernels against the definition, the backward pass against finite differences, and the promise
  * that a row's bits depend on its own inputs only.  Every kernel this machine can run is tested. */
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
 
 #include "compute/cpu/attention.h"
 #include "compute/cpu/cpu.h"
+#include "kit/kit.h"
 
 /* ---- scenes: forests of runs with random queries, keys and values ------------------- */
 
@@ -492,20 +487,17 @@ static void head_sizes_without_a_kernel_take_the_plain_loops(void **state)
     scene_release(&got);
 }
 
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(forward_equals_definition),
-        cmocka_unit_test(backward_equals_definition),
-        cmocka_unit_test(backward_equals_finite_differences),
-        cmocka_unit_test(a_query_has_the_same_bits_alone_and_in_a_run),
-        cmocka_unit_test(it_does_not_matter_where_keys_lie_or_how_runs_are_cut),
-        cmocka_unit_test(gradients_do_not_depend_on_threads),
-        cmocka_unit_test(a_tree_has_the_same_gradients_alone_and_in_a_batch),
-        cmocka_unit_test(equal_keys_give_the_mean_of_the_values),
-        cmocka_unit_test(a_huge_score_takes_everything),
-        cmocka_unit_test(a_nan_in_a_query_stays_visible_and_stays_in_its_row),
-        cmocka_unit_test(head_sizes_without_a_kernel_take_the_plain_loops),
-    };
-    return cmocka_run_group_tests_name("attention", tests, NULL, NULL);
-}
+static const struct CMUnitTest tests[] = {
+    cmocka_unit_test(forward_equals_definition),
+    cmocka_unit_test(backward_equals_definition),
+    cmocka_unit_test(backward_equals_finite_differences),
+    cmocka_unit_test(a_query_has_the_same_bits_alone_and_in_a_run),
+    cmocka_unit_test(it_does_not_matter_where_keys_lie_or_how_runs_are_cut),
+    cmocka_unit_test(gradients_do_not_depend_on_threads),
+    cmocka_unit_test(a_tree_has_the_same_gradients_alone_and_in_a_batch),
+    cmocka_unit_test(equal_keys_give_the_mean_of_the_values),
+    cmocka_unit_test(a_huge_score_takes_everything),
+    cmocka_unit_test(a_nan_in_a_query_stays_visible_and_stays_in_its_row),
+    cmocka_unit_test(head_sizes_without_a_kernel_take_the_plain_loops),
+};
+KIT_MAIN(tests)

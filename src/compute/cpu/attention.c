@@ -54,7 +54,7 @@ static void *scratch(size_t bytes)
         mine.p = mem_aligned(bytes);
         mine.bytes = bytes;
         if (!mine.p)
-            BUG("no memory for %zu bytes of attention scratch", bytes);
+            mem_die("%zu bytes of attention scratch", bytes);
     }
     return mine.p;
 }
@@ -68,55 +68,68 @@ static int longest(const struct attention *a)
     return (n + ATTENTION_BLOCK - 1) / ATTENTION_BLOCK * ATTENTION_BLOCK;
 }
 
-/* An upper bound of what the kernels take(): `tiles` arrays of a tile's rows, `keys` arrays of all keys. */
-static size_t scratch_bytes(const struct attention *a, int tiles, int keys)
+/* Upper bounds of what the kernels take(): arrays of a tile's rows, arrays of all keys, one staged block. */
+static size_t backward_bytes(const struct attention *a)
 {
     size_t widest = a->head_size > ATTENTION_BLOCK ? a->head_size : ATTENTION_BLOCK;
-    return 4 * widest * ((size_t)tiles * (ATTENTION_ROWS + 2) + (size_t)keys * longest(a) + ATTENTION_BLOCK) + 4096;
+    return 4 * widest * (9 * (ATTENTION_ROWS + 2) + 5 * (size_t)longest(a) + ATTENTION_BLOCK) + 4096;
 }
 
-struct stretch { int run, start, end; };
-
-/* Stretches of all runs; the later ones of a run see more keys and go first, so that threads end together. */
-static struct stretch *cut(const struct attention *a, int *n)
+static size_t forward_bytes(const struct attention *a)
 {
+    size_t many = 4 * (size_t)a->head_size * (2 * (size_t)longest(a) + ATTENTION_BLOCK + 2 * ATTENTION_ROWS) +
+                  8 * 16 * ATTENTION_ROWS;
+    size_t head = ATTENTION_FEW * (2 * a->head_size + 32) * 4 + 1024;       // a tile and struct forward, aligned
+    size_t few = (size_t)a->kv_heads * head + 4 * (size_t)a->head_size * 3 * ATTENTION_BLOCK;
+    return (many > few ? many : few) + 4096;
+}
+
+struct task { int run, start, end, kv; };
+
+/* Tasks of all runs.  The later stretches of a run see more keys and go first, so that threads end together.
+ * Runs of one or few queries keep their heads together where there are enough of them. */
+static struct task *cut(const struct attention *a, int *n, int threads)
+{
+    int few = ATTENTION_FEW / (a->heads / a->kv_heads);
     size_t count = 0;
     for (int i = 0; i < a->n; i++)
-        count += a->run[i].len / STRETCH + 2;
-    struct stretch *s = mem_alloc(count, sizeof *s);
-    if (!s && count)
-        BUG("no memory for %zu stretches of attention", count);
+        count += (a->run[i].len / STRETCH + 2) * (size_t)a->kv_heads;
+    struct task *t = mem_alloc(count, sizeof *t);
+    if (!t && count)
+        mem_die("%zu tasks of attention", count);
     *n = 0;
     for (int i = 0; i < a->n; i++)
         for (int end = a->run[i].len, start; end > 0; end = start) {
             start = end - 1 - (a->run[i].position + end - 1) % STRETCH;
             start = start > 0 ? start : 0;
-            s[(*n)++] = (struct stretch){ i, start, end };
+            if (end - start <= few && a->n >= 2 * threads)
+                t[(*n)++] = (struct task){ i, start, end, -1 };
+            else
+                for (int kv = 0; kv < a->kv_heads; kv++)
+                    t[(*n)++] = (struct task){ i, start, end, kv };
         }
-    return s;
+    return t;
 }
 
 void attention_forward_with(const struct attention_kernel *kernel, const struct attention_call *c, int threads)
 {
-    const struct attention *a = c->a;
-    size_t bytes = scratch_bytes(a, 4, 2);
+    size_t bytes = forward_bytes(c->a);
     int n;
-    struct stretch *s = cut(a, &n);
+    struct task *t = cut(c->a, &n, threads);
 
-#pragma omp parallel for collapse(2) schedule(dynamic) num_threads(threads)
+#pragma omp parallel for schedule(dynamic) num_threads(threads)
     for (int i = 0; i < n; i++)
-        for (int kv = 0; kv < a->kv_heads; kv++)
-            kernel->forward(c, &a->run[s[i].run], kv, s[i].start, s[i].end, scratch(bytes));
-    free(s);
+        kernel->forward(c, &c->a->run[t[i].run], t[i].kv, t[i].start, t[i].end, scratch(bytes));
+    free(t);
 }
 
 void attention_backward_with(const struct attention_kernel *kernel, const struct attention_call *c, int threads)
 {
     const struct attention *a = c->a;
-    size_t bytes = scratch_bytes(a, 9, 5);
+    size_t bytes = backward_bytes(a);
     int *first = mem_alloc((size_t)a->n + 1, sizeof *first), trees = 0;
     if (!first)
-        BUG("no memory for %d trees of attention", a->n);
+        mem_die("%d trees of attention", a->n);
     for (int i = 0; i < a->n; i++)
         if (i == 0 || a->run[i].tree != a->run[i - 1].tree)
             first[trees++] = i;

@@ -16,6 +16,7 @@
 enum {
     ATTENTION_BLOCK = 64,       // keys per block; part of the result, so never tuned
     ATTENTION_ROWS = 64,        // query rows (queries x heads of a group) worked on at a time
+    ATTENTION_FEW = 12,
     ATTENTION_MAX_HEAD = 256,   // widest head the fast versions take
 };
 
@@ -28,7 +29,8 @@ struct attention_call {
 struct attention_kernel {
     const char *name;
     int pair;           // head dimensions in one 32-bit unit: 2 where bf16 is multiplied in hardware
-    /* Queries start..end-1 of a run, for the heads that share key/value head kv. */
+    /* Queries start..end-1 of a run, for the heads that share key/value head kv.  kv -1: for all heads, of so few
+     * queries that they make at most ATTENTION_FEW rows per key/value head. */
     void (*forward)(const struct attention_call *c, const struct attn_run *r, int kv, int start, int end, void *scratch);
     /* Runs first..last-1 of one tree, in order, for the heads that share kv. */
     void (*backward)(const struct attention_call *c, int first, int last, int kv, void *scratch);

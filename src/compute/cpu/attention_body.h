@@ -21,70 +21,92 @@
 #define BLOCK ATTENTION_BLOCK
 #define VECS (BLOCK / LANES)                // vectors in a row of scores
 #define NCOL (LANES == 16 ? 4 : 2)          // vectors of a result row held at once
-#define NROW 6
+#define NROW ATTENTION_FEW                  // rows of scores worked on together
 #define LOG2E 1.44269504088896341f
 #define LN2 0.693147180559945309
+#define NOTHING -1e30f                      // a maximum over no scores yet: finite, so that differences are
 
 /* ---- products -------------------------------------------------------------------- */
 
-ALWAYS void product_tile(int rows, int cols, float *c, int ldc, const float *keep, const uint32_t *a, int a_row,
-                         int a_k, const uint32_t *b, int ldb, int n)
+/* Keeps the compiler from working out the addresses of all rows beforehand, which costs more than it saves. */
+#define ONE_BY_ONE(p) __asm__("" : "+r"(p))
+
+ALWAYS void product_tile(int rows, int cols, float *c, size_t ldc, const float *keep, const uint32_t *a, size_t a_row,
+                         size_t a_k, const uint32_t *b, size_t ldb, int n)
 {
     vf acc[NROW][NCOL];
-#pragma GCC unroll 6
-    for (int r = 0; r < rows; r++)
+    float *p = c;
+#pragma GCC unroll 12
+    for (int r = 0; r < rows; r++) {
 #pragma GCC unroll 4
         for (int j = 0; j < cols; j++)
-            acc[r][j] = keep ? vec_load(c + r * ldc + j * LANES) * keep[r] : (vf){ 0 };
-    for (int k = 0; k < n; k++) {
+            acc[r][j] = keep ? vec_load(p + j * LANES) * keep[r] : (vf){ 0 };
+        p += ldc;
+        ONE_BY_ONE(p);
+    }
+    for (int k = 0; k < n; k++, a += a_k, b += ldb) {
+        const uint32_t *x = a;
         vu row[NCOL];
 #pragma GCC unroll 4
         for (int j = 0; j < cols; j++)
-            row[j] = vec_load_units(b + (size_t)k * ldb + j * LANES);
-#pragma GCC unroll 6
-        for (int r = 0; r < rows; r++) {
-            vu x = vec_all_units(a[r * a_row + k * a_k]);
+            row[j] = vec_load_units(b + j * LANES);
+#pragma GCC unroll 12
+        for (int r = 0; r < rows; r++, x += a_row)
 #pragma GCC unroll 4
             for (int j = 0; j < cols; j++)
-                acc[r][j] = vec_mac(acc[r][j], x, row[j]);
-        }
+                acc[r][j] = vec_mac(acc[r][j], vec_all_units(*x), row[j]);
     }
-#pragma GCC unroll 6
-    for (int r = 0; r < rows; r++)
+    p = c;
+#pragma GCC unroll 12
+    for (int r = 0; r < rows; r++) {
 #pragma GCC unroll 4
         for (int j = 0; j < cols; j++)
-            vec_store(c + r * ldc + j * LANES, acc[r][j]);
+            vec_store(p + j * LANES, acc[r][j]);
+        p += ldc;
+        ONE_BY_ONE(p);
+    }
 }
 
-#define TILE(r, c)                                                                                             \
-    static void tile_##r##_##c(float *out, int ldc, const float *keep, const uint32_t *a, int a_row, int a_k,  \
-                               const uint32_t *b, int ldb, int n)                                              \
+typedef void tile_fn(float *c, size_t ldc, const float *keep, const uint32_t *a, size_t a_row, size_t a_k,
+                     const uint32_t *b, size_t ldb, int n);
+
+#define TILE(r, w)                                                                                             \
+    static void tile_##r##_##w(float *c, size_t ldc, const float *keep, const uint32_t *a, size_t a_row,       \
+                               size_t a_k, const uint32_t *b, size_t ldb, int n)                               \
     {                                                                                                          \
-        product_tile(r, c, out, ldc, keep, a, a_row, a_k, b, ldb, n);                                          \
+        if (keep)                                                                                              \
+            product_tile(r, w, c, ldc, keep, a, a_row, a_k, b, ldb, n);                                        \
+        else                                                                                                   \
+            product_tile(r, w, c, ldc, NULL, a, a_row, a_k, b, ldb, n);                                        \
     }
-#if LANES == 16
-#define TILES(r) TILE(r, 1) TILE(r, 2) TILE(r, 3) TILE(r, 4)
-#define TILE_ROW(r) { tile_##r##_1, tile_##r##_2, tile_##r##_3, tile_##r##_4 }
+#define PAIR_OF_TILES(r) TILE(r, 1) TILE(r, 2)
+PAIR_OF_TILES(1) PAIR_OF_TILES(2) PAIR_OF_TILES(3) PAIR_OF_TILES(4) PAIR_OF_TILES(5) PAIR_OF_TILES(6)
+#if LANES == 16     // 32 registers: 6 x 4 or 12 x 2 results
+PAIR_OF_TILES(7) PAIR_OF_TILES(8) PAIR_OF_TILES(9) PAIR_OF_TILES(10) PAIR_OF_TILES(11) PAIR_OF_TILES(12)
+TILE(1, 3) TILE(2, 3) TILE(3, 3) TILE(4, 3) TILE(5, 3) TILE(6, 3)
+TILE(1, 4) TILE(2, 4) TILE(3, 4) TILE(4, 4) TILE(5, 4) TILE(6, 4)
+#define NARROW(w) { tile_1_##w, tile_2_##w, tile_3_##w, tile_4_##w, tile_5_##w, tile_6_##w, tile_7_##w, tile_8_##w, \
+                    tile_9_##w, tile_10_##w, tile_11_##w, tile_12_##w }
+#define WIDE(w) { tile_1_##w, tile_2_##w, tile_3_##w, tile_4_##w, tile_5_##w, tile_6_##w }
+static tile_fn *const tile[NCOL][NROW] = { NARROW(1), NARROW(2), WIDE(3), WIDE(4) };
+static const int tile_rows[NCOL] = { 12, 12, 6, 6 };
 #else
-#define TILES(r) TILE(r, 1) TILE(r, 2)
-#define TILE_ROW(r) { tile_##r##_1, tile_##r##_2 }
+#define NARROW(w) { tile_1_##w, tile_2_##w, tile_3_##w, tile_4_##w, tile_5_##w, tile_6_##w }
+static tile_fn *const tile[NCOL][NROW] = { NARROW(1), NARROW(2) };
+static const int tile_rows[NCOL] = { 6, 6 };
 #endif
-TILES(1) TILES(2) TILES(3) TILES(4) TILES(5) TILES(6)
-static void (*const tile[NROW][NCOL])(float *, int, const float *, const uint32_t *, int, int, const uint32_t *, int,
-                                      int) = { TILE_ROW(1), TILE_ROW(2), TILE_ROW(3),
-                                               TILE_ROW(4), TILE_ROW(5), TILE_ROW(6) };
 
 /* c (rows,cols) = keep * c + A B, with A[r][k] at a[r * a_row + k * a_k] and B (n,cols) units; keep (rows) scales
  * what was there, NULL starts from zero.  cols is a multiple of LANES. */
-static void product(float *c, int ldc, const float *keep, const uint32_t *a, int a_row, int a_k, const uint32_t *b,
-                    int ldb, int rows, int cols, int n)
+static void product(float *c, size_t ldc, const float *keep, const uint32_t *a, size_t a_row, size_t a_k,
+                    const uint32_t *b, size_t ldb, int rows, int cols, int n)
 {
-    for (int r = 0; r < rows; r += NROW)
-        for (int j = 0; j < cols; j += NCOL * LANES) {
-            int nr = rows - r < NROW ? rows - r : NROW, nc = (cols - j) / LANES < NCOL ? (cols - j) / LANES : NCOL;
-            tile[nr - 1][nc - 1](c + (size_t)r * ldc + j, ldc, keep ? keep + r : NULL, a + (size_t)r * a_row, a_row, a_k,
-                                 b + j, ldb, n);
-        }
+    for (int j = 0; j < cols; j += NCOL * LANES) {
+        int wide = cols - j < NCOL * LANES ? (cols - j) / LANES : NCOL, most = tile_rows[wide - 1];
+        for (int r = 0; r < rows; r += most)
+            tile[wide - 1][(rows - r < most ? rows - r : most) - 1](c + r * ldc + j, ldc, keep ? keep + r : NULL,
+                                                                    a + r * a_row, a_row, a_k, b + j, ldb, n);
+    }
 }
 
 /* ---- packing ---------------------------------------------------------------------- */
@@ -96,11 +118,24 @@ static bool stored_as_units(const struct tensor *t)
     return (t->dtype == DTYPE_BF16) == (PAIR == 2);
 }
 
+static int whole_vectors(int n)
+{
+    return (n + LANES - 1) / LANES * LANES;
+}
+
+/* Where t stores units: those of a row, from column col. */
+static const uint32_t *row_units(const struct tensor *t, int row, int col)
+{
+    return (uint32_t *)((char *)t->data + ((size_t)row * t->stride + col) * (4 / PAIR));
+}
+
 /* D elements of a row as units. */
-static void fetch_row(uint32_t *dst, const struct tensor *t, int row, int col, int D)
+ALWAYS void fetch_row(uint32_t *dst, const struct tensor *t, int row, int col, int D)
 {
     if (stored_as_units(t)) {
-        memcpy(dst, (char *)t->data + ((size_t)row * t->stride + col) * dtype_size(t->dtype), 4 * (D / PAIR));
+        const uint32_t *src = row_units(t, row, col);
+        for (int u = 0; u < D / PAIR; u += LANES)
+            vec_store_units(dst + u, vec_load_units(src + u));
     } else if (t->dtype == DTYPE_BF16) {
         for (int d = 0; d < D; d += LANES)
             vec_store_units(dst + d, (vu)vec_from_bf16(t_bf16(t, row) + col + d));
@@ -110,27 +145,40 @@ static void fetch_row(uint32_t *dst, const struct tensor *t, int row, int col, i
     }
 }
 
-/* Pointers to BLOCK rows of units, n of them from t's rows keys[0..n) and the rest zero; stage (BLOCK,D/PAIR) holds
- * them where t stores something else. */
+/* Pointers to rows of units, n of them from t's rows keys[0..n) and zeros to fill whole vectors; stage (BLOCK,D/PAIR)
+ * holds them where t stores something else. */
 static void fetch_block(const uint32_t *row[BLOCK], uint32_t *stage, const struct tensor *t, const int *keys, int n,
                         int col, int D)
 {
     for (int j = 0; j < n; j++) {
         if (stored_as_units(t)) {
-            row[j] = (uint32_t *)((char *)t->data + ((size_t)keys[j] * t->stride + col) * dtype_size(t->dtype));
+            row[j] = row_units(t, keys[j], col);
         } else {
             fetch_row(stage + j * (D / PAIR), t, keys[j], col, D);
             row[j] = stage + j * (D / PAIR);
         }
     }
-    for (int j = n; j < BLOCK; j++)
+    for (int j = n; j < whole_vectors(n); j++)
         row[j] = zero_row;
 }
 
-/* dst (units,BLOCK) */
-static void pack_transposed(uint32_t *dst, const uint32_t *const row[BLOCK], int units)
+/* Reads a word of every cache line of n whole rows, in order.  The heads of a row are used one after the other, so
+ * the hardware would see short reads a row apart, which it does not fetch ahead: 10 GB/s on the machine this was
+ * written on.  Rows read in order come at 20 to 29 GB/s; asking for them with prefetch instructions, at 15. */
+static void touch_rows(const struct tensor *t, const int *keys, int n)
 {
-    for (int j = 0; j < BLOCK; j += LANES)
+    size_t size = dtype_size(t->dtype);
+    for (int j = 0; j < n; j++) {
+        const char *p = (char *)t->data + (size_t)keys[j] * t->stride * size, *end = p + t->cols * size;
+        for (; p < end; p += 64)
+            (void)*(const volatile uint16_t *)p;
+    }
+}
+
+/* dst (units,BLOCK), of which n columns matter, and whole vectors are written. */
+static void pack_transposed(uint32_t *dst, const uint32_t *const row[BLOCK], int n, int units)
+{
+    for (int j = 0; j < n; j += LANES)
         for (int u = 0; u < units; u += LANES) {
             vu x[LANES];
 #pragma GCC unroll 16
@@ -143,7 +191,7 @@ static void pack_transposed(uint32_t *dst, const uint32_t *const row[BLOCK], int
         }
 }
 
-/* dst (n/PAIR,D): neighbouring rows side by side, element by element. */
+/* dst (n/PAIR,D), n rounded up: neighbouring rows side by side, element by element. */
 static void pack_pairs(uint32_t *dst, const uint32_t *const *row, int n, int D)
 {
 #if PAIR == 2
@@ -159,7 +207,8 @@ static void pack_pairs(uint32_t *dst, const uint32_t *const *row, int n, int D)
         }
 #else
     for (int j = 0; j < n; j++)
-        memcpy(dst + j * D, row[j], 4 * D);
+        for (int d = 0; d < D; d += LANES)
+            vec_store_units(dst + j * D + d, vec_load_units(row[j] + d));
 #endif
 }
 
@@ -171,7 +220,7 @@ static float *take(char **scratch, size_t n)
 }
 
 /* Keys of block b that a query at absolute position p sees. */
-static int seen(int p, int b)
+ALWAYS int seen(int p, int b)
 {
     return p + 1 - b * BLOCK < BLOCK ? p + 1 - b * BLOCK : BLOCK;
 }
@@ -179,7 +228,8 @@ static int seen(int p, int b)
 /* ---- forward ----------------------------------------------------------------------- */
 
 struct forward {
-    int D, group, first;            // first: absolute position of the tile's first query
+    int D, group;
+    int position[ATTENTION_ROWS];   // (rows) absolute positions
     float scale;                    // to base-2 logarithms
     bool round;                     // P is rounded to bf16 by hand
     uint32_t *q;                    // (rows,D/PAIR)
@@ -193,33 +243,28 @@ ALWAYS vf exponentials(uint32_t *p, const float *s, int n, float scale, float ma
 #pragma GCC unroll 16
     for (int j = 0; j < VECS; j++) {
         x[j] = (vf){ 0 };
-        if (j * LANES < n) {
+        if (j * LANES < n)
             x[j] = vec_exp2(vec_fma(vec_load(s + j * LANES), vec_all(scale), vec_all(-max)));
-            if (n < (j + 1) * LANES)
-                x[j] = vec_first(x[j], n - j * LANES, 0);
-        }
+        if (n < (j + 1) * LANES)
+            x[j] = vec_first(x[j], n - j * LANES, 0);
         sum += x[j];
     }
-#if PAIR == 2
 #pragma GCC unroll 16
-    for (int j = 0; j < VECS; j += 2)
-        vec_store_units(p + j * LANES / 2, (vu)_mm512_cvtne2ps_pbh((__m512)x[j + 1], (__m512)x[j]));
-#else
-#pragma GCC unroll 16
-    for (int j = 0; j < VECS; j++)
-        vec_store((float *)p + j * LANES, round ? vec_round_bf16(x[j]) : x[j]);
-#endif
+    for (int j = 0; j < VECS; j += PAIR)
+        vec_store_units(p + j / PAIR * LANES, vec_neighbours(round ? vec_round_bf16(x[j]) : x[j], x[j + PAIR - 1]));
     return sum;
 }
 
-static float largest(const float *s, int n)
+ALWAYS float largest(const float *s, int n)
 {
-    vf m = vec_all(-INFINITY);
-    int j = 0;
-    for (; j + LANES <= n; j += LANES)
-        m = vec_max(m, vec_load(s + j));
-    if (j < n)
-        m = vec_max(m, vec_first(vec_load(s + j), n - j, -INFINITY));
+    vf m = vec_all(NOTHING);
+#pragma GCC unroll 16
+    for (int j = 0; j < VECS; j++) {
+        if (j * LANES >= n)
+            break;
+        vf x = vec_load(s + j * LANES);
+        m = vec_max(m, n < (j + 1) * LANES ? vec_first(x, n - j * LANES, NOTHING) : x);
+    }
     return vec_largest(m);
 }
 
@@ -228,93 +273,154 @@ static void forward_block(const struct forward *f, int row, int n, int b, const 
 {
     float s[NROW * BLOCK] __attribute__((aligned(64))), keep[16] __attribute__((aligned(64))) = { 0 };
     uint32_t p[NROW * BLOCK / PAIR] __attribute__((aligned(64)));
-    int units = f->D / PAIR, last = seen(f->first + (row + n - 1) / f->group, b);
+    int units = f->D / PAIR, last = seen(f->position[row + n - 1], b);
 
-    product(s, BLOCK, NULL, f->q + row * units, units, 1, kt, BLOCK, n, (last + LANES - 1) / LANES * LANES, units);
+    product(s, BLOCK, NULL, f->q + row * units, units, 1, kt, BLOCK, n, whole_vectors(last), units);
     for (int r = 0; r < n; r++) {
-        float max = largest(s + r * BLOCK, seen(f->first + (row + r) / f->group, b)) * f->scale;
+        int sees = seen(f->position[row + r], b);
+        float max = (sees == BLOCK ? largest(s + r * BLOCK, BLOCK) : largest(s + r * BLOCK, sees)) * f->scale;
         max = max > f->max[row + r] ? max : f->max[row + r];
         keep[r] = f->max[row + r] - max;
         f->max[row + r] = max;
     }
-    for (int r = 0; r < NROW; r += LANES)
+    for (int r = 0; r < 16; r += LANES)
         vec_store(keep + r, vec_exp2(vec_load(keep + r)));
     for (int r = 0; r < n; r++) {
-        float *sum = f->sum + (row + r) * LANES;
-        vf add = exponentials(p + r * (BLOCK / PAIR), s + r * BLOCK, seen(f->first + (row + r) / f->group, b), f->scale,
-                              f->max[row + r], f->round);
+        int sees = seen(f->position[row + r], b);
+        float *sum = f->sum + (row + r) * LANES, max = f->max[row + r];
+        uint32_t *to = p + r * (BLOCK / PAIR);
+        vf add = sees == BLOCK ? exponentials(to, s + r * BLOCK, BLOCK, f->scale, max, f->round)
+                               : exponentials(to, s + r * BLOCK, sees, f->scale, max, f->round);
         vec_store(sum, vec_fma(vec_load(sum), vec_all(keep[r]), add));
     }
     product(f->o + row * f->D, f->D, keep, p, BLOCK / PAIR, 1, vp, f->D, n, f->D, (last + PAIR - 1) / PAIR);
 }
 
-static void forward_finish(const struct forward *f, const struct attention_call *c, int row, int kv, int rows)
+/* Divides the sums and writes rows of out, and lse. */
+static void forward_finish(const struct forward *f, const struct attention_call *c, int row, int kv, int queries)
 {
-    for (int r = 0; r < rows; r++) {
-        int h = kv * f->group + r % f->group, to = row + r / f->group;
-        float sum = vec_sum(vec_load(f->sum + r * LANES));
-        for (int d = 0; d < f->D; d += LANES) {
-            vf o = vec_load(f->o + r * f->D + d) * (1 / sum);
-            if (c->out->dtype == DTYPE_F32)
-                vec_store(t_f32(c->out, to) + h * f->D + d, o);
-            else
-                vec_to_bf16(t_bf16(c->out, to) + h * f->D + d, o);
+    for (int i = 0, r = 0; i < queries; i++)
+        for (int g = 0; g < f->group; g++, r++) {
+            int h = kv * f->group + g;
+            float sum = vec_sum(vec_load(f->sum + r * LANES)), by = 1 / sum;
+            for (int d = 0; d < f->D; d += LANES) {
+                vf o = vec_load(f->o + r * f->D + d) * by;
+                if (c->out->dtype == DTYPE_F32)
+                    vec_store(t_f32(c->out, row + i) + h * f->D + d, o);
+                else
+                    vec_to_bf16(t_bf16(c->out, row + i) + h * f->D + d, o);
+            }
+            if (c->lse)
+                t_f32(c->lse, row + i)[h] = (float)((f->max[r] + plain_log2(sum)) * LN2);
         }
-        if (c->lse)
-            t_f32(c->lse, to)[h] = (float)(f->max[r] * LN2 + plain_log(sum));
+}
+
+/* A tile of at most `rows` rows, in scratch. */
+static void forward_init(struct forward *f, const struct attention_call *c, int rows, char **scratch)
+{
+    *f = (struct forward){ .D = c->a->head_size, .group = c->a->heads / c->a->kv_heads, .scale = c->a->scale * LOG2E,
+                           .round = PAIR == 1 && c->q->dtype == DTYPE_BF16 };
+    f->q = (uint32_t *)take(scratch, rows * (f->D / PAIR));
+    f->o = take(scratch, rows * f->D);
+    f->max = take(scratch, rows);
+    f->sum = take(scratch, rows * LANES);
+}
+
+/* Begins queries i .. i+n-1 of run r; returns the rows this makes. */
+static int forward_begin(struct forward *f, const struct attention_call *c, const struct attn_run *r, int kv, int i, int n)
+{
+    int rows = 0;
+    for (int j = i; j < i + n; j++)
+        for (int g = 0; g < f->group; g++, rows++) {
+            fetch_row(f->q + rows * (f->D / PAIR), c->q, r->row + j, (kv * f->group + g) * f->D, f->D);
+            f->position[rows] = r->position + j;
+            f->max[rows] = NOTHING;
+        }
+    memset(f->o, 0, (size_t)rows * f->D * 4);
+    memset(f->sum, 0, (size_t)rows * LANES * 4);
+    return rows;
+}
+
+/* Packs block b of run r as queries up to absolute position last see it. */
+static void forward_pack(uint32_t *kt, uint32_t *vp, uint32_t *stage, const struct attention_call *c,
+                         const struct attn_run *r, int kv, int last, int b)
+{
+    const uint32_t *key[BLOCK];
+    int D = c->a->head_size, n = seen(last, b);
+    const int *keys = r->keys + b * BLOCK;
+
+    fetch_block(key, stage, c->k, keys, n, kv * D, D);
+    pack_transposed(kt, key, n, D / PAIR);
+    fetch_block(key, stage, c->v, keys, n, kv * D, D);
+    pack_pairs(vp, key, n, D);
+}
+
+/* So few queries that each packed block is used at once: block by block for all heads, in the order in which a cache
+ * lies in memory.  This is decoding, and it waits for memory more than for anything else. */
+static void forward_few(const struct attention_call *c, const struct attn_run *r, int start, int end, char *scratch)
+{
+    int D = c->a->head_size, K = c->a->kv_heads, rows = 0, last = r->position + end - 1;
+    size_t each = (size_t)BLOCK * (D / PAIR);
+    struct forward *f = (struct forward *)take(&scratch, K * sizeof *f / 4);
+    uint32_t *kt = (uint32_t *)take(&scratch, each), *vp = (uint32_t *)take(&scratch, each);
+    uint32_t *stage = (uint32_t *)take(&scratch, each);
+
+    for (int kv = 0; kv < K; kv++) {
+        forward_init(&f[kv], c, NROW, &scratch);
+        rows = forward_begin(&f[kv], c, r, kv, start, end - start);
+    }
+    for (int b = 0; b <= last / BLOCK; b++) {
+        touch_rows(c->k, r->keys + b * BLOCK, seen(last, b));
+        touch_rows(c->v, r->keys + b * BLOCK, seen(last, b));
+        for (int kv = 0; kv < K; kv++) {
+            forward_pack(kt, vp, stage, c, r, kv, last, b);
+            forward_block(&f[kv], 0, rows, b, kt, vp);
+        }
+    }
+    for (int kv = 0; kv < K; kv++)
+        forward_finish(&f[kv], c, r->row + start, kv, end - start);
+}
+
+static void forward_many(const struct attention_call *c, const struct attn_run *r, int kv, int start, int end,
+                         char *scratch)
+{
+    int D = c->a->head_size, width = attention_tile(c->a), packed = 0, last = r->position + end - 1;
+    size_t each = (size_t)BLOCK * (D / PAIR), blocks = last / BLOCK + 1;
+    uint32_t *kt = (uint32_t *)take(&scratch, blocks * each), *vp = (uint32_t *)take(&scratch, blocks * each);
+    uint32_t *stage = (uint32_t *)take(&scratch, each);
+    struct forward f;
+
+    forward_init(&f, c, width * (c->a->heads / c->a->kv_heads), &scratch);
+    for (int i = start, next; i < end; i = next) {
+        int first = r->position + i;
+        next = i + width - first % width < end ? i + width - first % width : end;
+        int rows = forward_begin(&f, c, r, kv, i, next - i);
+        for (int b = 0; b <= first / BLOCK; b++) {
+            if (b == packed) {
+                forward_pack(kt + b * each, vp + b * each, stage, c, r, kv, last, b);
+                packed++;
+            }
+            for (int j = 0; j < rows; j += NROW)
+                forward_block(&f, j, rows - j < NROW ? rows - j : NROW, b, kt + b * each, vp + b * each);
+        }
+        forward_finish(&f, c, r->row + i, kv, next - i);
     }
 }
 
 static void NAME(forward)(const struct attention_call *c, const struct attn_run *r, int kv, int start, int end,
-                          void *memory)
+                          void *scratch)
 {
-    const struct attention *a = c->a;
-    char *scratch = memory;
-    int D = a->head_size, group = a->heads / a->kv_heads, width = attention_tile(a), packed = 0;
-    bool single = (r->position + start) % width + end - start <= width;   // one tile: each packed block is used once, in place 0
-    int blocks = single ? 1 : (r->position + end - 1) / BLOCK + 1, most = width * group;
-    struct forward f = { .D = D, .group = group, .scale = a->scale * LOG2E,
-                         .round = PAIR == 1 && c->q->dtype == DTYPE_BF16 };
-    f.q = (uint32_t *)take(&scratch, most * (D / PAIR));
-    f.o = take(&scratch, most * D);
-    f.max = take(&scratch, most);
-    f.sum = take(&scratch, most * LANES);
-    uint32_t *stage = (uint32_t *)take(&scratch, BLOCK * (D / PAIR));
-    uint32_t *kt = (uint32_t *)take(&scratch, (size_t)blocks * BLOCK * (D / PAIR));
-    uint32_t *vp = (uint32_t *)take(&scratch, (size_t)blocks * BLOCK * (D / PAIR));
-    const uint32_t *key[BLOCK];
-
-    for (int i = start, next; i < end; i = next) {
-        f.first = r->position + i;
-        next = i + width - f.first % width < end ? i + width - f.first % width : end;
-        int rows = (next - i) * group;
-        for (int j = 0; j < rows; j++) {
-            fetch_row(f.q + j * (D / PAIR), c->q, r->row + i + j / group, (kv * group + j % group) * D, D);
-            f.max[j] = -INFINITY;
-        }
-        memset(f.o, 0, (size_t)rows * D * 4);
-        memset(f.sum, 0, (size_t)rows * LANES * 4);
-        for (int b = 0; b <= f.first / BLOCK; b++) {
-            size_t slot = single ? 0 : (size_t)b * BLOCK * (D / PAIR);
-            if (b == packed) {
-                int n = seen(r->position + end - 1, b);
-                fetch_block(key, stage, c->k, r->keys + b * BLOCK, n, kv * D, D);
-                pack_transposed(kt + slot, key, D / PAIR);
-                fetch_block(key, stage, c->v, r->keys + b * BLOCK, n, kv * D, D);
-                pack_pairs(vp + slot, key, BLOCK, D);
-                packed++;
-            }
-            for (int j = 0; j < rows; j += NROW)
-                forward_block(&f, j, rows - j < NROW ? rows - j : NROW, b, kt + slot, vp + slot);
-        }
-        forward_finish(&f, c, r->row + i, kv, rows);
-    }
+    if (kv < 0)
+        forward_few(c, r, start, end, scratch);
+    else
+        forward_many(c, r, kv, start, end, scratch);
 }
 
 /* ---- backward ---------------------------------------------------------------------- */
 
 struct backward {
-    int D, group, first;
+    int D, group;
+    int position[ATTENTION_ROWS];   // (rows)
     float scale;                    // to base-2 logarithms
     bool round;
     float *lse, *delta;             // (rows) in base 2; rowsum(dout * out)
@@ -325,76 +431,88 @@ struct backward {
     float *dq;                      // (rows,D)
 };
 
+static float delta(const struct attention_call *c, int row, int col, int D)
+{
+    vf sum = { 0 };
+    for (int d = col; d < col + D; d += LANES) {
+        vf x = c->dout->dtype == DTYPE_F32 ? vec_load(t_f32(c->dout, row) + d) : vec_from_bf16(t_bf16(c->dout, row) + d);
+        vf y = c->out->dtype == DTYPE_F32 ? vec_load(t_f32(c->out, row) + d) : vec_from_bf16(t_bf16(c->out, row) + d);
+        sum = vec_fma(x, y, sum);
+    }
+    return vec_sum(sum);
+}
+
 /* Loads a tile of queries: both layouts of q and dout, lse and delta. */
-static void backward_load(struct backward *f, const struct attention_call *c, int row, int kv, int rows)
+static void backward_load(struct backward *f, const struct attention_call *c, int row, int position, int kv, int rows)
 {
     int D = f->D, units = D / PAIR;
     const uint32_t *q_row[2 * ATTENTION_ROWS], *dout_row[2 * ATTENTION_ROWS];
 
-    for (int j = 0; j < rows; j++) {
-        int from = row + j / f->group, h = kv * f->group + j % f->group;
-        vf sum = { 0 };
-        fetch_row(f->q + j * units, c->q, from, h * D, D);
-        fetch_row(f->dout + j * units, c->dout, from, h * D, D);
-        for (int d = h * D; d < (h + 1) * D; d += LANES) {
-            vf x = c->dout->dtype == DTYPE_F32 ? vec_load(t_f32(c->dout, from) + d)
-                                               : vec_from_bf16(t_bf16(c->dout, from) + d);
-            vf y = c->out->dtype == DTYPE_F32 ? vec_load(t_f32(c->out, from) + d)
-                                              : vec_from_bf16(t_bf16(c->out, from) + d);
-            sum = vec_fma(x, y, sum);
+    for (int i = 0, j = 0; j < rows; i++)
+        for (int h = kv * f->group; h < (kv + 1) * f->group; h++, j++) {
+            f->position[j] = position + i;
+            fetch_row(f->q + j * units, c->q, row + i, h * D, D);
+            fetch_row(f->dout + j * units, c->dout, row + i, h * D, D);
+            f->delta[j] = delta(c, row + i, h * D, D);
+            f->lse[j] = t_f32(c->lse, row + i)[h] * LOG2E;
+            q_row[j] = f->q + j * units;
+            dout_row[j] = f->dout + j * units;
         }
-        f->delta[j] = vec_sum(sum);
-        f->lse[j] = t_f32(c->lse, from)[h] * LOG2E;
-        q_row[j] = f->q + j * units;
-        dout_row[j] = f->dout + j * units;
-    }
     q_row[rows] = dout_row[rows] = zero_row;
     pack_pairs(f->q_pairs, q_row, rows, D);
     pack_pairs(f->dout_pairs, dout_row, rows, D);
 }
 
-/* P and dS of rows row .. row+n-1 (n <= NROW, row even) for block b, in the layouts the products want.
- * keys: columns of the pair layouts that will be read, a multiple of LANES. */
-static void backward_scores(const struct backward *f, int row, int n, int b, int keys, const uint32_t *kt,
-                            const uint32_t *vt)
+/* P and dS of one row: from its scores and dP, n keys of which it sees (0: none). */
+ALWAYS void backward_row(vf p[VECS], vf ds[VECS], const float *s, const float *dp, int n, float scale, float lse,
+                         float delta, bool round)
+{
+#pragma GCC unroll 16
+    for (int j = 0; j < VECS; j++) {
+        p[j] = ds[j] = (vf){ 0 };
+        if (j * LANES >= n)
+            continue;
+        p[j] = vec_exp2(vec_fma(vec_load(s + j * LANES), vec_all(scale), vec_all(-lse)));
+        if (n < (j + 1) * LANES)
+            p[j] = vec_first(p[j], n - j * LANES, 0);
+        ds[j] = p[j] * (vec_load(dp + j * LANES) - delta);
+        if (round) {
+            p[j] = vec_round_bf16(p[j]);
+            ds[j] = vec_round_bf16(ds[j]);
+        }
+    }
+}
+
+/* P and dS of rows row .. row+n-1 (n <= NROW, row even) for block b, in the layouts the products want. */
+static void backward_scores(const struct backward *f, int row, int n, int b, const uint32_t *kt, const uint32_t *vt)
 {
     float s[NROW * BLOCK] __attribute__((aligned(64))), dp[NROW * BLOCK] __attribute__((aligned(64)));
-    int units = f->D / PAIR, last = seen(f->first + (row + n - 1) / f->group, b);
-    int cols = (last + LANES - 1) / LANES * LANES;
+    int units = f->D / PAIR;
 
+    int cols = whole_vectors(seen(f->position[row + n - 1], b));
     product(s, BLOCK, NULL, f->q + row * units, units, 1, kt, BLOCK, n, cols, units);
     product(dp, BLOCK, NULL, f->dout + row * units, units, 1, vt, BLOCK, n, cols, units);
     for (int r = 0; r < n; r += PAIR) {
-        vf ds[PAIR][VECS];
-        for (int j = 0; j < VECS; j++) {
-            vf p[PAIR];
+        vf p[PAIR][VECS], ds[PAIR][VECS];
+        size_t pair = (size_t)(row + r) / PAIR * BLOCK;
 #pragma GCC unroll 2
-            for (int i = 0; i < PAIR; i++) {
-                int sees = r + i < n ? seen(f->first + (row + r + i) / f->group, b) : 0, at = (r + i) * BLOCK + j * LANES;
-                p[i] = ds[i][j] = (vf){ 0 };
-                if (j * LANES >= sees)
-                    continue;
-                p[i] = vec_exp2(vec_fma(vec_load(s + at), vec_all(f->scale), vec_all(-f->lse[row + r + i])));
-                if (sees < (j + 1) * LANES)
-                    p[i] = vec_first(p[i], sees - j * LANES, 0);
-                ds[i][j] = p[i] * (vec_load(dp + at) - f->delta[row + r + i]);
-                if (f->round) {
-                    p[i] = vec_round_bf16(p[i]);
-                    ds[i][j] = vec_round_bf16(ds[i][j]);
-                }
-            }
-            if (j * LANES >= keys)
-                continue;
-            size_t pair = (size_t)(row + r) / PAIR * BLOCK + j * LANES;
-            vec_store_units(f->p_pairs + pair, vec_pair(p[0], p[PAIR - 1]));
-            vec_store_units(f->ds_pairs + pair, vec_pair(ds[0][j], ds[PAIR - 1][j]));
-        }
+        for (int i = 0; i < PAIR; i++) {
+            int at = (r + i < n ? r + i : r) * BLOCK, from = row + (r + i < n ? r + i : r);
+            int sees = r + i < n ? seen(f->position[from], b) : 0;
+            if (sees == BLOCK)
+                backward_row(p[i], ds[i], s + at, dp + at, BLOCK, f->scale, f->lse[from], f->delta[from], f->round);
+            else
+                backward_row(p[i], ds[i], s + at, dp + at, sees, f->scale, f->lse[from], f->delta[from], f->round);
 #if PAIR == 2
-        for (int i = 0; i < 2 && r + i < n; i++)
             for (int j = 0; j < VECS; j += 2)
-                vec_store_units(f->ds + (row + r + i) * (BLOCK / 2) + j * LANES / 2,
-                                (vu)_mm512_cvtne2ps_pbh((__m512)ds[i][j + 1], (__m512)ds[i][j]));
+                vec_store_units(f->ds + (row + r + i) * (BLOCK / 2) + j / 2 * LANES, vec_neighbours(ds[i][j], ds[i][j + 1]));
 #endif
+        }
+#pragma GCC unroll 16
+        for (int j = 0; j < VECS; j++) {
+            vec_store_units(f->p_pairs + pair + j * LANES, vec_pair(p[0][j], p[PAIR - 1][j]));
+            vec_store_units(f->ds_pairs + pair + j * LANES, vec_pair(ds[0][j], ds[PAIR - 1][j]));
+        }
     }
 }
 
@@ -402,11 +520,10 @@ static void backward_tile(struct backward *f, int rows, int b, const uint32_t *k
                           float *dk, float *dv)
 {
     static const float all[2 * ATTENTION_ROWS] = { [0 ... 2 * ATTENTION_ROWS - 1] = 1 };
-    int D = f->D, last = seen(f->first + (rows - 1) / f->group, b), pairs = (rows + PAIR - 1) / PAIR;
-    int keys = (last + LANES - 1) / LANES * LANES;
+    int D = f->D, last = seen(f->position[rows - 1], b), pairs = (rows + PAIR - 1) / PAIR;
 
     for (int j = 0; j < rows; j += NROW)
-        backward_scores(f, j, rows - j < NROW ? rows - j : NROW, b, keys, kt, vt);
+        backward_scores(f, j, rows - j < NROW ? rows - j : NROW, b, kt, vt);
     product(f->dq, D, b ? all : NULL, f->ds, BLOCK / PAIR, 1, kp, D, rows, D, (last + PAIR - 1) / PAIR);
     product(dv, D, all, f->p_pairs, 1, BLOCK, f->dout_pairs, D, last, D, pairs);
     product(dk, D, all, f->ds_pairs, 1, BLOCK, f->q_pairs, D, last, D, pairs);
@@ -450,23 +567,22 @@ static void backward_run(const struct attention_call *c, const struct attn_run *
     for (int b = 0; b < blocks; b++) {
         int n = seen(keys - 1, b);
         fetch_block(key, stage, c->v, r->keys + b * BLOCK, n, kv * D, D);
-        pack_transposed(vt + b * each, key, units);
+        pack_transposed(vt + b * each, key, n, units);
         fetch_block(key, stage, c->k, r->keys + b * BLOCK, n, kv * D, D);
-        pack_transposed(kt + b * each, key, units);
-        pack_pairs(kp + b * each, key, BLOCK, D);
+        pack_transposed(kt + b * each, key, n, units);
+        pack_pairs(kp + b * each, key, n, D);
     }
     for (int i = 0, next; i < r->len; i = next) {
-        f.first = r->position + i;
-        next = i + width - f.first % width < r->len ? i + width - f.first % width : r->len;
+        int first = r->position + i;
+        next = i + width - first % width < r->len ? i + width - first % width : r->len;
         int rows = (next - i) * group;
-        backward_load(&f, c, r->row + i, kv, rows);
-        for (int b = 0; b <= f.first / BLOCK; b++)
+        backward_load(&f, c, r->row + i, first, kv, rows);
+        for (int b = 0; b <= first / BLOCK; b++)
             backward_tile(&f, rows, b, kt + b * each, vt + b * each, kp + b * each, dk + (size_t)b * BLOCK * D,
                           dv + (size_t)b * BLOCK * D);
-        for (int j = 0; j < rows; j++)
-            for (int d = 0; d < D; d += LANES)
-                vec_store(t_f32(c->dq, r->row + i + j / group) + (kv * group + j % group) * D + d,
-                          vec_load(f.dq + j * D + d) * a->scale);
+        for (int j = i, row = 0; j < next; j++)
+            for (int d = kv * group * D; d < (kv + 1) * group * D; d += LANES, row += LANES)
+                vec_store(t_f32(c->dq, r->row + j) + d, vec_load(f.dq + row) * a->scale);
     }
     scatter_add(c->dk, dk, a->scale, r->keys, keys, kv * D, D);
     scatter_add(c->dv, dv, 1, r->keys, keys, kv * D, D);

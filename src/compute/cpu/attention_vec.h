@@ -70,15 +70,22 @@ ALWAYS float vec_largest(vf x)
 #endif
 }
 
-/* Sum of the lanes, halves first. */
+/* Sum of the lanes: the halves on each other, until one is left. */
 ALWAYS float vec_sum(vf x)
 {
-    float s[LANES];
-    vec_store(s, x);
-    for (int half = LANES / 2; half; half /= 2)
-        for (int i = 0; i < half; i++)
-            s[i] += s[i + half];
-    return s[0];
+#if LANES == 4
+    float a = x[0] + x[2], b = x[1] + x[3];
+    return a + b;
+#else
+#if LANES == 16
+    __m256 y = _mm256_add_ps(_mm512_castps512_ps256((__m512)x), _mm512_extractf32x8_ps((__m512)x, 1));
+#else
+    __m256 y = (__m256)x;
+#endif
+    __m128 z = _mm_add_ps(_mm256_castps256_ps128(y), _mm256_extractf128_ps(y, 1));
+    z = _mm_add_ps(z, _mm_movehl_ps(z, z));
+    return _mm_cvtss_f32(_mm_add_ss(z, _mm_shuffle_ps(z, z, 1)));
+#endif
 }
 
 /* x where the lane's index is below n, other elsewhere. */
@@ -88,21 +95,28 @@ ALWAYS vf vec_first(vf x, int n, float other)
     return (vf)((keep & (vi)x) | (~keep & rest));
 }
 
-/* 2^x for x up to about 100, relative error 1e-7; below -125 it stays at 2^-125, which is nothing beside a
- * row's largest term, 1.  NaN stays NaN.  x = n + f with |f| <= 1/2; the polynomial is the minimax fit to 2^f
- * with p(0) = 1. */
+/* 2^x for x up to about 100, relative error 1e-7; NaN stays NaN.  Far below zero the result is 0 or at most
+ * 2^-125, which is nothing beside a row's largest term, 1.  x = n + f with |f| <= 1/2; the polynomial is the
+ * minimax fit to 2^f with p(0) = 1. */
 ALWAYS vf vec_exp2(vf x)
 {
+#if LANES == 16
+    vf n = (vf)_mm512_roundscale_ps((__m512)x, 0), f = x - n;
+#else
     vf magic = vec_all(12582912.0f);            // 1.5 * 2^23: adding it rounds to an integer
     x = vec_max(vec_all(-125.0f), x);
-    vf shifted = x + magic;
-    vf f = x - (shifted - magic);
+    vf shifted = x + magic, f = x - (shifted - magic);
+#endif
     vf p = vec_fma(vec_all(1.326472731307149e-03f), f, vec_all(9.671512991189957e-03f));
     p = vec_fma(p, f, vec_all(5.550733581185341e-02f));
     p = vec_fma(p, f, vec_all(2.402224242687287e-01f));
     p = vec_fma(p, f, vec_all(6.931470036506653e-01f));
     p = vec_fma(p, f, vec_all(1.0f));
+#if LANES == 16
+    return (vf)_mm512_scalef_ps((__m512)p, (__m512)n);
+#else
     return (vf)((vu)p + (((vu)shifted - (vu)magic) << 23));
+#endif
 }
 
 /* Rounded to bf16 (nearest even), kept as a float. */
@@ -149,6 +163,16 @@ ALWAYS vu vec_pair(vf a, vf b)
 #endif
 }
 
+/* Units of neighbouring lanes of a, then of b; with PAIR 1, a itself. */
+ALWAYS vu vec_neighbours(vf a, vf b)
+{
+#if PAIR == 2
+    return (vu)_mm512_cvtne2ps_pbh((__m512)b, (__m512)a);
+#else
+    return (vu)a;
+#endif
+}
+
 /* LANES x LANES units, transposed in place: each step interleaves the halves. */
 ALWAYS void vec_transpose(vu x[LANES])
 {
@@ -167,19 +191,16 @@ ALWAYS void vec_transpose(vu x[LANES])
     }
 }
 
-/* Natural logarithm of a positive float, our own so that results do not depend on the C library. */
-static inline float plain_log(float x)
+/* Base-2 logarithm of a positive normal float to 1e-9, our own so that results do not depend on the C library:
+ * log m = 2 atanh(t) with t = (m - 1) / (m + 1), |t| < 0.172. */
+ALWAYS double plain_log2(float x)
 {
-    int e;
-    double m = frexp(x, &e);            // exact
-    if (m < 0.70710678118654752) {
-        m *= 2;
-        e--;
-    }
-    double t = (m - 1) / (m + 1), t2 = t * t, s = 0;
-    for (int k = 13; k >= 1; k -= 2)    // 2 atanh(t); |t| < 0.172 leaves 1e-13
-        s = s * t2 + 1.0 / k;
-    return 2 * t * s + e * 0.69314718055994531;
+    union { float f; uint32_t u; } m = { .f = x };
+    int e = (int)(m.u - 0x3f3504f3) >> 23;              // m in [sqrt(1/2), sqrt(2))
+    m.u -= (uint32_t)e << 23;
+    double t = (m.f - 1.0) / (m.f + 1.0), t2 = t * t;
+    return e + t * (2.885390081777927 + t2 * (0.961796693925976 + t2 * (0.577078016355585 + t2 * (0.412198583111132 +
+           t2 * 0.320598897975325))));
 }
 
 #endif
