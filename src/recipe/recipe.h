@@ -71,7 +71,7 @@ struct stage {
     void (*print)(const json_t *result, FILE *to);
 };
 extern const struct stage stage_lab, stage_tokenize, stage_logprobs, stage_generate, stage_score, stage_split, stage_label, stage_sft,
-    stage_reward, stage_dpo, stage_rl, stage_eval, stage_inspect, stage_report;
+    stage_reward, stage_dpo, stage_rl, stage_eval, stage_compare, stage_inspect, stage_report;
 const struct stage *stage_find(const char *name);           // NULL: none of that name
 const struct stage *const *stage_list(int *n);
 

@@ -2,6 +2,7 @@
  *
  *     --make data         prompts.jsonl, sft.jsonl, eval.jsonl and truth.jsonl into a folder
  *     --make tokenizer    the tokenizer of the lab models into a folder
+ *     --make newborn      a model folder with fresh weights (and its tokenizer) for the SFT trainer to start from
  *     --make corpus       rows for `rlaif sft`: what a lab model reads
  *     --make score        oracle scores of {"id","completion"} rows, the panel's vote on {"id","chosen","rejected"} rows */
 #include "data/data.h"
@@ -11,15 +12,20 @@
 
 static const struct option options[] = {
     { "world", OPT_CHOICE, "tldr", "which world", "tldr", false },
-    { "make", OPT_CHOICE, "data", "what to make of it", "data|tokenizer|corpus|score", false },
-    { "output_dir", OPT_OUTPUT_DIR, NULL, "data and tokenizer: the folder", NULL, false },
+    { "make", OPT_CHOICE, "data", "what to make of it", "data|tokenizer|newborn|corpus|score", false },
+    { "output_dir", OPT_OUTPUT_DIR, NULL, "data, tokenizer and newborn: the folder", NULL, false },
     { "output", OPT_OUTPUT, NULL, "corpus and score: the file", NULL, false },
     { "seed", OPT_INT, "1", "everything drawn is a function of it", NULL, false },
     { "train_prompts", OPT_INT, "1500", "data: rows of prompts.jsonl", NULL, false },
     { "sft_prompts", OPT_INT, "2000", "data: rows of sft.jsonl", NULL, false },
     { "eval_prompts", OPT_INT, "400", "data: rows of eval.jsonl, held out", NULL, false },
-    { "documents", OPT_INT, NULL, "tokenizer and corpus: how many documents", NULL, false },
+    { "documents", OPT_INT, NULL, "corpus, and text for the tokenizer: how many documents", NULL, false },
     { "vocab_size", OPT_INT, "2000", "tokenizer: tokens", NULL, false },
+    { "width", OPT_INT, "128", "newborn: width", NULL, false },
+    { "layers", OPT_INT, "4", "newborn: layers", NULL, false },
+    { "heads", OPT_INT, "4", "newborn: attention heads of 32", NULL, false },
+    { "kv_heads", OPT_INT, "2", "newborn: heads of keys and values", NULL, false },
+    { "ffn", OPT_INT, "384", "newborn: width of the feed-forward layer", NULL, false },
     { "facts_min", OPT_INT, "3", "corpus: facts of the shortest post", NULL, false },
     { "facts_max", OPT_INT, "6", "corpus: facts of the longest post", NULL, false },
     { "tldr", OPT_FLOAT, NULL, "corpus: share of posts with a summary", NULL, false },
@@ -74,10 +80,9 @@ static int make_data(const json_t *opt, json_t *result, struct err *err)
     return 0;
 }
 
-static int make_tokenizer(const json_t *opt, json_t *result, struct err *err)
+static int write_tokenizer(struct lab_tokenizer_options *out, const json_t *opt, struct err *err)
 {
     struct lab_tokenizer_options o = lab_tokenizer_defaults();
-    o.seed = (uint64_t)opt_int(opt, "seed");
     int rc = need(opt, "output_dir", err);
     if (rc == 0)
         rc = bounded(&o.vocab_size, opt, "vocab_size", 512, 4096, err);
@@ -85,8 +90,34 @@ static int make_tokenizer(const json_t *opt, json_t *result, struct err *err)
         rc = bounded(&o.documents, opt, "documents", 1, 1000000, err);
     if (rc == 0)
         rc = lab_tokenizer_write(opt_str(opt, "output_dir"), &o, err);
+    *out = o;
+    return rc;
+}
+
+/* The tokenizer does not follow --seed: all models of the lab share it. */
+static int make_tokenizer(const json_t *opt, json_t *result, struct err *err)
+{
+    struct lab_tokenizer_options o;
+    int rc = write_tokenizer(&o, opt, err);
     if (rc == 0)
         json_object_set_new(result, "vocab_size", json_integer(o.vocab_size));
+    return rc;
+}
+
+static int make_newborn(const json_t *opt, json_t *result, struct err *err)
+{
+    struct lab_newborn s = {.seed = (uint64_t)opt_int(opt, "seed"), .head_size = 32};
+    struct lab_tokenizer_options o;
+    const struct { const char *name; int *value; } size[] = {{"width", &s.width}, {"layers", &s.layers},
+        {"heads", &s.heads}, {"kv_heads", &s.kv_heads}, {"ffn", &s.ffn}};
+    int rc = write_tokenizer(&o, opt, err);
+    s.vocab_size = o.vocab_size;
+    for (size_t i = 0; rc == 0 && i < ARRAY_LEN(size); i++)
+        rc = bounded(size[i].value, opt, size[i].name, 1, 65536, err);
+    if (rc == 0)
+        rc = lab_newborn_write(opt_str(opt, "output_dir"), &s, err);
+    if (rc == 0)
+        json_object_set_new(result, "vocab_size", json_integer(s.vocab_size));
     return rc;
 }
 
@@ -224,7 +255,8 @@ static int make_score(const json_t *opt, json_t *result, struct err *err)
 static int run_lab(struct run *run, const json_t *opt, json_t *result, struct err *err)
 {
     static const struct { const char *name; int (*make)(const json_t *, json_t *, struct err *); } what[] = {
-        {"data", make_data}, {"tokenizer", make_tokenizer}, {"corpus", make_corpus}, {"score", make_score}};
+        {"data", make_data}, {"tokenizer", make_tokenizer}, {"newborn", make_newborn},
+        {"corpus", make_corpus}, {"score", make_score}};
     (void)run;
     for (size_t i = 0; i < ARRAY_LEN(what); i++)
         if (!strcmp(opt_str(opt, "make"), what[i].name))

@@ -15,6 +15,7 @@ static const struct stage *const stages[] = {
     &stage_rl,
     &stage_score,
     &stage_eval,
+    &stage_compare,
     &stage_inspect,
     &stage_report,
     NULL,
