@@ -164,10 +164,10 @@ static void tokens_are_found_by_spelling_and_by_word(void **state)
     assert_int_equal(tokenizer_vocab(t), 420);
     assert_int_equal(tokenizer_id(t, "<|im_end|>"), 2);
     assert_int_equal(tokenizer_id(t, "no such token"), -1);
-    assert_int_equal(tokenizer_spellings(t, "the", id, 4), 2);
-    assert_int_equal(id[0], tokenizer_id(t, "the"));
-    assert_int_equal(id[1], tokenizer_id(t, "\xC4\xA0the"));
-    assert_int_equal(tokenizer_spellings(t, "the", id, 1), 1);
+    int bare = tokenizer_id(t, "is"), spaced = tokenizer_id(t, "\xC4\xA0is");
+    assert_int_equal(tokenizer_spellings(t, "is", id, 4), 2);
+    assert_true(bare >= 0 && spaced >= 0 && ((id[0] == bare && id[1] == spaced) || (id[0] == spaced && id[1] == bare)));
+    assert_int_equal(tokenizer_spellings(t, "is", id, 1), 1);
     assert_int_equal(tokenizer_spellings(t, "1", id, 4), 1);
     assert_int_equal(tokenizer_spellings(t, "<|im_end|>", id, 4), 0);
     tokenizer_free(t);
@@ -205,14 +205,15 @@ static double seconds_for(const struct tokenizer *t, const char *unit, size_t n)
     return took;
 }
 
-static void a_megabyte_of_one_letter_is_not_slow(void **state)
+static void long_runs_of_anything_are_not_slow(void **state)
 {
     static const char *const units[] = {"a", " ", "ab", "\n", "<", "<|im_", "1", "!?", "the ", "\xC3\xA9"};
     struct tokenizer *t = vectors("digits"), *l = vectors("llama3");
     for (size_t i = 0; i < ARRAY_LEN(units); i++) {
-        double s = seconds_for(t, units[i], 1 << 20), s3 = seconds_for(l, units[i], 1 << 20);
+        size_t n = (size_t)1 << (i ? 17 : 20);      // a megabyte of one letter, less of the others
+        double s = seconds_for(t, units[i], n), s3 = seconds_for(l, units[i], n);
         if (s > 10 || s3 > 10)      // quadratic work takes minutes; a busy or sanitized run some seconds
-            fail_msg("a megabyte of '%s' takes %.1f and %.1f s", units[i], s, s3);
+            fail_msg("%zu bytes of '%s' take %.1f and %.1f s", n, units[i], s, s3);
     }
     tokenizer_free(t);
     tokenizer_free(l);
@@ -357,7 +358,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(special_tokens_are_skipped_on_request_and_unknown_ids_always),
     cmocka_unit_test(tokens_are_found_by_spelling_and_by_word),
     cmocka_unit_test(tokenize_appends_and_a_failure_takes_back),
-    cmocka_unit_test(a_megabyte_of_one_letter_is_not_slow),
+    cmocka_unit_test(long_runs_of_anything_are_not_slow),
     cmocka_unit_test(wrong_models_are_refused),
     cmocka_unit_test(steps_we_do_not_have_are_refused_by_name),
     cmocka_unit_test(truncated_tokenizers_are_refused_at_every_length),

@@ -69,7 +69,7 @@ static int read_sizes(struct model_config *c, const struct gguf *g, struct err *
         rc = get_size(g, "llama.attention.value_length", false, &value, err);
     if (rc == 0)
         rc = get_size(g, "llama.rope.dimension_count", false, &rotary, err);
-    if (rc == 0 && (value != c->head_size || rotary != c->head_size))
+    if (rc == 0 && c->heads > 0 && (value != c->head_size || rotary != c->head_size))
         rc = err_set(err, ERR_UNSUPPORTED, "%s: head size %d, but value_length %d and rope.dimension_count %d; they must be equal",
                      g->path, c->head_size, value, rotary);
     return rc;
