@@ -54,10 +54,10 @@ static int open_model(struct model **m, const struct evaluation *e, const char *
 {
     struct model_options mo = { .dtype = training_dtype(e->opt, e->dev), .scalar_head = scalar };
     int rc = model_open(m, e->dev, opt_str(e->opt, option), &mo, err);
-    if (rc == 0 && scalar && !model_config(*m)->score_head) {
+    if (rc == 0 && scalar && model_head_is_fresh(*m)) {
         model_close(*m);
         *m = NULL;
-        rc = err_set(err, ERR_VALUE, "%s: %s has no scalar head: it is no reward model", option, opt_str(e->opt, option));
+        rc = err_set(err, ERR_VALUE, "--%s: %s has no scalar head (score.weight): it is no reward model", option, opt_str(e->opt, option));
     }
     return rc;
 }

@@ -167,6 +167,9 @@ static int run_label(struct run *run, const json_t *opt, json_t *result, struct 
     }
     if (rc == 0)
         rc = write_rows(&l, dir, err);
+    if (rc == 0 && l.counts.unanswered + l.counts.too_long == l.n)
+        log_warn("none of the %d pairs has a usable label (%d without an answer, %d too long): pairs.jsonl is empty", l.n,
+                 l.counts.unanswered, l.counts.too_long);
     if (rc == 0)
         rc = figures(result, &l, (uint64_t)opt_int(opt, "seed"), err);
     labeling_close(&by);

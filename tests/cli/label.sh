@@ -1,0 +1,96 @@
+#!/bin/bash
+# split, label and eval on a tiny random model: which rows come out, what a second run costs, what a kill leaves.
+. "$(dirname "$0")/kit.sh"
+export RLAIF_THREADS=1
+tiny=tests/vectors/gguf/tiny.gguf
+
+for i in $(seq 150); do
+    echo "{\"chosen\":\"\\n\\nHuman: question $((i / 2))\\n\\nAssistant: no, $i is too much\",\"rejected\":\"\\n\\nHuman: question $((i / 2))\\n\\nAssistant: yes, $i it is\"}"
+done >"$T/hh.jsonl"
+echo '{"chosen":"no transcript","rejected":"nor this"}' >>"$T/hh.jsonl"
+
+claim parts_share_no_conversation
+run "$rlaif" split --input "$T/hh.jsonl" --parts train=0.6,test=0.4 --output_dir "$T/parts" --json
+exits 0; prints '"rows": 150'; prints '"rejected": 1'
+check [ "$(cat "$T/parts/train.jsonl" "$T/parts/test.jsonl" | wc -l)" = 150 ]
+questions() { grep -o 'question [0-9]*' "$T/parts/$1.jsonl" | sort -u; }
+check [ -z "$(comm -12 <(questions train) <(questions test))" ]
+check [ "$(questions train | wc -l)" = "$(wc -l <"$T/parts/train_prompts.jsonl")" ]
+
+claim parts_can_be_bounded_and_must_make_sense
+run "$rlaif" split --input "$T/hh.jsonl" --parts a=0.5:7 b=0.5 --output_dir "$T/p2"; exits 0
+check [ "$(wc -l <"$T/p2/a.jsonl")" = 7 ]
+run "$rlaif" split --input "$T/hh.jsonl" --parts a=0.7,b=0.7 --output_dir "$T/p3"; exits 2; says "add up to"
+run "$rlaif" split --input "$T/hh.jsonl" --parts a --output_dir "$T/p3"; exits 2; says "NAME=SHARE"
+
+label() { run "$rlaif" label --labeler $tiny --task harmless --wording harmless --preamble better --min_label_mass 0 --json "$@"; }
+
+claim labels_come_with_both_orders_and_provenance
+label --input "$T/hh.jsonl" --output_dir "$T/a"
+exits 0; prints '"pairs": 150'; prints '"replies_computed": 300'; prints '"same_slot_ci"'
+check [ "$(wc -l <"$T/a/pairs.jsonl")" = 150 ]
+for key in prompt chosen rejected label_prob label_order_a label_order_b label_mass same_slot labeler protocol id; do
+    check [ "$(grep -c "\"$key\":" "$T/a/pairs.jsonl")" = 150 ]
+done
+check grep -q '"human":' "$T/a/labels.jsonl"
+check grep -q '"reason"' "$T/a/rejected.jsonl"
+
+claim labelling_again_computes_nothing_and_writes_the_same
+cp -r "$T/a" "$T/first"
+label --input "$T/hh.jsonl" --output_dir "$T/a"
+exits 0; prints '"replies_computed": 0'; prints '"replies_found": 300'
+same "$T/a/pairs.jsonl" "$T/first/pairs.jsonl"; same "$T/a/labels.jsonl" "$T/first/labels.jsonl"
+
+claim a_store_can_be_shared
+label --input "$T/hh.jsonl" --max_pairs 20 --store "$T/a/labels.db" --output_dir "$T/b"
+exits 0; prints '"replies_computed": 0'; absent "$T/b/labels.db"
+
+claim another_wording_is_asked_anew
+label --input "$T/hh.jsonl" --max_pairs 20 --store "$T/a/labels.db" --preamble best --output_dir "$T/b"
+exits 0; prints '"replies_computed": 40'
+
+claim a_kill_costs_at_most_a_unit_and_changes_no_byte
+for wait in 0.05 0.1 0.2; do
+    "$rlaif" label --labeler $tiny --task harmless --wording harmless --preamble better --min_label_mass 0 --input "$T/hh.jsonl" \
+        --output_dir "$T/k" >/dev/null 2>&1 &
+    pid=$!
+    sleep $wait
+    kill -9 $pid 2>/dev/null
+    wait $pid 2>/dev/null
+done
+label --input "$T/hh.jsonl" --output_dir "$T/k"
+exits 0; same "$T/k/pairs.jsonl" "$T/a/pairs.jsonl"
+
+claim little_mass_on_the_label_words_is_no_label
+label --input "$T/hh.jsonl" --min_label_mass 0.9 --store "$T/a/labels.db" --output_dir "$T/c"
+exits 0; prints '"unanswered": 150'
+check [ ! -s "$T/c/pairs.jsonl" ]
+check [ "$(grep -c '"state": *"unanswered"' "$T/c/labels.jsonl")" = 150 ]
+
+claim what_is_no_store_is_refused
+echo "not a database, but long enough to have a header of its own ............................................" >"$T/junk.db"
+label --input "$T/hh.jsonl" --store "$T/junk.db" --output_dir "$T/d"
+exits 1; says junk.db; says "label store"
+
+claim a_labeler_is_needed
+run "$rlaif" label --input "$T/hh.jsonl" --output_dir "$T/d"; exits 2; says --labeler
+
+claim eval_compares_labels_with_people
+run "$rlaif" eval --labels "$T/a/labels.jsonl" --calibration "$T/a/labels.jsonl" --output_dir "$T/e" --json
+exits 0; prints '"labeler_pairs": 150'; prints '"labeler_alignment_ci"'; prints '"labeler_temperature"'; prints '"reliability"'
+present "$T/e/eval_results.json"
+prints '"labeler_shorter_agreement": 0.0'       # here people always preferred the longer one
+
+claim eval_compares_policies
+head -12 "$T/parts/test_prompts.jsonl" >"$T/prompts.jsonl"
+run "$rlaif" eval --policy $tiny --baseline $tiny --prompts "$T/prompts.jsonl" --judge $tiny --task helpful --preamble better --min_label_mass 0 \
+    --max_new_tokens 8 --output_dir "$T/f" --json
+exits 0; prints '"policy_prompts": 12'; prints '"policy_win_rate_ci"'; prints '"policy_win_rate_lc_ci"'
+prints '"policy_kl": 0.0'                       # a model does not drift from itself
+check [ "$(wc -l <"$T/f/completions.jsonl")" = 12 ]
+check grep -q '"before":.*"after":' "$T/f/samples.jsonl"
+
+claim eval_says_what_it_lacks
+run "$rlaif" eval --output_dir "$T/g"; exits 2; says --labels
+run "$rlaif" eval --policy $tiny --prompts "$T/prompts.jsonl" --output_dir "$T/g"; exits 2; says --baseline
+run "$rlaif" eval --labels "$T/a/labels.jsonl" --reward_model $tiny --output_dir "$T/g"; exits 1; says "scalar head"
