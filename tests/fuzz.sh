@@ -65,7 +65,14 @@ for target in $targets; do
             esac ;;
         jsonl)
             "$build/mutate" $s "$T/tiny/labels/pairs.jsonl" "$T/m.jsonl" || exit 1
-            try $name "$T/m.jsonl" "$rlaif" inspect "$T/m.jsonl" ;;
+            case $((i % 3)) in
+            0) try $name "$T/m.jsonl" "$rlaif" inspect "$T/m.jsonl" ;;
+            1) try $name "$T/m.jsonl" "$rlaif" reward -m "$model" --dataset_name "$T/m.jsonl" --output_dir "$T/rm" --max_steps 1 \
+                   --overwrite_output_dir ;;
+            2) "$build/mutate" $s "$T/tiny/world/sft.jsonl" "$T/m.jsonl"
+               try $name "$T/m.jsonl" "$rlaif" sft -m "$model" --dataset_name "$T/m.jsonl" --output_dir "$T/sft" --max_steps 1 \
+                   --overwrite_output_dir ;;
+            esac ;;
         yaml)
             # accepted or not, nothing runs: its inputs are not there
             "$build/mutate" $s tests/fuzz/recipe.yaml "$T/m.yaml" || exit 1
