@@ -19,17 +19,21 @@ static int micro(struct trainer *t, const struct samples *all, const int *item, 
         count += forest_items(&t->forest, seg[0], from, t->item + count);
     }
     model_forward(t->ws, t->net[0].model, &t->forest);
+    workspace_argmax(t->ws, t->row);
     model_logp(t->ws, t->logp, t->entropy, NULL, t->item, count, 1);
     t->start[0] = 0;
     t->start[1] = count;
     struct logp_batch b = {.n = 1, .start = t->start, .now = t->logp, .denom = denom};
-    double loss = objective_sft(t->dlogp, &b), entropy = 0;
-    for (int i = 0; i < count; i++)
+    double loss = objective_sft(t->dlogp, &b), entropy = 0, right = 0;
+    for (int i = 0; i < count; i++) {
         entropy += t->entropy[i];
+        right += t->row[i] == t->item[i].target;
+    }
     model_backward(t->ws, t->net[0].t, t->item, t->dlogp, count, 1, NULL, NULL, 0);
     t->loss += loss;
     t->tokens += t->forest.tokens.n;
     meter_add(t, "loss", loss * denom, count);
+    meter_add(t, "mean_token_accuracy", right, count);
     meter_add(t, "entropy", entropy, count);
     return 0;
 }

@@ -100,6 +100,8 @@ size_t workspace_bytes(const struct model_config *c, enum dtype dtype, int max_t
 void model_forward(struct workspace *ws, const struct model *m, const struct forest *f);
 /* After a forward: what the head says at (row, target) items (see compute.h), rows counted over the forest's tokens. */
 void model_logp(struct workspace *ws, float *logp, float *entropy, float *lse, const struct head_item *item, int n, float temperature);
+/* The next model_logp on ws also writes each item's likeliest token into argmax (n). */
+void workspace_argmax(struct workspace *ws, int *argmax);
 void model_score(struct workspace *ws, float *score, const int *row, int n);     // raw scalar head at rows
 /* Items for the completion `seg`: one per token of it, the row before it (last of its parent for the first) predicting it.
  * from: first token of the segment wanted (0: all; a root's first token has no predecessor and is left out).  Returns the count; item has room for len. */

@@ -78,6 +78,8 @@ static void sft_learns(void **state)
     const char *dir = sft_into("learns", 0, DTYPE_F32, eight_by_one);
     assert_true(logged(dir, 0, "loss") > 4);
     assert_true(logged(dir, -1, "loss") < 3.3);
+    assert_true(logged(dir, -1, "mean_token_accuracy") > logged(dir, 0, "mean_token_accuracy") + 0.1);
+    assert_true(logged(dir, -1, "mean_token_accuracy") < 1);
 }
 
 static void threads_do_not_matter(void **state)

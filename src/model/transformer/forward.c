@@ -121,11 +121,14 @@ void head_logp(struct workspace *ws, const struct model *m, const struct tensor 
     const struct weight *head = m->param[param_head(m)].packed;
     const struct head_item *sorted = workspace_sort_items(ws, item, n, &moved);
     if (!moved) {
-        op_head_logp(logp, entropy, lse, NULL, hidden, head, item, n, 1 / temperature);
+        op_head_logp(logp, entropy, lse, ws->argmax, hidden, head, item, n, 1 / temperature);
         return;
     }
     float *a = ws->number, *b = a + n, *c = b + n;
-    op_head_logp(a, entropy ? b : NULL, lse ? c : NULL, NULL, hidden, head, sorted, n, 1 / temperature);
+    int *best = ws->argmax ? (int *)(c + n) : NULL;
+    op_head_logp(a, entropy ? b : NULL, lse ? c : NULL, best, hidden, head, sorted, n, 1 / temperature);
+    for (int i = 0; best && i < n; i++)
+        ws->argmax[ws->item_from[i]] = best[i];
     scatter_numbers(logp, a, ws->item_from, n);
     scatter_numbers(entropy, b, ws->item_from, n);
     scatter_numbers(lse, c, ws->item_from, n);
@@ -136,6 +139,12 @@ void model_logp(struct workspace *ws, float *logp, float *entropy, float *lse, c
 {
     struct tensor hidden = first_rows(&ws->hidden, ws->n_tokens);
     head_logp(ws, ws->model, &hidden, logp, entropy, lse, item, n, temperature);
+    ws->argmax = NULL;
+}
+
+void workspace_argmax(struct workspace *ws, int *argmax)
+{
+    ws->argmax = argmax;
 }
 
 void model_score(struct workspace *ws, float *score, const int *row, int n)

@@ -1,7 +1,7 @@
 /* model/transformer/workspace.c - memory for activations, allocated once, and a forest in the operations' terms.
  *
  * Every tensor has max_tokens rows and is used through views of the rows at hand. */
-#include "model/internal.h"
+#include "model/transformer/transformer.h"
 
 /* ---- allocation ------------------------------------------------------------------------ */
 
@@ -223,6 +223,7 @@ void workspace_set_forest(struct workspace *ws, const struct forest *f)
 
 /* ---- items in row order -------------------------------------------------------------------- */
 
+/* qsort_r's comparison over indices; ties keep the caller's order. */
 static int by_row(const void *a, const void *b, void *items)
 {
     const struct head_item *item = items;
@@ -243,7 +244,7 @@ const struct head_item *workspace_sort_items(struct workspace *ws, const struct 
         return item;
     ws->item = list_grow(ws->item, &ws->item_cap, (size_t)n, sizeof *ws->item);
     ws->item_from = list_grow(ws->item_from, &ws->item_from_cap, (size_t)n, sizeof *ws->item_from);
-    ws->number = list_grow(ws->number, &ws->number_cap, 3 * (size_t)n, sizeof *ws->number);
+    ws->number = list_grow(ws->number, &ws->number_cap, 4 * (size_t)n, sizeof *ws->number);
     for (int i = 0; i < n; i++)
         ws->item_from[i] = i;
     qsort_r(ws->item_from, (size_t)n, sizeof *ws->item_from, by_row, (void *)item);
