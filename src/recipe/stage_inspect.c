@@ -45,7 +45,12 @@ static const char *kind_of(const json_t *v)
     }
 }
 
-/* column -> {"rows": n, "string": n, ...} */
+static void add_to(json_t *counts, const char *key, json_int_t n)
+{
+    json_object_set_new(counts, key, json_integer(json_integer_value(json_object_get(counts, key)) + n));
+}
+
+/* column -> {"string": rows where it is one, ..., "bytes": of its strings}.  Texts are not shown: some are offensive. */
 static void count_columns(json_t *columns, const json_t *row)
 {
     const char *key;
@@ -54,7 +59,9 @@ static void count_columns(json_t *columns, const json_t *row)
         json_t *c = json_object_get(columns, key);
         if (!c)
             json_object_set_new(columns, key, c = json_object());
-        json_object_set_new(c, kind_of(v), json_integer(json_integer_value(json_object_get(c, kind_of(v))) + 1));
+        add_to(c, kind_of(v), 1);
+        if (json_is_string(v))
+            add_to(c, "bytes", (json_int_t)json_string_length(v));
     }
 }
 
@@ -93,8 +100,6 @@ static int inspect_rows(json_t *result, const char *path, struct err *err)
     json_object_set_new(result, "rejected", json_integer(rows.n_rejected));
     json_object_set_new(result, "usable_as", usable_as(columns));
     json_object_set_new(result, "columns", columns);
-    if (rows.n)
-        json_object_set(result, "first", rows.row[0]);
     rows_release(&rows);
     return 0;
 }
