@@ -19,9 +19,11 @@ static char *plain_prompt(struct arena *a, const struct text *t)
     if (!t->n)
         return arena_strdup(a, t->text);
     struct buf b = { 0 };
-    for (int i = 0; i < t->n; i++)
-        buf_addf(&b, "%s%s: %s", i ? "\n\n" : "", !strcmp(t->messages[i].role, "user") ? "Human" : "Assistant",
-                 t->messages[i].content);
+    for (int i = 0; i < t->n; i++) {
+        const char *role = t->messages[i].role;
+        buf_addf(&b, "%s%s: %s", i ? "\n\n" : "",
+                 !strcmp(role, "user") ? "Human" : !strcmp(role, "assistant") ? "Assistant" : role, t->messages[i].content);
+    }
     buf_adds(&b, "\n\nAssistant:");
     char *s = b.failed ? NULL : arena_strdup(a, b.s);
     buf_release(&b);

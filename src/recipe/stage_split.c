@@ -2,7 +2,8 @@
  *
  * A row's part is decided by the hash of its first human turn, so the same question never lies in two parts, whatever
  * the file's order or length.  Each part becomes NAME.jsonl ({"id","prompt","chosen","rejected"}) and
- * NAME_prompts.jsonl (each prompt once). */
+ * NAME_prompts.jsonl (each prompt once).  Transcripts (Anthropic HH) can be turned into conversations, which
+ * policies and reward models read through their chat template; labelers are shown the turns either way. */
 #include "data/data.h"
 #include "feedback/feedback.h"
 #include "recipe/recipe.h"
@@ -12,6 +13,8 @@ static const struct option options[] = {
       NULL, true },
     { "output_dir", OPT_OUTPUT_DIR, NULL, "folder for NAME.jsonl and NAME_prompts.jsonl of each part", NULL, true },
     { "parts", OPT_LIST, "train=0.8,test=0.2", "NAME=SHARE or NAME=SHARE:ROWS (at most so many)", NULL, false },
+    { "format", OPT_CHOICE, "as_is", "messages: \"\\n\\nHuman:\" and \"\\n\\nAssistant:\" turns become a conversation for the chat template",
+      "as_is|messages", false },
     { "max_chars", OPT_INT, "0", "leave out pairs with a longer prompt and answer; 0: none", NULL, false },
     { "seed", OPT_INT, "1", "which conversations go where, and which rows are taken", NULL, false },
 };
@@ -25,6 +28,7 @@ struct split {
     struct arena arena;
     struct pair *pair;
     int n;
+    bool messages;      // transcripts are written as conversations
     int *order;         // rows in a drawn order
     int *where;         // (n) part of each row, -1: none
 };
@@ -128,8 +132,48 @@ static int assign(struct split *s, const json_t *opt, struct err *err)
 
 /* ---- out -------------------------------------------------------------------------------------- */
 
-static json_t *text_json(const struct text *t)
+static json_t *message(const char *role, const char *s, size_t n)
 {
+    while (n && strchr(" \n\t\r", s[0]))
+        s++, n--;
+    while (n && strchr(" \n\t\r", s[n - 1]))
+        n--;
+    return json_pack("{s:s, s:s%}", "role", role, "content", s, n);
+}
+
+/* The turns of a transcript; the open turn at its end is nobody's yet. */
+static json_t *turns(const char *s)
+{
+    static const struct { const char *tag, *role; } who[] = { { "\n\nHuman:", "user" }, { "\n\nAssistant:", "assistant" } };
+    json_t *list = json_array();
+    const char *role = NULL, *start = s;
+    for (const char *at = s;; at++) {
+        size_t k = 0;
+        while (*at && k < 2 && !str_starts(at, who[k].tag))
+            k++;
+        if (*at && k == 2)
+            continue;
+        if (role && *at)
+            json_array_append_new(list, message(role, start, (size_t)(at - start)));
+        if (!*at)
+            break;
+        role = who[k].role;
+        start = at + strlen(who[k].tag);
+        at = start - 1;
+    }
+    if (role && strspn(start, " \n\t\r") < strlen(start))
+        json_array_append_new(list, message(role, start, strlen(start)));
+    return list;
+}
+
+enum form { PLAIN, CHAT_PROMPT, CHAT_ANSWER };
+
+static json_t *text_json(const struct text *t, enum form form)
+{
+    if (!t->n && form == CHAT_PROMPT)
+        return turns(t->text);
+    if (!t->n && form == CHAT_ANSWER)
+        return json_pack("[o]", message("assistant", t->text, strlen(t->text)));
     if (!t->n)
         return json_string(t->text);
     json_t *list = json_array();
@@ -157,9 +201,11 @@ static int write_part(const struct split *s, int w, const char *dir, int *prompt
         const struct pair *p = &s->pair[s->order[k]];
         if (s->where[s->order[k]] != w)
             continue;
-        rc = add(&pairs, json_pack("{s:s, s:o, s:o, s:o}", "id", p->id, "prompt", text_json(&p->prompt), "chosen",
-                                   text_json(&p->chosen), "rejected", text_json(&p->rejected)), err);
-        json_t *prompt = text_json(&p->prompt);
+        bool chat = s->messages && !p->prompt.n && str_starts(p->prompt.text, "\n\nHuman:");
+        json_t *prompt = text_json(&p->prompt, chat ? CHAT_PROMPT : PLAIN);
+        rc = add(&pairs, json_pack("{s:s, s:O, s:o, s:o}", "id", p->id, "prompt", prompt,
+                                   "chosen", text_json(&p->chosen, chat ? CHAT_ANSWER : PLAIN),
+                                   "rejected", text_json(&p->rejected, chat ? CHAT_ANSWER : PLAIN)), err);
         char *text = json_dumps(prompt, JSON_ENCODE_ANY | JSON_COMPACT), hex[33];
         hash_hex(hex, hash_bytes(text ? text : "", text ? strlen(text) : 0));
         free(text);
@@ -186,6 +232,7 @@ static int run_split(struct run *run, const json_t *opt, json_t *result, struct 
 {
     struct split s = { 0 };
     const char *dir = opt_str(opt, "output_dir");
+    s.messages = !strcmp(opt_str(opt, "format"), "messages");
     int rc = parts_read(&s, opt_list(opt, "parts"), err);
     if (rc == 0)
         rc = rows_read(&s.rows, opt_str(opt, "input"), 0, err);

@@ -94,3 +94,10 @@ claim eval_says_what_it_lacks
 run "$rlaif" eval --output_dir "$T/g"; exits 2; says --labels
 run "$rlaif" eval --policy $tiny --prompts "$T/prompts.jsonl" --output_dir "$T/g"; exits 2; says --baseline
 run "$rlaif" eval --labels "$T/a/labels.jsonl" --reward_model $tiny --output_dir "$T/g"; exits 1; says "scalar head"
+
+claim transcripts_become_conversations
+run "$rlaif" split --input "$T/hh.jsonl" --parts all=1 --format messages --output_dir "$T/chat"; exits 0
+check [ "$(grep -c '"prompt": *\[{"role": *"user", *"content": *"question [0-9]*"}\]' "$T/chat/all.jsonl")" = 150 ]
+check [ "$(grep -c '"rejected": *\[{"role": *"assistant", *"content": *"yes, [0-9]* it is"}\]' "$T/chat/all.jsonl")" = 150 ]
+label --input "$T/chat/all.jsonl" --output_dir "$T/h"
+exits 0; prints '"replies_found": 0'; prints '"pairs": 150'
