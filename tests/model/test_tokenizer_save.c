@@ -137,9 +137,21 @@ static void the_chat_template_survives_byte_for_byte(void **state)
     tokenizer_free(again);
 }
 
+static void a_reward_model_is_padded_with_a_token_that_ends_no_text(void **state)
+{
+    struct tokenizer *t = open_good(tiny(false));
+    int eos[] = {2, 0};
+    assert_int_equal(tokenizer_pad(t, 5, 1, eos, 1), 5);
+    assert_int_equal(tokenizer_pad(t, 2, 1, eos, 1), tokenizer_id(t, "<|endoftext|>"));
+    assert_int_equal(tokenizer_pad(t, -1, -1, eos, 2), tokenizer_id(t, "<|im_start|>"));
+    assert_int_equal(tokenizer_pad(t, -1, 1, eos, 2), -1);
+    tokenizer_free(t);
+}
+
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(files_of_a_folder_are_copied_byte_for_byte),
     cmocka_unit_test(a_gguf_becomes_a_folder_with_the_same_ids),
     cmocka_unit_test(the_chat_template_survives_byte_for_byte),
+    cmocka_unit_test(a_reward_model_is_padded_with_a_token_that_ends_no_text),
 };
 KIT_MAIN(tests)

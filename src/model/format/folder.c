@@ -122,16 +122,27 @@ static int write_json(const char *dir, const char *name, json_t *o, struct err *
     return rc;
 }
 
+/* The config as it is written. */
+static struct model_config written_config(const struct model_config *config, const struct tokenizer *t)
+{
+    struct model_config c = *config;
+    int pad = c.score_head && t ? tokenizer_pad(t, c.pad, c.bos, c.eos_ids, c.n_eos) : -1;
+    if (pad >= 0 && pad < c.vocab)
+        c.pad = pad;
+    return c;
+}
+
 int folder_write(const char *dir, const struct model_config *config, enum dtype dtype, const struct folder_tensor *tensor,
                  int n, const struct tokenizer *tokenizer, struct err *err)
 {
     char *tmp;
+    struct model_config c = written_config(config, tokenizer);
     int rc = dir_out_open(&tmp, dir, err);
     if (rc)
         return rc;
-    rc = write_json(tmp, "config.json", config_to_json(config, dtype), err);
+    rc = write_json(tmp, "config.json", config_to_json(&c, dtype), err);
     if (rc == 0)
-        rc = write_json(tmp, "generation_config.json", config_generation_json(config), err);
+        rc = write_json(tmp, "generation_config.json", config_generation_json(&c), err);
     if (rc == 0)
         rc = write_safetensors(tmp, dtype, tensor, n, err);
     if (rc == 0 && tokenizer)

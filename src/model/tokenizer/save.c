@@ -132,7 +132,8 @@ json_t *tokenizer_config_json(const struct tokenizer *t)
     json_t *o = json_pack("{sb ss}", "clean_up_tokenization_spaces", 0, "tokenizer_class", "PreTrainedTokenizerFast");
     name_token(o, "bos_token", t, t->bos);
     name_token(o, "eos_token", t, t->eos);
-    name_token(o, "pad_token", t, t->pad);
+    int pad = tokenizer_pad(t, t->pad, t->bos, &t->eos, t->eos >= 0);
+    name_token(o, "pad_token", t, pad >= 0 ? pad : t->pad);
     name_token(o, "unk_token", t, t->unk_named);
     if (t->chat_template)
         json_object_set_new(o, "chat_template", json_string(t->chat_template));

@@ -241,3 +241,27 @@ int tokenizer_spellings(const struct tokenizer *t, const char *word, int *id, in
     buf_release(&b);
     return found;
 }
+
+static bool among(int id, const int *list, int n)
+{
+    for (int i = 0; i < n; i++)
+        if (list[i] == id)
+            return true;
+    return false;
+}
+
+int tokenizer_pad(const struct tokenizer *t, int pad, int bos, const int *eos, int n_eos)
+{
+    static const char *const names[] = {"<pad>", "<|pad|>", "[PAD]", "<|endoftext|>", "<unk>"};
+    if (pad >= 0 && !among(pad, eos, n_eos))
+        return pad;
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        int id = tokenizer_id(t, names[i]);
+        if (tokenizer_is_special(t, id) && id != bos && !among(id, eos, n_eos))
+            return id;
+    }
+    for (int id = 0; id < t->vocab; id++)
+        if (tokenizer_is_special(t, id) && id != bos && !among(id, eos, n_eos))
+            return id;
+    return -1;
+}
