@@ -226,13 +226,14 @@ static void learn_policy(struct trainer *t, struct rl_run *r, int first, int n, 
 
 static void meter_episodes(struct trainer *t, const struct rl_run *r)
 {
-    double beta = r->r->beta;
+    double beta = r->r->beta, far = 0;
     for (int i = 0; i < r->episodes; i++) {
         double kl = 0, surprise = 0;
         for (int k = r->start[i]; k < r->start[i + 1]; k++) {
             kl += (double)r->old[k] - r->ref_logp[k];
             surprise -= r->old[k];
         }
+        far += kl / r->episodes;
         meter_add(t, "objective/kl", kl, 1);
         meter_add(t, "objective/entropy", surprise, 1);
         meter_add(t, "objective/non_score_reward", -beta * kl, 1);
@@ -245,6 +246,8 @@ static void meter_episodes(struct trainer *t, const struct rl_run *r)
     meter_add(t, "kl_per_token", 0, r->start[r->episodes]);
     for (int k = 0; k < r->start[r->episodes]; k++)
         meter_add(t, "kl_per_token", (double)r->old[k] - r->ref_logp[k], 0);
+    if (r->r->target_kl > 0 && far >= r->r->target_kl)
+        t->max_steps = t->step + 1;
 }
 
 static int write_completions(const struct trainer *t, const struct rl_run *r, struct err *err)
@@ -429,11 +432,11 @@ static int check(const struct rl_run *r, const struct train_options *o, struct e
 static json_t *key_of(const struct rl_run *r)
 {
     const struct rl_options *p = r->r;
-    return json_pack("{s:f, s:f, s:i, s:i, s:f, s:f, s:b, s:f, s:i, s:s, s:s}", "beta", p->beta, "temperature", p->temperature,
+    return json_pack("{s:f, s:f, s:i, s:i, s:f, s:f, s:b, s:f, s:i, s:f, s:s, s:s}", "beta", p->beta, "temperature", p->temperature,
                      "num_generations", p->num_generations, "max_completion_length", p->max_completion_length,
                      "missing_eos_penalty", p->missing_eos_penalty, "score_clip", p->score_clip, "whiten_advantages",
                      (int)p->whiten_advantages, "value_learning_rate", p->value_learning_rate, "value_warmup_steps",
-                     p->value_warmup_steps, "ref", model_fingerprint(r->ref), "value", model_fingerprint(r->value));
+                     p->value_warmup_steps, "target_kl", p->target_kl, "ref", model_fingerprint(r->ref), "value", model_fingerprint(r->value));
 }
 
 /* num_train_epochs counts prompts, a step takes batch / K of them. */

@@ -17,6 +17,7 @@ static const struct option options[] = {
     { "temperature", OPT_FLOAT, "1.0", "0: always the likeliest token", NULL, false },
     { "top_k", OPT_INT, "0", "sample from the k likeliest tokens; 0: from all", NULL, false },
     { "top_p", OPT_FLOAT, "1.0", "sample from the likeliest tokens that together have this probability", NULL, false },
+    { "for_sft", OPT_BOOL, "false", "set `completion` to the first one as well: rows that `rlaif sft` learns from", NULL, false },
     { "stop", OPT_LIST, NULL, "strings a completion ends before, beside the end-of-sequence token", NULL, false },
     { "seed", OPT_INT, "42", "same seed, same completions, whatever the batch", NULL, false },
     { "batch_size", OPT_INT, "32", "sequences in flight", NULL, false },
@@ -32,6 +33,7 @@ struct generation {
     struct tokens ids;
     struct prompt_ids *list;    // (n)
     struct completion *out;     // ((n - from) * per_prompt)
+    bool for_sft;
     bool *have;
     char *path;                 // OUTPUT.unfinished
     FILE *file;
@@ -56,6 +58,8 @@ static int write_row(struct generation *g, int p, struct err *err)
     }
     if (rc == 0)
         json_object_set(row, "completions", list);
+    if (rc == 0 && g->for_sft)
+        json_object_set(row, "completion", json_array_get(list, 0));
     json_decref(list);
     if (rc == 0)
         json_add_text(&line, row, 0);
@@ -241,7 +245,7 @@ static void release(struct generation *g)
 
 static int run_generate(struct run *run, const json_t *opt, json_t *result, struct err *err)
 {
-    struct generation g = {0};
+    struct generation g = {.for_sft = opt_bool(opt, "for_sft")};
     struct sampling s;
     struct device *dev;
     struct model *m = NULL;
