@@ -43,6 +43,20 @@ static int run_step(struct run *run, const struct recipe *r, const struct step *
     return rc;
 }
 
+/* A missing file that a variable names may have a hint: where it can be got. */
+static void add_hint(const struct recipe *r, struct err *err)
+{
+    const json_t *hints = json_object_get(r->text, "hints");
+    const char *name;
+    json_t *v;
+    json_object_foreach((json_t *)hints, name, v) {
+        const char *path = json_string_value(json_object_get(r->text, name)), *hint = json_string_value(v);
+        size_t n = strlen(err->msg);
+        if (path && hint && path[0] && str_ends(err->msg, path))
+            snprintf(err->msg + n, sizeof err->msg - n, "; %s", hint);
+    }
+}
+
 static int do_step(struct run *run, const struct recipe *r, int i, struct err *err)
 {
     const struct step *s = &r->step[i];
@@ -50,6 +64,8 @@ static int do_step(struct run *run, const struct recipe *r, int i, struct err *e
     json_t *inputs = json_object();
     struct record rec = { 0 };
     int rc = record_key(key, inputs, s, err);
+    if (rc == ERR_MISSING && err)
+        add_hint(r, err);
     if (rc == 0)
         rc = record_read(&rec, r->out, s, key, err);
     if (rc == 0 && rec.done && outputs_exist(s)) {
