@@ -89,6 +89,7 @@ static void print_figures(const json_t *summary, const char *out)
     }
     print_result(shown, stdout);
     json_decref(shown);
+    recipe_print_tables(out, stdout);
     printf("\nreport   %s/report.html\nfigures  %s/summary.json\n", out, out);
 }
 

@@ -100,6 +100,8 @@ int options_resolve(json_t **out, const struct stage *s, const json_t *given, co
 int recipe_run(struct run *r, const char *path, const json_t *set, const char *output_dir, json_t **summary, struct err *err) MUST_CHECK;
 /* The keys of summary.json, in order; all of them are in every summary, null where a key has no meaning. */
 const char *const *summary_keys(int *n);
+/* Tables of a finished run whose stages print one of their own (rlaif compare). */
+void recipe_print_tables(const char *out_dir, FILE *to);
 /* Writes report.html for a finished run folder (reads summary.json, manifest.json, stages/ and what they name). */
 int recipe_report(const char *out_dir, struct err *err) MUST_CHECK;
 

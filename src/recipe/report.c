@@ -287,6 +287,41 @@ static void samples(struct gather *g)
     }
 }
 
+/* ---- who beats whom ------------------------------------------------------------------------------ */
+
+static void fill_matrix(struct gather *g, const json_t *names, const json_t *result)
+{
+    int n = (int)json_array_size(names);
+    const char **name = arena_alloc(&g->arena, (size_t)n * sizeof *name);
+    struct rate *cell = arena_alloc(&g->arena, (size_t)n * (size_t)n * sizeof *cell);
+    double *kl = arena_alloc(&g->arena, (size_t)n * sizeof *kl), *oracle = arena_alloc(&g->arena, (size_t)n * sizeof *oracle);
+    if (!name || !cell || !kl || !oracle)
+        return;
+    for (int i = 0; i < n; i++) {
+        const json_t *row = json_array_get(json_object_get(result, "win_matrix"), (size_t)i);
+        name[i] = arena_strdup(&g->arena, json_string_value(json_array_get(names, (size_t)i)));
+        kl[i] = num(json_array_get(json_array_get(json_object_get(result, "kl"), (size_t)i), 0));
+        oracle[i] = num(json_array_get(json_array_get(json_object_get(result, "oracle"), (size_t)i), 0));
+        for (int k = 0; k < n; k++) {
+            const json_t *c = json_array_get(row, (size_t)k);
+            cell[i * n + k] = (struct rate){ "", num(json_array_get(c, 0)), num(json_array_get(c, 1)), num(json_array_get(c, 2)) };
+        }
+    }
+    g->page.matrix = (struct matrix){ name, cell, kl, oracle, n };
+}
+
+/* The first stage that compared several policies. */
+static void matrix(struct gather *g)
+{
+    const char *stage;
+    json_t *rec;
+    json_object_foreach(g->records, stage, rec) {
+        const json_t *result = json_object_get(rec, "result"), *names = json_object_get(result, "names");
+        if (!g->page.matrix.n && json_array_size(names) && json_object_get(result, "win_matrix"))
+            fill_matrix(g, names, result);
+    }
+}
+
 /* ---- table ---------------------------------------------------------------------------------------- */
 
 /* "rlaif eval --..." of the stage that a summary key comes from, with the options the recipe gives. */
@@ -387,6 +422,7 @@ int recipe_report(const char *out_dir, struct err *err)
         rates(&g);
         position(&g);
         reliability(&g);
+        matrix(&g);
         charts(&g);
         samples(&g);
         figures(&g);

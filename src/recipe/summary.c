@@ -152,3 +152,25 @@ int summary_write(const struct recipe *r, struct run *run, double overhead, json
     json_decref(out);
     return rc;
 }
+
+void recipe_print_tables(const char *out_dir, FILE *to)
+{
+    struct err ignored;
+    char *path = path_join(out_dir, "manifest.json");
+    json_t *manifest = path ? json_read_file(path, &ignored) : NULL, *s;
+    size_t i;
+    json_array_foreach(json_object_get(manifest, "stages"), i, s) {
+        const char *name = json_string_value(json_object_get(s, "name")), *kind = json_string_value(json_object_get(s, "stage"));
+        const struct stage *stage = kind ? stage_find(kind) : NULL;
+        if (!name || !stage || !stage->print)
+            continue;
+        char *record = str_printf("%s/stages/%s.json", out_dir, name);
+        json_t *rec = record ? json_read_file(record, &ignored) : NULL;
+        fputc('\n', to);
+        stage->print(json_object_get(rec, "result"), to);
+        json_decref(rec);
+        free(record);
+    }
+    json_decref(manifest);
+    free(path);
+}

@@ -254,3 +254,39 @@ void draw_bars(struct buf *b, const struct bar *bar, int n)
     }
     buf_adds(b, "</div>");
 }
+
+/* ---- who beats whom -------------------------------------------------------------------------------- */
+
+static void matrix_cell(struct buf *b, const struct rate *r)
+{
+    if (!isfinite(r->value)) {
+        buf_adds(b, "<td class='n'></td>");
+        return;
+    }
+    // the further from one half, the stronger the colour of the winner
+    double strength = fmin(100, fabs(r->value - 0.5) * 200);
+    buf_addf(b, "<td class='n' style='background:color-mix(in srgb,%s %.0f%%,transparent)'>%.1f<br><span class='soft'>"
+             "%.1f to %.1f</span></td>", r->value >= 0.5 ? "var(--a)" : "var(--b)", strength * 0.7, r->value * 100,
+             r->lo * 100, r->hi * 100);
+}
+
+void draw_matrix(struct buf *b, const struct matrix *m)
+{
+    buf_adds(b, "<div class='card scroll'><table class='matrix'><tr><th></th>");
+    for (int k = 0; k < m->n; k++) {
+        buf_adds(b, "<th>");
+        html_text(b, m->name[k]);
+        buf_adds(b, "</th>");
+    }
+    buf_adds(b, "<th>KL, nats</th><th>oracle</th></tr>");
+    for (int i = 0; i < m->n; i++) {
+        buf_adds(b, "<tr><th>");
+        html_text(b, m->name[i]);
+        buf_adds(b, "</th>");
+        for (int k = 0; k < m->n; k++)
+            matrix_cell(b, &m->cell[i * m->n + k]);
+        buf_addf(b, isfinite(m->kl[i]) ? "<td class='n'>%.2f</td>" : "<td></td>", m->kl[i]);
+        buf_addf(b, isfinite(m->oracle[i]) ? "<td class='n'>%.3f</td></tr>" : "<td></td></tr>", m->oracle[i]);
+    }
+    buf_adds(b, "</table></div>");
+}

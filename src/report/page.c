@@ -63,6 +63,15 @@ static void shares(struct buf *b, const struct report *r)
     buf_adds(b, "</div>");
 }
 
+static void matrix(struct buf *b, const struct report *r)
+{
+    if (r->matrix.n == 0)
+        return;
+    buf_adds(b, "<h2>Who beats whom</h2>");
+    draw_matrix(b, &r->matrix);
+    buf_adds(b, "<p class='soft'>Row beats column, per cent of held-out prompts, ties one half, with 95 % intervals.</p>");
+}
+
 static void curves(struct buf *b, const struct report *r)
 {
     if (r->n_charts == 0)
@@ -148,6 +157,7 @@ int report_write(const struct report *r, const char *path, struct err *err)
     struct buf b = { 0 };
     head(&b, r);
     pipeline(&b, r);
+    matrix(&b, r);
     shares(&b, r);
     curves(&b, r);
     samples(&b, r);

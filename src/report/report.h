@@ -17,6 +17,8 @@ struct rate { const char *name; double value, lo, hi; };
 struct bar { const char *name; double value; const char *note; };
 /* One bin of a reliability diagram: mean label, observed share, pairs in it. */
 struct bin { double label, observed; int n; };
+/* Policies against each other: cell (i,k) is the share of prompts on which i beats k; beside it drift and oracle score (NaN: unknown). */
+struct matrix { const char *const *name; const struct rate *cell; const double *kl, *oracle; int n; };
 struct box { const char *name, *what, *count; };        // one stage of the pipeline picture
 struct sample { const char *prompt, *before, *after, *verdict; };
 struct figure { const char *name, *value, *interval, *command; };
@@ -28,6 +30,7 @@ struct report {
     const char *command;                // what made it
     struct box *box; int n_boxes;
     struct rate *rate; int n_rates;     // drawn against the line at one half
+    struct matrix matrix;               // n 0: none
     struct chart *chart; int n_charts;
     struct bin *bin; int n_bins;
     struct bar *position; int n_position;   // position bias

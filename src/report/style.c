@@ -37,6 +37,7 @@ const char report_style[] =
     ".scroll{overflow-x:auto}table{border-collapse:collapse;width:100%;font-size:.9rem}"
     "th,td{text-align:left;padding:.4rem .8rem .4rem 0;border-bottom:1px solid var(--line);vertical-align:top}"
     "td.n{font-variant-numeric:tabular-nums;white-space:nowrap}th{color:var(--soft);font-weight:500}"
+    ".matrix td,.matrix th{padding:.5rem .7rem}"
     "footer{margin-top:3rem;color:var(--soft);font-size:.85rem}"
     "@media(max-width:40rem){main{padding-top:1.3rem}h1{font-size:1.5rem}.lead{font-size:1.05rem}"
     ".pair{grid-template-columns:1fr}.flow{flex-direction:column;align-items:stretch}.flow li{flex-direction:column;"
