@@ -33,6 +33,9 @@ static int open_models(struct models *m, struct device *dev, const json_t *opt, 
         rc = training_model(&m->ref, dev, start, o, false, false, err);
     if (rc == 0)
         rc = training_model(&m->reward, dev, opt_str(opt, "reward_model_path"), o, true, false, err);
+    if (rc == 0 && model_head_is_fresh(m->reward))
+        rc = err_set(err, ERR_VALUE, "--reward_model_path: %s has no scalar head (score.weight): it is no reward model",
+                     opt_str(opt, "reward_model_path"));
     return rc ? rc : scorer_new(&m->scorer, m->reward, 0, err);
 }
 
