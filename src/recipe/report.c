@@ -164,15 +164,18 @@ static void position(struct gather *g)
     double same = num(key(g, "labeler.same_slot")), first = num(key(g, "labeler.same_slot_first"));
     if (!isfinite(same))
         return;
+    bool split = isfinite(first) || same == 0;
     first = isfinite(first) ? first : 0;
     g->page.position = arena_alloc(&g->arena, 3 * sizeof *g->page.position);
     if (!g->page.position)
         return;
     double share[3] = { 1 - same, same * first, same * (1 - first) };
-    static const char *const name[3] = { "same text, both orders", "always the first slot", "always the second slot" };
-    for (int i = 0; i < 3; i++)
+    const char *name[3] = { "same text, both orders", "always the first slot", "always the second slot" };
+    if (!split)
+        share[1] = same, name[1] = "same slot, both orders";
+    for (int i = 0; i < (split ? 3 : 2); i++)
         g->page.position[i] = (struct bar){ name[i], share[i], text(g, "%.1f %%", share[i] * 100) };
-    g->page.n_position = 3;
+    g->page.n_position = split ? 3 : 2;
 }
 
 /* Bins of the reliability diagram: the first stage that gives `reliability`, rows [label, observed, n]. */
@@ -345,6 +348,12 @@ static const char *command_of(struct gather *g, const char *name)
             buf_addf(&b, " --%s %s", option, json_string_value(value));
         else if (shown && !json_is_array(value))
             buf_addf(&b, " --%s %s", option, shown);
+        size_t i;
+        json_t *e;
+        if (json_array_size(value))
+            buf_addf(&b, " --%s", option);
+        json_array_foreach((json_t *)value, i, e)
+            buf_addf(&b, " %s", json_string_value(e));
         free(shown);
     }
     const char *out = text(g, "%s", b.s ? b.s : "");
