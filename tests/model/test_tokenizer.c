@@ -256,9 +256,9 @@ static void wrong_models_are_refused(void **state)
         {"7", "model an object without type"},
         {"{\"type\": \"BPE\"}", "'model.vocab' should be an object"},
         {"{\"type\": \"BPE\", \"vocab\": {}}", "'model.vocab' should be an object"},
-        {"{\"type\": \"BPE\", \"vocab\": {\"a\": \"x\"}}", "token 'a': expected an id"},
-        {"{\"type\": \"BPE\", \"vocab\": {\"a\": -1}}", "token 'a': expected an id"},
-        {"{\"type\": \"BPE\", \"vocab\": {\"a\": 9999999999}}", "token 'a': expected an id"},
+        {"{\"type\": \"BPE\", \"vocab\": {\"a\": \"x\"}, \"merges\": []}", "token 'a': expected an id"},
+        {"{\"type\": \"BPE\", \"vocab\": {\"a\": -1}, \"merges\": []}", "token 'a': expected an id"},
+        {"{\"type\": \"BPE\", \"vocab\": {\"a\": 9999999999}, \"merges\": []}", "token 'a': expected an id"},
         {"{\"type\": \"BPE\", \"vocab\": {\"a\": 0, \"b\": 0}, \"merges\": []}", "'a' and 'b' have the same id 0"},
         {"{\"type\": \"BPE\", \"vocab\": {\"a\": 0}}", "'model.merges' should be a list"},
         {"{\"type\": \"BPE\", \"vocab\": {\"a\": 0}, \"merges\": [\"a b\"]}", "merge 0, 'a' and 'b': the second is not in the vocabulary"},
@@ -327,6 +327,38 @@ static void truncated_tokenizers_are_refused_at_every_length(void **state)
     free(path);
 }
 
+/* Where the fast reader gives up, the slow one reads the same. */
+static void both_readers_of_a_vocabulary_agree(void **state)
+{
+    static const char *const models[] = {
+        "\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 0, \"\\u00c4\\u0120\": 1, \"\\\"\": 2, \"b\":3,\"ab\" : 4, \"\\ud83d\\ude00\": 5}, "
+        "\"merges\": [[\"a\", \"b\"]]}",
+        "\"mod\\u0065l\": {\"vocab\": {\"a\": 0, \"\\u00c4\\u0120\": 1, \"\\\"\": 2, \"b\":3,\"ab\" : 4, \"\\ud83d\\ude00\": 5}, "
+        "\"merges\": [\"a b\"], \"type\": \"BPE\"}",
+    };
+    for (size_t i = 0; i < ARRAY_LEN(models); i++) {
+        const char *dir = kit_path(i ? "slow" : "fast");
+        char *path = path_join(dir, "tokenizer.json"), *text = str_printf("{%s,\n \"pre_tokenizer\": {\"type\": \"ByteLevel\"}}", models[i]);
+        mkdir(dir, 0755);
+        FILE *f = fopen(path, "wb");
+        fputs(text, f);
+        fclose(f);
+        free(path);
+        free(text);
+        struct tokenizer *t = open_good(dir);
+        assert_int_equal(tokenizer_id(t, "\xC3\x84\xC4\xA0"), 1);
+        assert_int_equal(tokenizer_id(t, "\""), 2);
+        assert_int_equal(tokenizer_id(t, "ab"), 4);
+        assert_int_equal(tokenizer_id(t, "\xF0\x9F\x98\x80"), 5);
+        struct tokens k = {0};
+        assert_int_equal(tokenize(t, &k, "ab", 2, 0, NULL), 0);
+        assert_int_equal(k.n, 1);
+        assert_int_equal(k.id[0], 4);
+        tokens_release(&k);
+        tokenizer_free(t);
+    }
+}
+
 /* Bytes that have no token, and no unknown token, leave nothing behind. */
 static void bytes_without_a_token_are_left_out(void **state)
 {
@@ -362,6 +394,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(wrong_models_are_refused),
     cmocka_unit_test(steps_we_do_not_have_are_refused_by_name),
     cmocka_unit_test(truncated_tokenizers_are_refused_at_every_length),
+    cmocka_unit_test(both_readers_of_a_vocabulary_agree),
     cmocka_unit_test(bytes_without_a_token_are_left_out),
 };
 KIT_MAIN(tests)

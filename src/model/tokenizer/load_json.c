@@ -26,44 +26,50 @@ static int unsupported(const struct tokenizer *t, const char *what, const json_t
 
 /* ---- vocabulary ----------------------------------------------------------------------------------- */
 
-static int check_id(const struct tokenizer *t, const json_t *v, const char *token, struct err *err)
+static int check_id(const struct tokenizer *t, int64_t id, const char *token, struct err *err)
 {
-    json_int_t id = json_integer_value(v);
-    if (!json_is_integer(v) || id < 0 || id >= TOKEN_LIMIT)
+    if (id < 0 || id >= TOKEN_LIMIT)
         return err_set(err, ERR_FORMAT, "%s/tokenizer.json: token '%.60s': expected an id from 0 to %d", t->path, token, TOKEN_LIMIT - 1);
     return 0;
 }
 
-static int count_ids(struct tokenizer *t, const json_t *vocab, const json_t *added, struct err *err)
+/* The id of an added token; -1 where it is none, so that check_id refuses it. */
+static int64_t added_id(const json_t *v)
 {
-    const char *key;
+    const json_t *id = json_object_get(v, "id");
+    return json_is_integer(id) ? json_integer_value(id) : -1;
+}
+
+static int count_ids(struct tokenizer *t, const struct big *big, const json_t *added, struct err *err)
+{
     json_t *v;
     size_t i;
+    int64_t most = -1;
     int rc = 0;
-    json_object_foreach((json_t *)vocab, key, v) {
-        rc = check_id(t, v, key, err);
+    for (i = 0; i < big->n_vocab; i++) {
+        rc = check_id(t, big->vocab[i].id, big->vocab[i].s, err);
         if (rc)
             return rc;
-        if (json_integer_value(v) >= t->vocab)
-            t->vocab = (int)json_integer_value(v) + 1;
+        if (big->vocab[i].id > most)
+            most = big->vocab[i].id;
     }
     json_array_foreach((json_t *)added, i, v) {
         const char *content;
         rc = json_get_str(v, "content", &content, "tokenizer.json: added_tokens", err);
         if (rc == 0)
-            rc = check_id(t, json_object_get(v, "id"), content, err);
+            rc = check_id(t, added_id(v), content, err);
         if (rc)
             return rc;
-        if (json_integer_value(json_object_get(v, "id")) >= t->vocab)
-            t->vocab = (int)json_integer_value(json_object_get(v, "id")) + 1;
+        if (added_id(v) > most)
+            most = added_id(v);
     }
+    t->vocab = (int)most + 1;
     return 0;
 }
 
-static int put_token(struct tokenizer *t, int id, const char *s, struct err *err)
+static int put_token(struct tokenizer *t, int id, const char *s, size_t n, struct err *err)
 {
     struct token *k = &t->token[id];
-    size_t n = strlen(s);
     if (k->s && k->n == n && !memcmp(k->s, s, n))
         return 0;
     if (k->s)
@@ -76,10 +82,10 @@ static int put_added(struct tokenizer *t, const json_t *v, size_t *cap_raw, size
 {
     static const char where[] = "tokenizer.json: added_tokens";
     const char *content = json_string_value(json_object_get(v, "content"));
-    struct added a = {.id = (int)json_integer_value(json_object_get(v, "id"))};
+    struct added a = {.id = (int)added_id(v)};
     struct { const char *key; bool *out; } flags[] = {{"special", &a.special}, {"lstrip", &a.lstrip}, {"rstrip", &a.rstrip},
                                                       {"single_word", &a.single_word}, {"normalized", &a.normalized}};
-    int rc = put_token(t, a.id, content, err);
+    int rc = put_token(t, a.id, content, strlen(content), err);
     for (size_t i = 0; i < ARRAY_LEN(flags) && rc == 0; i++)
         rc = json_bool_or(v, flags[i].key, false, flags[i].out, where, err);
     if (rc)
@@ -103,69 +109,88 @@ static int put_added(struct tokenizer *t, const json_t *v, size_t *cap_raw, size
     return added_put(late ? &t->normal : &t->raw, late ? cap_normal : cap_raw, &a) ? no_memory(t, err) : 0;
 }
 
-static int load_vocab(struct tokenizer *t, const json_t *root, const json_t *model, struct err *err)
+static int load_vocab(struct tokenizer *t, const json_t *root, const struct big *big, struct err *err)
 {
-    const json_t *vocab = json_object_get(model, "vocab"), *added = json_object_get(root, "added_tokens");
-    const char *key;
+    const json_t *added = json_object_get(root, "added_tokens");
     json_t *v;
     size_t i, cap_raw = 0, cap_normal = 0;
-    if (!json_is_object(vocab) || !json_object_size(vocab))
-        return err_set(err, ERR_FORMAT, "%s/tokenizer.json: 'model.vocab' should be an object of tokens and ids", t->path);
     if (added && !json_is_null(added) && !json_is_array(added))
         return err_set(err, ERR_FORMAT, "%s/tokenizer.json: 'added_tokens' should be a list", t->path);
-    int rc = count_ids(t, vocab, added, err);
+    int rc = count_ids(t, big, added, err);
     if (rc)
         return rc;
     t->token = mem_alloc((size_t)t->vocab, sizeof *t->token);
     if (!t->token)
         return no_memory(t, err);
-    json_object_foreach((json_t *)vocab, key, v) {
-        rc = put_token(t, (int)json_integer_value(v), key, err);
-        if (rc)
-            return rc;
-    }
+    for (i = 0; i < big->n_vocab && rc == 0; i++)
+        rc = put_token(t, (int)big->vocab[i].id, big->vocab[i].s, big->vocab[i].n, err);
     json_array_foreach((json_t *)added, i, v) {
-        rc = put_added(t, v, &cap_raw, &cap_normal, err);
-        if (rc)
-            return rc;
+        if (rc == 0)
+            rc = put_added(t, v, &cap_raw, &cap_normal, err);
     }
     added_sort(&t->raw);
     added_sort(&t->normal);
-    rc = words_build(t, err);
+    if (rc == 0)
+        rc = words_build(t, err);
     if (rc == 0)
         bytes_index(t);
     return rc;
 }
 
-/* ---- merges ---------------------------------------------------------------------------------------- */
-
-static int load_merge(struct tokenizer *t, const json_t *v, int rank, struct err *err)
+static int load_merges(struct tokenizer *t, const struct big *big, struct err *err)
 {
-    if (json_is_array(v) && json_array_size(v) == 2 && json_is_string(json_array_get(v, 0)) && json_is_string(json_array_get(v, 1))) {
-        const json_t *a = json_array_get(v, 0), *b = json_array_get(v, 1);
-        return merges_add(t, json_string_value(a), json_string_length(a), json_string_value(b), json_string_length(b), rank, err);
-    }
-    const char *s = json_string_value(v), *space = s ? strchr(s, ' ') : NULL;
-    if (!space || space == s || !space[1] || strchr(space + 1, ' '))
-        return err_set(err, ERR_FORMAT, "%s/tokenizer.json: merge %d should be \"left right\" or [\"left\", \"right\"]", t->path, rank);
-    return merges_add(t, s, (size_t)(space - s), space + 1, strlen(space + 1), rank, err);
-}
-
-static int load_merges(struct tokenizer *t, const json_t *model, struct err *err)
-{
-    const json_t *merges = json_object_get(model, "merges");
-    json_t *v;
-    size_t i;
-    if (!json_is_array(merges) || json_array_size(merges) > TOKEN_LIMIT)
-        return err_set(err, ERR_FORMAT, "%s/tokenizer.json: 'model.merges' should be a list of at most %d", t->path, TOKEN_LIMIT);
-    int rc = merges_reserve(t, json_array_size(merges), err);
-    json_array_foreach((json_t *)merges, i, v) {
-        if (rc == 0)
-            rc = load_merge(t, v, (int)i, err);
-        if (rc)
-            break;
+    int rc = merges_reserve(t, big->n_merges, err);
+    for (size_t i = 0; i < big->n_merges && rc == 0; i++) {
+        const struct merge_item *m = &big->merge[i];
+        rc = merges_add(t, m->a, m->na, m->b, m->nb, (int)i, err);
     }
     return rc;
+}
+
+/* ---- the lists from JSON, where scan.c gave up ------------------------------------------------------ */
+
+static int vocab_from_json(const struct tokenizer *t, struct big *big, const json_t *model, struct err *err)
+{
+    const json_t *vocab = json_object_get(model, "vocab");
+    const char *key;
+    json_t *v;
+    if (!json_is_object(vocab) || !json_object_size(vocab))
+        return err_set(err, ERR_FORMAT, "%s/tokenizer.json: 'model.vocab' should be an object of tokens and ids", t->path);
+    big->vocab = mem_alloc(json_object_size(vocab), sizeof *big->vocab);
+    if (!big->vocab)
+        return no_memory(t, err);
+    json_object_foreach((json_t *)vocab, key, v)
+        big->vocab[big->n_vocab++] = (struct vocab_item){key, (uint32_t)strlen(key), json_is_integer(v) ? json_integer_value(v) : -1};
+    return 0;
+}
+
+static bool merge_from_json(struct merge_item *m, const json_t *v)
+{
+    const json_t *a = json_array_get(v, 0), *b = json_array_get(v, 1);
+    *m = (struct merge_item){0};
+    if (json_is_array(v) && json_array_size(v) == 2 && json_is_string(a) && json_is_string(b)) {
+        *m = (struct merge_item){json_string_value(a), json_string_value(b), (uint32_t)json_string_length(a), (uint32_t)json_string_length(b)};
+        return true;
+    }
+    m->a = json_string_value(v);
+    m->na = (uint32_t)json_string_length(v);
+    return m->a && merge_split(m);
+}
+
+static int merges_from_json(const struct tokenizer *t, struct big *big, const json_t *model, struct err *err)
+{
+    const json_t *merges = json_object_get(model, "merges");
+    size_t n = json_array_size(merges);
+    if (!json_is_array(merges) || n > TOKEN_LIMIT)
+        return err_set(err, ERR_FORMAT, "%s/tokenizer.json: 'model.merges' should be a list of at most %d", t->path, TOKEN_LIMIT);
+    big->merge = mem_alloc(n + 1, sizeof *big->merge);
+    if (!big->merge)
+        return no_memory(t, err);
+    for (; big->n_merges < n; big->n_merges++)
+        if (!merge_from_json(&big->merge[big->n_merges], json_array_get(merges, big->n_merges)))
+            return err_set(err, ERR_FORMAT, "%s/tokenizer.json: merge %zu should be \"left right\" or [\"left\", \"right\"]", t->path,
+                           big->n_merges);
+    return 0;
 }
 
 /* ---- model ------------------------------------------------------------------------------------------ */
@@ -188,7 +213,7 @@ static int load_unk(struct tokenizer *t, const json_t *model, struct err *err)
     return t->unk >= 0 ? 0 : err_set(err, ERR_FORMAT, "%s/tokenizer.json: unk_token '%.60s' is not in the vocabulary", t->path, unk);
 }
 
-static int load_model(struct tokenizer *t, const json_t *root, struct err *err)
+static int load_model(struct tokenizer *t, const json_t *root, struct big *big, struct err *err)
 {
     static const char *const none[] = {"dropout", "continuing_subword_prefix", "end_of_word_suffix", "byte_fallback"};
     const json_t *model = json_object_get(root, "model");
@@ -202,11 +227,16 @@ static int load_model(struct tokenizer *t, const json_t *root, struct err *err)
         rc = json_bool_or(model, "ignore_merges", false, &t->ignore_merges, t->path, err);
     if (rc == 0)
         rc = json_bool_or(model, "fuse_unk", false, &t->fuse_unk, t->path, err);
+    bool scanned = big->n_vocab;
+    if (rc == 0 && !scanned)
+        rc = vocab_from_json(t, big, model, err);
+    if (rc == 0 && (!scanned || !json_is_array(json_object_get(model, "merges"))))
+        rc = merges_from_json(t, big, model, err);
     if (rc == 0)
-        rc = load_vocab(t, root, model, err);
+        rc = load_vocab(t, root, big, err);
     if (rc == 0)
         rc = load_unk(t, model, err);
-    return rc ? rc : load_merges(t, model, err);
+    return rc ? rc : load_merges(t, big, err);
 }
 
 /* ---- normalizer and pre-tokenizer ---------------------------------------------------------------------- */
@@ -419,26 +449,41 @@ static int load_chat_template(struct tokenizer *t, struct err *err)
     return rc;
 }
 
-int tokenizer_load_folder(struct tokenizer *t, struct err *err)
+static int load_root(struct tokenizer *t, const json_t *root, struct big *big, struct err *err)
 {
-    int rc = keep_files(t, err);
-    if (rc)
-        return rc;
-    if (!saved(t, "tokenizer.json"))
-        return err_set(err, ERR_MISSING, "%s: no tokenizer.json in this folder", t->path);
-    json_t *root = parse_saved(t, "tokenizer.json", &rc, err);
-    if (rc == 0 && !json_is_object(root))
-        rc = err_set(err, ERR_FORMAT, "%s/tokenizer.json: expected a JSON object", t->path);
-    if (rc == 0)
-        rc = load_normalizer(t, json_object_get(root, "normalizer"), err);
+    if (!json_is_object(root))
+        return err_set(err, ERR_FORMAT, "%s/tokenizer.json: expected a JSON object", t->path);
+    int rc = load_normalizer(t, json_object_get(root, "normalizer"), err);
     if (rc == 0)
         rc = load_pre_tokenizer(t, json_object_get(root, "pre_tokenizer"), err);
     if (rc == 0)
         rc = check_decoder(t, json_object_get(root, "decoder"), err);
     if (rc == 0)
-        rc = load_model(t, root, err);
-    if (rc == 0)
-        rc = load_post_processor(t, json_object_get(root, "post_processor"), 0, err);
+        rc = load_model(t, root, big, err);
+    return rc ? rc : load_post_processor(t, json_object_get(root, "post_processor"), 0, err);
+}
+
+int tokenizer_load_folder(struct tokenizer *t, struct err *err)
+{
+    struct big big = {0};
+    int rc = keep_files(t, err);
+    if (rc)
+        return rc;
+    const struct saved_file *f = saved(t, "tokenizer.json");
+    if (!f)
+        return err_set(err, ERR_MISSING, "%s: no tokenizer.json in this folder", t->path);
+    char where[512], *text = mem_alloc(f->n + 1, 1);    // a copy: the file's own bytes are kept as they are
+    size_t n = f->n;
+    snprintf(where, sizeof where, "%s/tokenizer.json", t->path);
+    if (!text)
+        return no_memory(t, err);
+    memcpy(text, f->bytes, f->n);
+    scan_big(&big, text, &n);
+    struct err why = {0};
+    json_t *root = json_parse(text, n, where, &why);
+    rc = root ? load_root(t, root, &big, err) : err_set(err, why.code, "%s", why.msg);
+    big_release(&big);      // strings of the JSON are borrowed in it
     json_decref(root);
+    free(text);
     return rc ? rc : load_chat_template(t, err);
 }

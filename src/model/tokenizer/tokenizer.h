@@ -112,6 +112,19 @@ void added_sort(struct added_set *set);
 /* Cuts s into plain text and added tokens.  parse_special false leaves special ones in the text. */
 int added_cut(const struct added_set *set, struct founds *out, const char *s, size_t n, bool parse_special, struct err *err);
 
+/* ---- vocabulary and merges as a tokenizer.json spells them (scan.c, load_json.c) ---- */
+struct vocab_item { const char *s; uint32_t n; int64_t id; };
+struct merge_item { const char *a, *b; uint32_t na, nb; };
+struct big {
+    struct vocab_item *vocab; size_t n_vocab, vocab_cap;
+    struct merge_item *merge; size_t n_merges, merge_cap;
+    struct arena arena;     // strings
+};
+/* Reads both out of text, which shrinks; false, with text untouched, where that cannot be done. */
+bool scan_big(struct big *b, char *text, size_t *n);
+bool merge_split(struct merge_item *m);
+void big_release(struct big *b);
+
 /* ---- loading ---- */
 /* What llama.cpp means by a name in tokenizer.ggml.pre (load_gguf.c). */
 struct pre {
