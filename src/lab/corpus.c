@@ -1,8 +1,8 @@
 /* lab/corpus.c - what the lab models learn from: documents of five kinds about fresh posts.
  *
  *     tldr       a policy prompt and what some writer made of it
- *     marks      a text and two to four summaries, each fact followed by a mark: + key, ~ minor, - idle,
- *                x not in the text
+ *     marks      a text and two to four summaries, each fact followed by KEY, MINOR, IDLE or, where the
+ *                text does not tell it, FALSE
  *     rationale  a labelling prompt whose summaries carry marks, and a verdict
  *     verdict    a labelling prompt and a verdict, nothing between
  *     plain      a post, or loose lines with the same words
@@ -120,9 +120,9 @@ static void write_plain(struct writing *d)
         const char *line = list_pick(&d->w->plain, &d->rng);
         int deed[2], person[2], thing[2];
         for (int k = 0; k < 2; k++) {
-            deed[k] = (int)rng_below(&d->rng, LAB_DEEDS);
-            person[k] = (int)rng_below(&d->rng, LAB_SUBJECTS);
             thing[k] = (int)rng_below(&d->rng, LAB_THINGS);
+            deed[k] = thing_deed(d->post.topic, thing[k]);
+            person[k] = thing_subject(thing[k]);
         }
         buf_adds(&d->completion, i ? " " : "");
         for (const char *s = line; *s; s++) {

@@ -118,4 +118,9 @@ struct lab_tokenizer_options { uint64_t seed; int vocab_size, documents; };
 struct lab_tokenizer_options lab_tokenizer_defaults(void);
 int lab_tokenizer_write(const char *dir, const struct lab_tokenizer_options *o, struct err *err) MUST_CHECK;
 
+/* Writes config.json and model.safetensors of a Llama model with fresh weights into dir, which also holds a tokenizer
+ * of vocab_size tokens.  Attention starts as matching and copying (newborn.c says why). */
+struct lab_newborn { uint64_t seed; int vocab_size, width, layers, heads, kv_heads, head_size, ffn; };
+int lab_newborn_write(const char *dir, const struct lab_newborn *s, struct err *err) MUST_CHECK;
+
 #endif

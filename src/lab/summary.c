@@ -1,8 +1,7 @@
 /* lab/summary.c - what writers make of a post: choosing facts, sometimes wrong ones, and wording them.
  *
- * A writer picks how many facts to tell and, for each, from which kind.  An invented fact comes in three
- * sorts: a person of the post with a thing the post does not name, a stranger with such a thing, and (the
- * subtle one) a person of the post with the thing of another. */
+ * A writer picks how many facts to tell and, for each, from which kind.  An invented fact is one
+ * that would fit the topic but that the post does not tell. */
 #include "lab/world.h"
 
 /* Chances of telling a key, minor, idle, invented fact; and of 1, 2, 3, 4 facts. */
@@ -23,14 +22,6 @@ static int draw_from(const double *p, int n, struct rng *r)
     return n - 1;
 }
 
-static bool subject_told(const struct post *p, int subject)
-{
-    for (int i = 0; i < p->n; i++)
-        if (p->fact[i].subject == subject)
-            return true;
-    return false;
-}
-
 static bool thing_told(const struct post *p, int thing)
 {
     for (int i = 0; i < p->n; i++)
@@ -39,25 +30,15 @@ static bool thing_told(const struct post *p, int thing)
     return false;
 }
 
+/* A fact of the topic that the post does not tell. */
 static struct said invent(const struct post *p, struct rng *r)
 {
-    const struct fact *f = &p->fact[rng_below(r, (uint32_t)p->n)], *other = f;
-    struct said s = {.subject = f->subject, .deed = f->deed, .verb = f->verb, .salience = SALIENCE_NONE, .detail = -1};
-    double sort = rng_uniform(r);
-    if (sort < 0.15 && p->n > 1) {
-        while (other == f)
-            other = &p->fact[rng_below(r, (uint32_t)p->n)];
-        s.thing = other->thing;
-        return s;
-    }
+    struct said s = {.salience = SALIENCE_NONE, .detail = -1, .verb = (int)rng_below(r, 2)};
     do
         s.thing = (int)rng_below(r, LAB_THINGS);
     while (thing_told(p, s.thing));
-    s.deed = (int)rng_below(r, LAB_DEEDS);
-    if (sort > 0.7)
-        do
-            s.subject = (int)rng_below(r, LAB_SUBJECTS);
-        while (subject_told(p, s.subject));
+    s.subject = thing_subject(s.thing);
+    s.deed = thing_deed(p->topic, s.thing);
     return s;
 }
 
@@ -110,7 +91,7 @@ void summary_draw(struct summary *s, const struct world *w, const struct post *p
 
 void lab_summary_write(struct buf *b, const struct world *w, const struct post *p, const struct summary *s, bool marks)
 {
-    static const char *const mark[] = {" +", " ~", " -", " x"};
+    static const char *const mark[] = {" KEY", " MINOR", " IDLE", " FALSE"};
     const struct topic *t = &w->topic[p->topic];
     bool inside = s->lead >= 0;     // a sentence has begun
     if (inside)

@@ -89,28 +89,48 @@ const char *list_pick(const struct list *l, struct rng *r)
     return l->item[rng_below(r, (uint32_t)l->n)];
 }
 
+int thing_subject(int thing)
+{
+    return thing % LAB_SUBJECTS;
+}
+
+int thing_deed(int topic, int thing)
+{
+    return (5 * thing + 3 * topic) % LAB_DEEDS;
+}
+
+/* Things in random order, those first whose people are all different. */
+static void draw_things(int *thing, struct rng *r)
+{
+    bool met[LAB_SUBJECTS] = {false};
+    int all[LAB_THINGS], n = 0;
+    for (int i = 0; i < LAB_THINGS; i++)
+        all[i] = i;
+    rng_shuffle(r, all, LAB_THINGS);
+    for (int i = 0; i < LAB_THINGS; i++)
+        if (!met[thing_subject(all[i])]) {
+            met[thing_subject(all[i])] = true;
+            thing[n++] = all[i];
+        }
+}
+
 void post_draw(struct post *p, const struct world *w, int n_facts, struct rng *r)
 {
-    int subject[LAB_SUBJECTS], thing[LAB_THINGS], order[LAB_MAX_FACTS];
+    int thing[LAB_SUBJECTS], order[LAB_MAX_FACTS];
     BUG_IF(n_facts < 1 || n_facts > LAB_MAX_FACTS);
-    for (int i = 0; i < LAB_SUBJECTS; i++)
-        subject[i] = i;
-    for (int i = 0; i < LAB_THINGS; i++)
-        thing[i] = i;
     p->topic = (int)rng_below(r, LAB_TOPICS);
     p->voice = (int)rng_below(r, LAB_VOICES);
     p->n = n_facts;
-    rng_shuffle(r, subject, LAB_SUBJECTS);
-    rng_shuffle(r, thing, LAB_THINGS);
+    draw_things(thing, r);
     for (int i = 0; i < n_facts; i++)
         order[i] = i;
     rng_shuffle(r, order, n_facts);
     int keys = n_facts >= 4 ? 2 : 1, idles = n_facts >= 5 ? 2 : 1;
     for (int i = 0; i < n_facts; i++) {
         struct fact *f = &p->fact[order[i]];
-        *f = (struct fact){.subject = subject[i], .thing = thing[i], .detail = -1};
+        *f = (struct fact){.subject = thing_subject(thing[i]), .thing = thing[i], .detail = -1};
         f->salience = i < keys ? SALIENCE_KEY : i < keys + idles ? SALIENCE_IDLE : SALIENCE_MINOR;
-        f->deed = (int)rng_below(r, LAB_DEEDS);
+        f->deed = thing_deed(p->topic, thing[i]);
         f->verb = (int)rng_below(r, 2);
         if (rng_uniform(r) < 0.25)
             f->detail = (int)rng_below(r, (uint32_t)w->details.n);

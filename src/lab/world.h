@@ -1,6 +1,6 @@
 /* lab/world.h - the world tldr from the inside: words, facts, posts, summaries.
  *
- * A fact is a person of the topic, a deed and a thing of the topic.  A post holds 4 to 6 facts, each under a cue
+ * A fact is a person of the topic, a deed and a thing of the topic; the thing decides the other two.  A post holds 4 to 6 facts, each under a cue
  * that says how much it matters; a summary is a list of facts, some of them not the post's. */
 #ifndef LAB_WORLD_H
 #define LAB_WORLD_H
@@ -48,6 +48,9 @@ struct post {
 struct said { int subject, deed, thing; enum salience salience; bool joined; int verb, detail; };
 struct summary { int n, lead, ask; struct said said[LAB_MAX_SAID]; };
 
+/* Who does what with a thing: the habit of the world, the same in every post. */
+int thing_subject(int thing);
+int thing_deed(int topic, int thing);
 const char *list_pick(const struct list *l, struct rng *r);
 
 /* How carefully a writer chooses: from the oracle's darling to the careless. */
@@ -59,7 +62,7 @@ void post_write(struct buf *b, const struct world *w, const struct post *p, stru
 /* "SUBREDDIT: r/...\n\nTITLE: ...\n\nPOST: BODY\n\nTL;DR:" */
 void post_prompt(struct buf *b, const struct world *w, const struct post *p, const char *body, struct rng *r);
 void summary_draw(struct summary *s, const struct world *w, const struct post *p, enum writer who, struct rng *r);
-/* marks: after each fact " +", " ~", " -" or " x". */
+/* marks: after each fact " KEY", " MINOR", " IDLE" or " FALSE". */
 void lab_summary_write(struct buf *b, const struct world *w, const struct post *p, const struct summary *s, bool marks);
 /* The salience a fact has in a post. */
 enum salience post_salience(const struct post *p, int subject, int deed, int thing);
