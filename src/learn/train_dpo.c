@@ -46,7 +46,7 @@ static int reference(struct trainer *t, struct dpo_run *d, struct err *err)
     if (!d->ref)
         return err_set(err, ERR_MEMORY, "reference log-probs: no memory");
     for (int at = 0, n; at < all->n; at += n) {
-        int item[64];
+        int item[64] = {0};
         for (n = 0; n < 64 && at + n < all->n; n++)
             item[n] = at + n;
         n = trainer_micro(t, all, item, n);

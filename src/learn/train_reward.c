@@ -101,7 +101,7 @@ static int evaluate(struct trainer *t, struct rows *rows, json_t *result, struct
     double loss = 0, right = 0, ties = 0, entropy = 0;
     int rc = samples_from_pairs(&held, rows, t->net[0].model, t->o->max_length, err);
     for (int at = 0, n; rc == 0 && at < held.n; at += n) {
-        int item[64];
+        int item[64] = {0};
         for (n = 0; n < 64 && at + n < held.n; n++)
             item[n] = at + n;
         n = trainer_micro(t, &held, item, n);

@@ -276,7 +276,7 @@ static int interrupted_now(struct trainer *t, struct err *err)
 /* A step that was interrupted half-way leaves nothing behind: the weights are untouched, the meters are put back. */
 static int one_step(struct trainer *t, step_fn *step, void *arg, struct err *err)
 {
-    double norm[MAX_NETS], lr;
+    double norm[MAX_NETS] = {0}, lr = 0;
     int64_t tokens = t->tokens;
     memcpy(t->saved, t->meter, sizeof t->saved);
     t->n_saved = t->n_meters;
