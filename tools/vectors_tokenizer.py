@@ -174,6 +174,7 @@ TEMPLATES = {
     "smollm2": SYSTEM.replace("SYS", "You are a helpful AI assistant named SmolLM, trained by Hugging Face"),
     "qwen2": SYSTEM.replace("SYS", "You are a helpful assistant.").replace("\n", "\\n"),
     "plain": PLAIN,
+    "plain_spaced": PLAIN.replace("{{'<|im", "{{ '<|im").replace("'\n'}}", "'\n' }}"),
     "plain_escaped": PLAIN.replace("\n", "\\n") + "\n",
     "defined": "{% if not add_generation_prompt is defined %}{% set add_generation_prompt = false %}{% endif %}" + PLAIN,
 }

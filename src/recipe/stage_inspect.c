@@ -1,14 +1,18 @@
-/* recipe/stage_inspect.c - `rlaif inspect PATH`: what a model, dataset, label store or run folder holds.
+/* recipe/stage_inspect.c - `rlaif inspect PATH`: what a model, dataset, label store or run
+ * folder holds.
  *
- * What it is is seen from the thing itself: a folder with config.json is a model, one with stages/ a run; a file
- * that begins like SQLite is a store, like GGUF a model; everything else is read as rows. */
+ * What it is is seen from the thing itself: a folder with config.json is a model, one with
+ * stages/ a run; a file that begins like SQLite is a store, like GGUF a model; everything else
+ * is read as rows. */
 #include "data/data.h"
 #include "feedback/feedback.h"
 #include "model/model.h"
 #include "recipe/recipe.h"
 
 static const struct option options[] = {
-    { "path", OPT_INPUT, NULL, "model folder, GGUF file, dataset (.jsonl, .jsonl.gz, .json), label store or run folder", NULL, true },
+    {"path", OPT_INPUT, NULL,
+     "model folder, GGUF file, dataset (.jsonl, .jsonl.gz, .json), label store or run folder",
+     NULL, true},
 };
 
 static bool has(const char *dir, const char *name)
@@ -30,32 +34,41 @@ static bool begins(const char *path, const char *magic)
     return yes;
 }
 
-/* ---- datasets ------------------------------------------------------------------------------- */
+/* ---- datasets ------------------------------------------------------------------- */
 
 static const char *kind_of(const json_t *v)
 {
     switch (json_typeof(v)) {
-    case JSON_STRING: return "string";
-    case JSON_ARRAY: return "list";
-    case JSON_OBJECT: return "object";
-    case JSON_NULL: return "null";
+    case JSON_STRING:
+        return "string";
+    case JSON_ARRAY:
+        return "list";
+    case JSON_OBJECT:
+        return "object";
+    case JSON_NULL:
+        return "null";
     case JSON_TRUE:
-    case JSON_FALSE: return "boolean";
-    default: return "number";
+    case JSON_FALSE:
+        return "boolean";
+    default:
+        return "number";
     }
 }
 
 static void add_to(json_t *counts, const char *key, json_int_t n)
 {
-    json_object_set_new(counts, key, json_integer(json_integer_value(json_object_get(counts, key)) + n));
+    json_object_set_new(counts, key,
+                        json_integer(json_integer_value(json_object_get(counts, key)) + n));
 }
 
-/* column -> {"string": rows where it is one, ..., "bytes": of its strings}.  Texts are not shown: some are offensive. */
+/* column -> {"string": rows where it is one, ..., "bytes": of its strings}.  Texts are not
+ * shown: some are offensive. */
 static void count_columns(json_t *columns, const json_t *row)
 {
     const char *key;
     json_t *v;
-    json_object_foreach((json_t *)row, key, v) {
+    json_object_foreach((json_t *)row, key, v)
+    {
         json_t *c = json_object_get(columns, key);
         if (!c)
             json_object_set_new(columns, key, c = json_object());
@@ -74,7 +87,8 @@ static json_t *usable_as(const json_t *columns)
         json_array_append_new(list, json_string("pairs"));
     if (prompt && json_object_get(columns, "completions"))
         json_array_append_new(list, json_string("candidates"));
-    if ((prompt && json_object_get(columns, "completion")) || json_object_get(columns, "text") || json_object_get(columns, "messages"))
+    if ((prompt && json_object_get(columns, "completion")) ||
+        json_object_get(columns, "text") || json_object_get(columns, "messages"))
         json_array_append_new(list, json_string("examples"));
     if (prompt)
         json_array_append_new(list, json_string("prompts"));
@@ -88,8 +102,11 @@ static int inspect_rows(json_t *result, const char *path, struct err *err)
     if (rc)
         return rc;
     if (rows.n == 0) {
-        rc = err_set(err, ERR_FORMAT, "%s: no model, store or run, and none of its lines is a JSON object (line %d: %s)",
-                     path, rows.rejected[0].line, rows.rejected[0].why ? rows.rejected[0].why : "no reason");
+        rc = err_set(
+            err, ERR_FORMAT,
+            "%s: no model, store or run, and none of its lines is a JSON object (line %d: %s)",
+            path, rows.rejected[0].line,
+            rows.rejected[0].why ? rows.rejected[0].why : "no reason");
         rows_release(&rows);
         return rc;
     }
@@ -104,7 +121,7 @@ static int inspect_rows(json_t *result, const char *path, struct err *err)
     return 0;
 }
 
-/* ---- runs ------------------------------------------------------------------------------------ */
+/* ---- runs ----------------------------------------------------------------------- */
 
 static int inspect_run(json_t *result, const char *path, struct err *err)
 {
@@ -124,7 +141,7 @@ static int inspect_run(json_t *result, const char *path, struct err *err)
     return rc;
 }
 
-/* ---- the stage --------------------------------------------------------------------------------- */
+/* ---- the stage ------------------------------------------------------------------ */
 
 static int take(json_t *result, json_t *found)
 {
@@ -138,7 +155,8 @@ static int run_inspect(struct run *run, const json_t *opt, json_t *result, struc
     const char *path = opt_str(opt, "path");
     json_t *found = NULL;
     int rc;
-    if (dir_exists(path) && !has(path, "config.json") && (has(path, "manifest.json") || has(path, "stages"))) {
+    if (dir_exists(path) && !has(path, "config.json") &&
+        (has(path, "manifest.json") || has(path, "stages"))) {
         json_object_set_new(result, "kind", json_string("run"));
         return inspect_run(result, path, err);
     }
@@ -156,14 +174,15 @@ static int run_inspect(struct run *run, const json_t *opt, json_t *result, struc
     return inspect_rows(result, path, err);
 }
 
-/* ---- for people --------------------------------------------------------------------------------- */
+/* ---- for people ----------------------------------------------------------------- */
 
 static void print_tensors(const json_t *list, FILE *to)
 {
     size_t i;
     json_t *v;
     fprintf(to, "tensors\n");
-    json_array_foreach((json_t *)list, i, v) {
+    json_array_foreach((json_t *)list, i, v)
+    {
         struct buf shape = {0};
         json_add_text(&shape, json_object_get(v, "shape"), 0);
         fprintf(to, "  %-48s %-5s %s\n", json_string_value(json_object_get(v, "name")),
@@ -179,8 +198,7 @@ static void print_value(const char *key, const json_t *v, int depth, FILE *to)
     json_t *item;
     if (json_is_object(v) && json_object_size(v) && depth < 3) {
         fprintf(to, "%*s%s\n", 2 * depth, "", key);
-        json_object_foreach((json_t *)v, sub, item)
-            print_value(sub, item, depth + 1, to);
+        json_object_foreach((json_t *)v, sub, item) print_value(sub, item, depth + 1, to);
         return;
     }
     struct buf b = {0};
@@ -196,11 +214,9 @@ static void print_inspect(const json_t *result, FILE *to)
 {
     const char *key;
     json_t *v;
-    json_object_foreach((json_t *)result, key, v)
-        if (!strcmp(key, "tensors"))
-            print_tensors(v, to);
-        else
-            print_value(key, v, 0, to);
+    json_object_foreach((json_t *)result, key, v) if (!strcmp(key, "tensors"))
+        print_tensors(v, to);
+    else print_value(key, v, 0, to);
 }
 
 const struct stage stage_inspect = {

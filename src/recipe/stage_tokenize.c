@@ -1,29 +1,34 @@
 /* recipe/stage_tokenize.c - `rlaif tokenize`: lines of text to lines of ids, and back.
  *
- * The plainest of tools, so that others can check the tokenizer: each line of text (its line end taken away)
- * becomes a JSON list of ids on a line of its own; --decode turns such lists back into text. */
+ * The plainest of tools, so that others can check the tokenizer: each line of text (its line
+ * end taken away) becomes a JSON list of ids on a line of its own; --decode turns such lists
+ * back into text. */
 #include <errno.h>
 
 #include "model/model.h"
 #include "recipe/recipe.h"
 
 static const struct option options[] = {
-    { "model_name_or_path", OPT_INPUT, NULL, "folder with tokenizer.json, or a GGUF file (-m)", NULL, true },
-    { "input", OPT_INPUT, NULL, "file of lines; without it, standard input", NULL, false },
-    { "add_special_tokens", OPT_BOOL, "false", "add what the tokenizer puts around a text (BOS, EOS)", NULL, false },
-    { "parse_special", OPT_BOOL, "false", "special tokens in the text become their ids", NULL, false },
-    { "decode", OPT_BOOL, "false", "lists of ids in, text out", NULL, false },
-    { "skip_special_tokens", OPT_BOOL, "false", "with --decode: leave special tokens out", NULL, false },
+    {"model_name_or_path", OPT_INPUT, NULL, "folder with tokenizer.json, or a GGUF file (-m)",
+     NULL, true},
+    {"input", OPT_INPUT, NULL, "file of lines; without it, standard input", NULL, false},
+    {"add_special_tokens", OPT_BOOL, "false",
+     "add what the tokenizer puts around a text (BOS, EOS)", NULL, false},
+    {"parse_special", OPT_BOOL, "false", "special tokens in the text become their ids", NULL,
+     false},
+    {"decode", OPT_BOOL, "false", "lists of ids in, text out", NULL, false},
+    {"skip_special_tokens", OPT_BOOL, "false", "with --decode: leave special tokens out", NULL,
+     false},
 };
 
 struct job {
     struct tokenizer *t;
-    const char *from;       // for messages
-    json_t *rows;           // with --json: what would be printed; else NULL
+    const char *from; // for messages
+    json_t *rows;     // with --json: what would be printed; else NULL
     struct tokens ids;
     struct buf line;
     bool skip_special;
-    int flags, number;      // number: line read last, from 1
+    int flags, number; // number: line read last, from 1
     int64_t tokens;
 };
 
@@ -50,7 +55,9 @@ static int encode_line(struct job *j, const char *s, size_t n, struct err *err)
         json_t *row = json_array();
         for (int i = 0; i < j->ids.n; i++)
             json_array_append_new(row, json_integer(j->ids.id[i]));
-        return json_array_append_new(j->rows, row) ? err_set(err, ERR_MEMORY, "no memory for the ids of a line") : 0;
+        return json_array_append_new(j->rows, row)
+                   ? err_set(err, ERR_MEMORY, "no memory for the ids of a line")
+                   : 0;
     }
     buf_clear(&j->line);
     buf_adds(&j->line, "[");
@@ -65,15 +72,16 @@ static int read_ids(struct job *j, const json_t *list, struct err *err)
     size_t n = json_array_size(list);
     int *id = mem_grow(j->ids.id, &j->ids.cap, n + 1, sizeof *id);
     if (!id)
-        return err_set(err, ERR_MEMORY, "%s, line %d: no memory for %zu ids", j->from, j->number, n);
+        return err_set(err, ERR_MEMORY, "%s, line %d: no memory for %zu ids", j->from,
+                       j->number, n);
     j->ids.id = id;
     j->ids.n = 0;
     for (size_t i = 0; i < n; i++) {
         const json_t *v = json_array_get(list, i);
         json_int_t x = json_integer_value(v);
         if (!json_is_integer(v) || x < 0 || x >= tokenizer_vocab(j->t))
-            return err_set(err, ERR_VALUE, "%s, line %d: id %zu is no integer from 0 to %d", j->from, j->number, i + 1,
-                           tokenizer_vocab(j->t) - 1);
+            return err_set(err, ERR_VALUE, "%s, line %d: id %zu is no integer from 0 to %d",
+                           j->from, j->number, i + 1, tokenizer_vocab(j->t) - 1);
         id[j->ids.n++] = (int)x;
     }
     return 0;
@@ -86,12 +94,15 @@ static int decode_line(struct job *j, const char *s, size_t n, struct err *err)
     json_t *list = json_parse(s, n, where, err);
     if (!list)
         return err ? err->code : ERR_FORMAT;
-    int rc = json_is_array(list) ? read_ids(j, list, err)
-                                 : err_set(err, ERR_FORMAT, "%s, line %d: expected a list of ids", j->from, j->number);
+    int rc = json_is_array(list)
+                 ? read_ids(j, list, err)
+                 : err_set(err, ERR_FORMAT, "%s, line %d: expected a list of ids", j->from,
+                           j->number);
     json_decref(list);
     buf_clear(&j->line);
     if (rc == 0 && detokenize(j->t, &j->line, j->ids.id, j->ids.n, j->skip_special))
-        rc = err_set(err, ERR_MEMORY, "%s, line %d: no memory for the text", j->from, j->number);
+        rc =
+            err_set(err, ERR_MEMORY, "%s, line %d: no memory for the text", j->from, j->number);
     if (rc)
         return rc;
     j->tokens += j->ids.n;
@@ -100,9 +111,12 @@ static int decode_line(struct job *j, const char *s, size_t n, struct err *err)
     // part of a character may be all there is; JSON cannot hold that
     size_t good = j->line.s ? utf8_valid(j->line.s, j->line.len) : 0;
     if (good < j->line.len)
-        return err_set(err, ERR_VALUE, "%s, line %d: the ids are not UTF-8 together; leave --json out", j->from, j->number);
+        return err_set(err, ERR_VALUE,
+                       "%s, line %d: the ids are not UTF-8 together; leave --json out", j->from,
+                       j->number);
     return json_array_append_new(j->rows, json_stringn(j->line.s ? j->line.s : "", good))
-               ? err_set(err, ERR_MEMORY, "no memory for a line of text") : 0;
+               ? err_set(err, ERR_MEMORY, "no memory for a line of text")
+               : 0;
 }
 
 static int each_line(struct job *j, FILE *f, bool decode, struct err *err)
@@ -132,7 +146,8 @@ static int run_tokenize(struct run *run, const json_t *opt, json_t *result, stru
         .from = input ? input : "standard input",
         .rows = run->json ? json_array() : NULL,
         .skip_special = opt_bool(opt, "skip_special_tokens"),
-        .flags = (opt_bool(opt, "add_special_tokens") ? TOKENIZE_SPECIAL : 0) | (opt_bool(opt, "parse_special") ? TOKENIZE_PARSE_SPECIAL : 0),
+        .flags = (opt_bool(opt, "add_special_tokens") ? TOKENIZE_SPECIAL : 0) |
+                 (opt_bool(opt, "parse_special") ? TOKENIZE_PARSE_SPECIAL : 0),
     };
     int rc = tokenizer_open(&j.t, opt_str(opt, "model_name_or_path"), err);
     FILE *f = rc ? NULL : input ? fopen(input, "rb") : stdin;

@@ -1,4 +1,5 @@
-/* model/checkpoint.h - small checkpoints made by the tests of file formats: a folder with any header and config. */
+/* model/checkpoint.h - small checkpoints made by the tests of file formats: a folder with any
+ * header and config. */
 #ifndef TEST_MODEL_CHECKPOINT_H
 #define TEST_MODEL_CHECKPOINT_H
 
@@ -7,18 +8,37 @@
 #include "kit/kit.h"
 #include "model/format/store.h"
 
-enum { CK_VOCAB = 12, CK_WIDTH = 8, CK_FFN = 16, CK_LAYERS = 2, CK_HEADS = 2, CK_KV = 1, CK_MAX = 3 + 9 * CK_LAYERS + 2 };
-#define CK_CONFIG "\"model_type\": \"llama\", \"vocab_size\": 12, \"hidden_size\": 8, \"intermediate_size\": 16, " \
-    "\"num_hidden_layers\": 2, \"num_attention_heads\": 2, \"num_key_value_heads\": 1, \"bos_token_id\": 1, \"eos_token_id\": 2"
+enum {
+    CK_VOCAB = 12,
+    CK_WIDTH = 8,
+    CK_FFN = 16,
+    CK_LAYERS = 2,
+    CK_HEADS = 2,
+    CK_KV = 1,
+    CK_MAX = 3 + 9 * CK_LAYERS + 2
+};
+#define CK_CONFIG                                                                              \
+    "\"model_type\": \"llama\", \"vocab_size\": 12, \"hidden_size\": 8, "                      \
+    "\"intermediate_size\": 16, "                                                              \
+    "\"num_hidden_layers\": 2, \"num_attention_heads\": 2, \"num_key_value_heads\": 1, "       \
+    "\"bos_token_id\": 1, \"eos_token_id\": 2"
 
-struct ck_part { char name[80]; int rows, cols; };
+struct ck_part {
+    char name[80];
+    int rows, cols;
+};
 
 static inline int ck_parts(struct ck_part *p, bool head, bool score)
 {
-    static const struct { const char *name; int rows, cols; } layer[] = {
-        {"input_layernorm", 0, CK_WIDTH}, {"self_attn.q_proj", CK_WIDTH, CK_WIDTH}, {"self_attn.k_proj", 4, CK_WIDTH},
-        {"self_attn.v_proj", 4, CK_WIDTH}, {"self_attn.o_proj", CK_WIDTH, CK_WIDTH}, {"post_attention_layernorm", 0, CK_WIDTH},
-        {"mlp.gate_proj", CK_FFN, CK_WIDTH}, {"mlp.up_proj", CK_FFN, CK_WIDTH}, {"mlp.down_proj", CK_WIDTH, CK_FFN},
+    static const struct {
+        const char *name;
+        int rows, cols;
+    } layer[] = {
+        {"input_layernorm", 0, CK_WIDTH},         {"self_attn.q_proj", CK_WIDTH, CK_WIDTH},
+        {"self_attn.k_proj", 4, CK_WIDTH},        {"self_attn.v_proj", 4, CK_WIDTH},
+        {"self_attn.o_proj", CK_WIDTH, CK_WIDTH}, {"post_attention_layernorm", 0, CK_WIDTH},
+        {"mlp.gate_proj", CK_FFN, CK_WIDTH},      {"mlp.up_proj", CK_FFN, CK_WIDTH},
+        {"mlp.down_proj", CK_WIDTH, CK_FFN},
     };
     int n = 0;
     p[n++] = (struct ck_part){"model.embed_tokens.weight", CK_VOCAB, CK_WIDTH};
@@ -26,7 +46,8 @@ static inline int ck_parts(struct ck_part *p, bool head, bool score)
     for (int l = 0; l < CK_LAYERS; l++)
         for (size_t i = 0; i < ARRAY_LEN(layer); i++) {
             p[n] = (struct ck_part){.rows = layer[i].rows, .cols = layer[i].cols};
-            snprintf(p[n++].name, sizeof p->name, "model.layers.%d.%s.weight", l, layer[i].name);
+            snprintf(p[n++].name, sizeof p->name, "model.layers.%d.%s.weight", l,
+                     layer[i].name);
         }
     if (head)
         p[n++] = (struct ck_part){"lm_head.weight", CK_VOCAB, CK_WIDTH};
@@ -40,7 +61,8 @@ static inline size_t ck_count(const struct ck_part *p)
     return (size_t)(p->rows ? p->rows : 1) * (size_t)p->cols;
 }
 
-/* The header of a good file in one dtype, every tensor on a line of its own so that tests can edit it. */
+/* The header of a good file in one dtype, every tensor on a line of its own so that tests can
+ * edit it. */
 static inline void ck_header(struct buf *b, const struct ck_part *p, int n, const char *dtype)
 {
     size_t at = 0, size = !strcmp(dtype, "F32") ? 4 : 2;
@@ -59,7 +81,8 @@ static inline void ck_header(struct buf *b, const struct ck_part *p, int n, cons
 }
 
 /* Writes DIR/model.safetensors: size field, header, values (n_values bytes). */
-static inline void ck_write(const char *dir, const char *header, size_t size_field, const void *values, size_t n_values)
+static inline void ck_write(const char *dir, const char *header, size_t size_field,
+                            const void *values, size_t n_values)
 {
     char *path = path_join(dir, "model.safetensors");
     FILE *f = fopen(path, "wb");
@@ -96,7 +119,8 @@ static inline float ck_value(int t, size_t i)
 }
 
 /* A good folder.  dtype "F32", "F16" or "BF16". */
-static inline const char *ck_folder(const char *name, const char *dtype, bool head, bool score, const char *config)
+static inline const char *ck_folder(const char *name, const char *dtype, bool head, bool score,
+                                    const char *config)
 {
     const char *dir = kit_path(name);
     struct ck_part p[CK_MAX];

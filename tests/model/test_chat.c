@@ -1,4 +1,5 @@
-/* test_chat.c - chat templates: what Jinja makes of them (tests/cases/chat), and what is refused. */
+/* test_chat.c - chat templates: what Jinja makes of them (tests/cases/chat), and what is
+ * refused. */
 #include "kit/kit.h"
 #include "model/model.h"
 
@@ -12,12 +13,15 @@ static void put(const char *path, const char *text, size_t n)
     fclose(f);
 }
 
-/* The digits tokenizer with a chat template (NULL: none), in tokenizer_config.json or in a file of its own. */
+/* The digits tokenizer with a chat template (NULL: none), in tokenizer_config.json or in a file
+ * of its own. */
 static struct tokenizer *with_template(const char *template, bool own_file)
 {
     size_t n;
     const char *dir = kit_path(own_file ? "own" : template ? "config" : "none");
-    char *path = path_join(dir, "tokenizer.json"), *config = path_join(dir, "tokenizer_config.json"), *jinja = path_join(dir, "chat_template.jinja");
+    char *path = path_join(dir, "tokenizer.json"),
+         *config = path_join(dir, "tokenizer_config.json"),
+         *jinja = path_join(dir, "chat_template.jinja");
     struct tokenizer *t = NULL;
     struct err err = {0};
     mkdir(dir, 0755);
@@ -26,7 +30,8 @@ static struct tokenizer *with_template(const char *template, bool own_file)
     if (template && own_file)
         put(jinja, template, strlen(template));
     if (template && !own_file) {
-        json_t *o = json_pack("{s[{ss ss} {ss ss}]}", "chat_template", "name", "tools", "template", "other", "name", "default", "template", template);
+        json_t *o = json_pack("{s[{ss ss} {ss ss}]}", "chat_template", "name", "tools",
+                              "template", "other", "name", "default", "template", template);
         char *text = json_dumps(o, 0);
         put(config, text, strlen(text));
         free(text);
@@ -47,12 +52,15 @@ static void check_case(const json_t *o, int line, bool own_file)
     struct buf out = {0};
     struct err err = {0};
     int n = (int)json_array_size(list);
-    struct tokenizer *t = with_template(json_string_value(json_object_get(o, "template")), own_file);
+    struct tokenizer *t =
+        with_template(json_string_value(json_object_get(o, "template")), own_file);
     for (int i = 0; i < n; i++) {
         const json_t *m = json_array_get(list, (size_t)i);
-        msg[i] = (struct chat_message){json_string_value(json_object_get(m, "role")), json_string_value(json_object_get(m, "content"))};
+        msg[i] = (struct chat_message){json_string_value(json_object_get(m, "role")),
+                                       json_string_value(json_object_get(m, "content"))};
     }
-    if (chat_render(t, &out, msg, n, json_is_true(json_object_get(o, "add_generation_prompt")), &err))
+    if (chat_render(t, &out, msg, n, json_is_true(json_object_get(o, "add_generation_prompt")),
+                    &err))
         fail_msg("line %d: %s", line, err.msg);
     assert_string_equal(out.s ? out.s : "", json_string_value(json_object_get(o, "text")));
     buf_release(&out);
@@ -89,9 +97,12 @@ static void refused(const char *template, const char *part)
 
 static void other_templates_are_refused_when_used_not_when_loaded(void **state)
 {
-    refused("{{ bos_token }}{% for m in messages %}{{ m['content'] }}{% endfor %}", "not one of the ChatML templates");
-    refused("{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}{{ '<|im_start|>system\nX' + y + '<|im_end|>\n' }}"
-            "{% endif %}", "not one of the ChatML templates");
+    refused("{{ bos_token }}{% for m in messages %}{{ m['content'] }}{% endfor %}",
+            "not one of the ChatML templates");
+    refused("{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' "
+            "%}{{ '<|im_start|>system\nX' + y + '<|im_end|>\n' }}"
+            "{% endif %}",
+            "not one of the ChatML templates");
     refused("", "not one of the ChatML templates");
     struct buf out = {0};
     struct err err = {0};

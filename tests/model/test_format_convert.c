@@ -47,10 +47,14 @@ static float slow_block(const unsigned char *b, enum store_type t, int i)
         memcpy(&high, q - 4, 4);
     int v = (half ? q[j] >> 4 : q[j] & 15) + (int)(16 * (high >> i & 1));
     switch (t) {
-    case STORE_Q8_0: return slow_half(d) * (float)(int8_t)b[2 + i];
-    case STORE_Q4_0: return slow_half(d) * (float)(v - 8);
-    case STORE_Q5_0: return slow_half(d) * (float)(v - 16);
-    default: return slow_half(d) * (float)v + slow_half(m);
+    case STORE_Q8_0:
+        return slow_half(d) * (float)(int8_t)b[2 + i];
+    case STORE_Q4_0:
+        return slow_half(d) * (float)(v - 8);
+    case STORE_Q5_0:
+        return slow_half(d) * (float)(v - 16);
+    default:
+        return slow_half(d) * (float)v + slow_half(m);
     }
 }
 
@@ -64,16 +68,17 @@ static void blocks_equal_their_definition_on_every_instruction_set(void **state)
     for (enum store_type t = STORE_Q8_0; t < STORE_TYPES; t++) {
         for (size_t i = 0; i < sizeof bytes; i++)
             bytes[i] = (unsigned char)rng_u32(&r);
-        const unsigned char *src = bytes + 1;   // unaligned, as in a file
-        for (int b = 0; b < BLOCKS; b++)        // finite scales
+        const unsigned char *src = bytes + 1; // unaligned, as in a file
+        for (int b = 0; b < BLOCKS; b++)      // finite scales
             for (int k = 1; k < 4; k += 2)
                 bytes[1 + (size_t)b * store_block_bytes(t) + (size_t)k] &= 0xbb;
         store_to_float(fast, src, BLOCKS * 32, t);
         for (int i = 0; i < BLOCKS * 32; i++)
             plain[i] = slow_block(src + (size_t)(i / 32) * store_block_bytes(t), t, i % 32);
         for (int i = 0; i < BLOCKS * 32; i++)
-            if (plain[i] != fast[i])    // -0 and 0 are one value
-                fail_msg("%s value %d: %g, expected %g", store_name(t), i, (double)fast[i], (double)plain[i]);
+            if (plain[i] != fast[i]) // -0 and 0 are one value
+                fail_msg("%s value %d: %g, expected %g", store_name(t), i, (double)fast[i],
+                         (double)plain[i]);
         store_to_float_plain(plain, src, BLOCKS * 32, t);
         assert_memory_equal(plain, fast, sizeof plain);
     }

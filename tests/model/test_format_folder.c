@@ -1,4 +1,5 @@
-/* test_format_folder.c - Hugging Face folders: good ones read and written, wrong ones refused with a sentence. */
+/* test_format_folder.c - Hugging Face folders: good ones read and written, wrong ones refused
+ * with a sentence. */
 #include "model/checkpoint.h"
 
 static struct weights *open_good(const char *path)
@@ -26,20 +27,23 @@ static void check_values(const char *path, bool head, bool score)
     weights_close(w);
 }
 
-/* ---- reading -------------------------------------------------------------------------------- */
+/* ---- reading -------------------------------------------------------------------- */
 
 static void values_come_back_from_every_dtype(void **state)
 {
     check_values(ck_folder("f32", "F32", true, false, ""), true, false);
     check_values(ck_folder("f16", "F16", true, false, ""), true, false);
-    check_values(ck_folder("bf16", "BF16", false, false, "\"tie_word_embeddings\": true"), false, false);
+    check_values(ck_folder("bf16", "BF16", false, false, "\"tie_word_embeddings\": true"),
+                 false, false);
 }
 
 static void rows_come_back_piece_by_piece(void **state)
 {
     struct weights *w = open_good(ck_folder("rows", "BF16", true, false, ""));
     float v[3 * CK_WIDTH];
-    assert_int_equal(weights_read_rows(w, "model.embed_tokens.weight", v, CK_VOCAB, CK_WIDTH, 5, 3, NULL), 0);
+    assert_int_equal(
+        weights_read_rows(w, "model.embed_tokens.weight", v, CK_VOCAB, CK_WIDTH, 5, 3, NULL),
+        0);
     for (size_t i = 0; i < 3 * CK_WIDTH; i++)
         assert_true(v[i] == ck_value(0, 5 * CK_WIDTH + i));
     weights_close(w);
@@ -61,20 +65,22 @@ static void a_missing_tensor_and_a_wrong_shape_are_named(void **state)
 
 static void a_reward_folder_has_its_head_and_its_scale(void **state)
 {
-    const char *dir = ck_folder("reward", "BF16", false, true, "\"architectures\": [\"LlamaForSequenceClassification\"], "
+    const char *dir = ck_folder("reward", "BF16", false, true,
+                                "\"architectures\": [\"LlamaForSequenceClassification\"], "
                                 "\"mean\": 0.5, \"std\": 2.25, \"pad_token_id\": 0");
     struct weights *w = open_good(dir);
     assert_int_equal(weights_config(w)->score_head, 1);
     assert_true(weights_config(w)->reward_mean == 0.5 && weights_config(w)->reward_std == 2.25);
     assert_int_equal(weights_config(w)->pad, 0);
     weights_close(w);
-    ck_folder("reward-less", "F32", true, false, "\"architectures\": [\"LlamaForSequenceClassification\"]");
+    ck_folder("reward-less", "F32", true, false,
+              "\"architectures\": [\"LlamaForSequenceClassification\"]");
     ck_refused(kit_path("reward-less"), "model.safetensors", "'score.weight' is missing", NULL);
     ck_config(dir, "\"std\": 0");
     ck_refused(dir, "config.json", "std above 0", NULL);
 }
 
-/* ---- config ------------------------------------------------------------------------------------ */
+/* ---- config --------------------------------------------------------------------- */
 
 static void missing_keys_get_the_defaults_of_transformers(void **state)
 {
@@ -119,7 +125,8 @@ static void every_id_that_ends_a_generation_is_collected(void **state)
     bool seq;
     const char *dir = kit_path("eos");
     mkdir(dir, 0755);
-    ck_text(dir, "config.json", "{\"model_type\": \"llama\", \"vocab_size\": 20, \"eos_token_id\": [7, 9]}");
+    ck_text(dir, "config.json",
+            "{\"model_type\": \"llama\", \"vocab_size\": 20, \"eos_token_id\": [7, 9]}");
     ck_text(dir, "generation_config.json", "{\"eos_token_id\": [9, 11]}");
     assert_int_equal(config_read(&c, &seq, dir, NULL), 0);
     assert_int_equal(c.eos, 7);
@@ -128,18 +135,26 @@ static void every_id_that_ends_a_generation_is_collected(void **state)
     struct err err;
     ck_text(dir, "generation_config.json", "{\"eos_token_id\": 20}");
     assert_int_equal(config_read(&c, &seq, dir, &err), ERR_FORMAT);
-    kit_contains(err.msg, "generation_config.json: 'eos_token_id' should be a token id below 20");
+    kit_contains(err.msg,
+                 "generation_config.json: 'eos_token_id' should be a token id below 20");
 }
 
 static void what_is_not_done_is_refused_with_key_and_value(void **state)
 {
-    static const struct { const char *key, *a, *b; } cases[] = {
+    static const struct {
+        const char *key, *a, *b;
+    } cases[] = {
         {"\"model_type\": \"mistral\"", "'model_type' is \"mistral\"", "only \"llama\""},
-        {"\"model_type\": \"llama\", \"rope_scaling\": {\"type\": \"linear\"}", "'rope_scaling' is {\"type\": \"linear\"}", "null"},
-        {"\"model_type\": \"llama\", \"rope_parameters\": {\"rope_type\": \"yarn\"}", "'rope_type' is \"yarn\"", "default"},
-        {"\"model_type\": \"llama\", \"attention_bias\": true", "'attention_bias' is true", "false"},
-        {"\"model_type\": \"llama\", \"hidden_act\": \"gelu\"", "'hidden_act' is \"gelu\"", "silu"},
-        {"\"model_type\": \"llama\", \"quantization_config\": {}", "'quantization_config'", "null"},
+        {"\"model_type\": \"llama\", \"rope_scaling\": {\"type\": \"linear\"}",
+         "'rope_scaling' is {\"type\": \"linear\"}", "null"},
+        {"\"model_type\": \"llama\", \"rope_parameters\": {\"rope_type\": \"yarn\"}",
+         "'rope_type' is \"yarn\"", "default"},
+        {"\"model_type\": \"llama\", \"attention_bias\": true", "'attention_bias' is true",
+         "false"},
+        {"\"model_type\": \"llama\", \"hidden_act\": \"gelu\"", "'hidden_act' is \"gelu\"",
+         "silu"},
+        {"\"model_type\": \"llama\", \"quantization_config\": {}", "'quantization_config'",
+         "null"},
         {"\"vocab_size\": 5", "'model_type' is missing", "llama"},
     };
     const char *dir = ck_folder("refuse", "F32", true, false, "");
@@ -153,11 +168,14 @@ static void what_is_not_done_is_refused_with_key_and_value(void **state)
 
 static void wrong_types_and_sizes_in_config_are_refused(void **state)
 {
-    static const struct { const char *more, *a; } cases[] = {
+    static const struct {
+        const char *more, *a;
+    } cases[] = {
         {"\"rms_norm_eps\": \"small\"", "'rms_norm_eps' should be a number, found a string"},
         {"\"tie_word_embeddings\": 1", "'tie_word_embeddings' should be true or false"},
         {"\"max_position_embeddings\": 0", "'max_position_embeddings' is 0"},
-        {"\"max_position_embeddings\": 1e300", "'max_position_embeddings' should be an integer"},
+        {"\"max_position_embeddings\": 1e300",
+         "'max_position_embeddings' should be an integer"},
         {"\"max_position_embeddings\": 99999999999", "far out of range"},
         {"\"head_dim\": 3", "'head_dim' is 3, rotary embedding needs an even number"},
         {"\"head_dim\": 16", "expected shape [32, 8], found [8, 8]"},
@@ -173,7 +191,9 @@ static void wrong_types_and_sizes_in_config_are_refused(void **state)
     ck_refused(dir, "expected a JSON object", NULL);
     ck_text(dir, "config.json", "{\"model_type\": ");
     ck_refused(dir, "config.json", "line 1", NULL);
-    ck_text(dir, "config.json", "{\"model_type\": \"llama\", \"num_attention_heads\": 3, \"num_key_value_heads\": 2}");
+    ck_text(
+        dir, "config.json",
+        "{\"model_type\": \"llama\", \"num_attention_heads\": 3, \"num_key_value_heads\": 2}");
     ck_refused(dir, "3 attention heads are not a multiple of 2", NULL);
     ck_text(dir, "config.json", "{\"model_type\": \"llama\", \"num_attention_heads\": 0}");
     ck_refused(dir, "'num_attention_heads' is 0", NULL);
@@ -192,7 +212,7 @@ static void folders_that_lack_a_file_say_which(void **state)
     ck_refused(kit_text("plain.txt", "hello"), "neither a folder nor a GGUF file", NULL);
 }
 
-/* ---- safetensors --------------------------------------------------------------------------------- */
+/* ---- safetensors ---------------------------------------------------------------- */
 
 /* A good folder whose header had `from` replaced by `to`. */
 static const char *edited(const char *from, const char *to)
@@ -219,24 +239,32 @@ static const char *edited(const char *from, const char *to)
 
 static void lying_headers_are_refused(void **state)
 {
-    static const struct { const char *from, *to, *a, *b; } cases[] = {
-        {"\"dtype\": \"F32\", \"shape\": [12, 8]", "\"dtype\": \"I64\", \"shape\": [12, 8]", "model.embed_tokens.weight", "dtype is I64"},
+    static const struct {
+        const char *from, *to, *a, *b;
+    } cases[] = {
+        {"\"dtype\": \"F32\", \"shape\": [12, 8]", "\"dtype\": \"I64\", \"shape\": [12, 8]",
+         "model.embed_tokens.weight", "dtype is I64"},
         {"\"dtype\": \"F32\"", "\"dtype\": 7", "embed_tokens", "'dtype' should be a string"},
         {"[12, 8]", "[12, 9]", "embed_tokens", "does not fill the 384 bytes"},
         {"[12, 8]", "[-12, -8]", "embed_tokens", "integers from 0 up"},
         {"[12, 8]", "[12, 8, 1]", "embed_tokens", "3 dimensions"},
         {"[12, 8]", "[]", "embed_tokens", "0 dimensions"},
         {"[12, 8]", "\"big\"", "embed_tokens", "'shape' should be a list"},
-        {"[12, 8]", "[4611686018427387904, 4611686018427387904]", "embed_tokens", "does not fill"},
+        {"[12, 8]", "[4611686018427387904, 4611686018427387904]", "embed_tokens",
+         "does not fill"},
         {"[12, 8]", "[6, 16]", "embed_tokens", "expected shape [12, 8], found [6, 16]"},
         {"[0, 384]", "[0, 384, 1]", "embed_tokens", "list of two integers"},
         {"[0, 384]", "[384, 0]", "embed_tokens", "end before they begin"},
-        {"[0, 384]", "[9223372036854775000, 9223372036854775384]", "embed_tokens", "the file has"},
+        {"[0, 384]", "[9223372036854775000, 9223372036854775384]", "embed_tokens",
+         "the file has"},
         {"[0, 384]", "[4, 388]", "gap of 4 bytes", "model.embed_tokens.weight"},
         {"[384, 416]", "[352, 384]", "model.norm.weight", "inside 'model.embed_tokens.weight'"},
-        {"\"model.norm.weight\"", "\"model.norm.wait\"", "'model.norm.weight' is missing", "model.safetensors"},
-        {"\"model.norm.weight\"", "\"model.embed_tokens.weight\"", "model.safetensors", "line 3"},
-        {"\"lm_head.weight\"", "\"model.layers.0.self_attn.q_proj.bias\"", "lm_head.weight", "missing"},
+        {"\"model.norm.weight\"", "\"model.norm.wait\"", "'model.norm.weight' is missing",
+         "model.safetensors"},
+        {"\"model.norm.weight\"", "\"model.embed_tokens.weight\"", "model.safetensors",
+         "line 3"},
+        {"\"lm_head.weight\"", "\"model.layers.0.self_attn.q_proj.bias\"", "lm_head.weight",
+         "missing"},
         {"{\"__metadata__\"", "[{\"__metadata__\"", "model.safetensors", "line"},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++)
@@ -279,7 +307,7 @@ static void header_sizes_that_lie_are_refused(void **state)
     ck_refused(dir, "not a JSON object", NULL);
 }
 
-/* ---- writing ---------------------------------------------------------------------------------------- */
+/* ---- writing -------------------------------------------------------------------- */
 
 static int fill_value(void *arg, float *out, struct err *err)
 {
@@ -301,7 +329,8 @@ static void copy_folder(const char *to, const char *from, enum dtype dtype)
         float *v = malloc(f.rows * f.cols * sizeof *v);
         int rows = f.dims == 2 ? (int)f.rows : 0;
         assert_int_equal(weights_read(w, f.name, v, rows, (int)f.cols, NULL), 0);
-        t[i] = (struct folder_tensor){.name = f.name, .rows = rows, .cols = (int)f.cols, .data = v};
+        t[i] = (struct folder_tensor){
+            .name = f.name, .rows = rows, .cols = (int)f.cols, .data = v};
     }
     if (folder_write(to, weights_config(w), dtype, t, n, NULL, &err))
         fail_msg("%s", err.msg);
@@ -313,7 +342,8 @@ static void copy_folder(const char *to, const char *from, enum dtype dtype)
 static void assert_same_config(const char *a, const char *b)
 {
     struct weights *x = open_good(a), *y = open_good(b);
-    json_t *p = config_to_json(weights_config(x), DTYPE_F32), *q = config_to_json(weights_config(y), DTYPE_F32);
+    json_t *p = config_to_json(weights_config(x), DTYPE_F32),
+           *q = config_to_json(weights_config(y), DTYPE_F32);
     assert_true(json_equal(p, q));
     json_decref(p);
     json_decref(q);
@@ -323,19 +353,29 @@ static void assert_same_config(const char *a, const char *b)
 
 static void a_folder_written_and_read_again_is_bit_exact(void **state)
 {
-    static const struct { const char *dtype; enum dtype out; bool head, score; const char *config; } cases[] = {
+    static const struct {
+        const char *dtype;
+        enum dtype out;
+        bool head, score;
+        const char *config;
+    } cases[] = {
         {"F32", DTYPE_F32, true, false, ""},
-        {"BF16", DTYPE_BF16, false, false, "\"tie_word_embeddings\": true, \"rms_norm_eps\": 1e-05, \"rope_theta\": 100000.0"},
-        {"BF16", DTYPE_BF16, false, true, "\"architectures\": [\"LlamaForSequenceClassification\"], \"mean\": 0.1, \"std\": 3.7"},
+        {"BF16", DTYPE_BF16, false, false,
+         "\"tie_word_embeddings\": true, \"rms_norm_eps\": 1e-05, \"rope_theta\": 100000.0"},
+        {"BF16", DTYPE_BF16, false, true,
+         "\"architectures\": [\"LlamaForSequenceClassification\"], \"mean\": 0.1, \"std\": "
+         "3.7"},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-        const char *from = ck_folder("from", cases[i].dtype, cases[i].head, cases[i].score, cases[i].config);
+        const char *from =
+            ck_folder("from", cases[i].dtype, cases[i].head, cases[i].score, cases[i].config);
         const char *to = kit_path("to"), *again = kit_path("again");
         copy_folder(to, from, cases[i].out);
         check_values(to, cases[i].head, cases[i].score);
         assert_same_config(from, to);
         copy_folder(again, to, cases[i].out);
-        char *a = path_join(to, "model.safetensors"), *b = path_join(again, "model.safetensors");
+        char *a = path_join(to, "model.safetensors"),
+             *b = path_join(again, "model.safetensors");
         size_t na, nb;
         const char *x = kit_slurp(a, &na), *y = kit_slurp(b, &nb);
         assert_int_equal(na, nb);
@@ -348,10 +388,16 @@ static void a_folder_written_and_read_again_is_bit_exact(void **state)
 static void a_reward_folder_is_written_as_transformers_wants_it(void **state)
 {
     const char *to = kit_path("classifier");
-    copy_folder(to, ck_folder("from2", "F32", false, true, "\"architectures\": [\"LlamaForSequenceClassification\"], \"std\": 2.0"), DTYPE_F32);
+    copy_folder(
+        to,
+        ck_folder("from2", "F32", false, true,
+                  "\"architectures\": [\"LlamaForSequenceClassification\"], \"std\": 2.0"),
+        DTYPE_F32);
     char *path = path_join(to, "config.json");
     json_t *o = json_read_file(path, NULL);
-    assert_string_equal(json_string_value(json_array_get(json_object_get(o, "architectures"), 0)), "LlamaForSequenceClassification");
+    assert_string_equal(
+        json_string_value(json_array_get(json_object_get(o, "architectures"), 0)),
+        "LlamaForSequenceClassification");
     assert_int_equal(json_object_size(json_object_get(o, "id2label")), 1);
     assert_int_equal(json_object_size(json_object_get(o, "label2id")), 1);
     assert_int_equal(json_integer_value(json_object_get(o, "pad_token_id")), 2);
@@ -364,7 +410,7 @@ static void a_reward_folder_is_written_as_transformers_wants_it(void **state)
 static void values_are_rounded_to_the_nearest_bf16(void **state)
 {
     struct ck_part p = {"model.norm.weight", 0, 4};
-    float v[4] = {1.0f, 1.00390625f, 1.01171875f, -3.1415927f}, got[4];    // halves go to even
+    float v[4] = {1.0f, 1.00390625f, 1.01171875f, -3.1415927f}, got[4]; // halves go to even
     struct folder_tensor t[] = {{.name = p.name, .cols = 4, .data = v}};
     struct model_config c;
     config_defaults(&c);
@@ -375,7 +421,8 @@ static void values_are_rounded_to_the_nearest_bf16(void **state)
     assert_int_equal(safetensors_read_table(&w, NULL), 0);
     assert_int_equal(w.entry[0].offset % 8, 0);
     store_to_float(got, w.map.p + w.entry[0].offset, 4, w.entry[0].type);
-    assert_true(got[0] == 1.0f && got[1] == 1.0f && got[2] == 1.015625f && got[3] == -3.140625f);
+    assert_true(got[0] == 1.0f && got[1] == 1.0f && got[2] == 1.015625f &&
+                got[3] == -3.140625f);
     file_map_close(&w.map);
     arena_release(&w.arena);
     free(w.entry);
@@ -391,8 +438,9 @@ static void a_failed_write_leaves_the_old_folder(void **state)
 {
     const char *dir = ck_folder("keep", "F32", true, false, "");
     struct ck_part p = {"x", 2, 2};
-    struct folder_tensor t[] = {{.name = "x", .rows = 2, .cols = 2, .fill = fill_value, .arg = &p},
-                                {.name = "y", .rows = 2, .cols = 2, .fill = fail_fill}};
+    struct folder_tensor t[] = {
+        {.name = "x", .rows = 2, .cols = 2, .fill = fill_value, .arg = &p},
+        {.name = "y", .rows = 2, .cols = 2, .fill = fail_fill}};
     struct model_config c;
     struct err err = {0};
     config_defaults(&c);
@@ -402,7 +450,7 @@ static void a_failed_write_leaves_the_old_folder(void **state)
     assert_false(kit_exists(kit_path("keep.partial")));
 }
 
-/* ---- identity ----------------------------------------------------------------------------------------- */
+/* ---- identity ------------------------------------------------------------------- */
 
 static void hash_of(char out[33], const char *dir)
 {
@@ -439,7 +487,9 @@ static void inspect_lists_config_and_tensors(void **state)
     assert_int_equal(model_inspect(&o, ck_folder("look", "BF16", true, false, ""), NULL), 0);
     assert_string_equal(json_string_value(json_object_get(o, "format")), "safetensors");
     assert_int_equal(json_array_size(json_object_get(o, "tensors")), 3 + 9 * CK_LAYERS);
-    assert_int_equal(json_integer_value(json_object_get(json_object_get(o, "config"), "hidden_size")), CK_WIDTH);
+    assert_int_equal(
+        json_integer_value(json_object_get(json_object_get(o, "config"), "hidden_size")),
+        CK_WIDTH);
     kit_contains(json_string_value(json_object_get(o, "tokenizer_error")), "no tokenizer.json");
     json_decref(o);
 }

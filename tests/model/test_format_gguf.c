@@ -1,4 +1,5 @@
-/* test_format_gguf.c - GGUF: values against the gguf package's (tests/vectors/gguf), lies and wounds refused. */
+/* test_format_gguf.c - GGUF: values against the gguf package's (tests/vectors/gguf), lies and
+ * wounds refused. */
 #include "model/checkpoint.h"
 #include "model/format/gguf.h"
 
@@ -30,7 +31,8 @@ static void every_type_equals_the_gguf_package(void **state)
         assert_int_equal(weights_read(f, x.name, b, rows, (int)x.cols, NULL), 0);
         for (size_t k = 0; k < n; k++)
             if (a[k] != b[k])
-                fail_msg("%s (%s) value %zu: %g, expected %g", x.name, x.dtype, k, (double)a[k], (double)b[k]);
+                fail_msg("%s (%s) value %zu: %g, expected %g", x.name, x.dtype, k, (double)a[k],
+                         (double)b[k]);
         for (enum store_type t = STORE_F32; t < STORE_TYPES; t++)
             seen[t] |= !strcmp(x.dtype, store_name(t));
         free(a);
@@ -59,7 +61,8 @@ static void rows_of_q_read_piecewise_are_those_of_the_whole(void **state)
 static void the_config_equals_that_of_the_folder(void **state)
 {
     struct weights *g = open_good(tiny()), *f = open_good(kit_tests("vectors/gguf/folder"));
-    json_t *a = config_to_json(weights_config(g), DTYPE_F32), *b = config_to_json(weights_config(f), DTYPE_F32);
+    json_t *a = config_to_json(weights_config(g), DTYPE_F32),
+           *b = config_to_json(weights_config(f), DTYPE_F32);
     if (!json_equal(a, b))
         fail_msg("%s\n%s", json_dumps(a, 0), json_dumps(b, 0));
     json_decref(a);
@@ -68,7 +71,7 @@ static void the_config_equals_that_of_the_folder(void **state)
     weights_close(f);
 }
 
-/* ---- wounds ------------------------------------------------------------------------------- */
+/* ---- wounds --------------------------------------------------------------------- */
 
 static const char *wounded(const unsigned char *p, size_t n)
 {
@@ -87,7 +90,8 @@ static void truncated_files_are_refused_at_every_length(void **state)
     const unsigned char *p = (const unsigned char *)kit_slurp(tiny(), &n);
     for (size_t keep = 0; keep < n; keep += keep < 64 ? 1 : 379)
         ck_refused(wounded(p, keep), "wounded.gguf", NULL);
-    ck_refused(wounded(p, n - 33), "(truncated?)", NULL);   // the last tensor may be followed by padding
+    ck_refused(wounded(p, n - 33), "(truncated?)",
+               NULL); // the last tensor may be followed by padding
 }
 
 /* Where `text` stands in the file. */
@@ -132,7 +136,8 @@ static void lying_headers_are_refused(void **state)
     ck_refused(patched_u64("", 24, UINT64_MAX), "a string of 18446744073709551615 bytes", NULL);
     ck_refused(patched_u64("", 24, 1 << 25), "bytes expected at offset", "truncated", NULL);
     ck_refused(patched_u32("llama.block_count", 0, 77), "unknown value type 77", NULL);
-    ck_refused(patched_u32("llama.block_count", 0, 6), "'llama.block_count' should be an integer, found f32", NULL);
+    ck_refused(patched_u32("llama.block_count", 0, 6),
+               "'llama.block_count' should be an integer, found f32", NULL);
 }
 
 static void lying_arrays_are_refused(void **state)
@@ -140,22 +145,31 @@ static void lying_arrays_are_refused(void **state)
     static const char tokens[] = "tokenizer.ggml.tokens";
     struct tokenizer *t = NULL;
     ck_refused(patched_u32(tokens, 4, 9), "tokenizer.ggml.tokens", "array of type 9", NULL);
-    ck_refused(patched_u64(tokens, 8, 1ull << 61), "an array of 2305843009213693952 elements does not fit", NULL);
+    ck_refused(patched_u64(tokens, 8, 1ull << 61),
+               "an array of 2305843009213693952 elements does not fit", NULL);
     ck_refused(patched_u64(tokens, 8, UINT64_MAX), "does not fit", NULL);
-    ck_refused(patched_u64(tokens, 16, 1ull << 40), "tokenizer.ggml.tokens", "a string of", NULL);
-    assert_int_equal(tokenizer_open(&t, patched_u64("tokenizer.ggml.token_type", 0, 1), NULL), ERR_FORMAT);
+    ck_refused(patched_u64(tokens, 16, 1ull << 40), "tokenizer.ggml.tokens", "a string of",
+               NULL);
+    assert_int_equal(tokenizer_open(&t, patched_u64("tokenizer.ggml.token_type", 0, 1), NULL),
+                     ERR_FORMAT);
 }
 
 static void wrong_configs_are_refused(void **state)
 {
-    ck_refused(patched("general.architecture", 12, "lamma", 5), "general.architecture is 'lamma'", NULL);
-    ck_refused(patched_u32("llama.block_count", 4, 4), "model.layers.3.input_layernorm.weight", "missing", NULL);
+    ck_refused(patched("general.architecture", 12, "lamma", 5),
+               "general.architecture is 'lamma'", NULL);
+    ck_refused(patched_u32("llama.block_count", 4, 4), "model.layers.3.input_layernorm.weight",
+               "missing", NULL);
     ck_refused(patched_u32("llama.block_count", 4, 0), "'num_hidden_layers' is 0", NULL);
-    ck_refused(patched_u32("llama.feed_forward_length", 4, 96), "mlp.gate_proj.weight", "expected shape [96, 32], found [64, 32]", NULL);
-    ck_refused(patched_u32("llama.attention.head_count", 4, 0), "'num_attention_heads' is 0", NULL);
-    ck_refused(patched("llama.block_count", -5, "lengt", 5), "'llama.block_count' is missing", NULL);
+    ck_refused(patched_u32("llama.feed_forward_length", 4, 96), "mlp.gate_proj.weight",
+               "expected shape [96, 32], found [64, 32]", NULL);
+    ck_refused(patched_u32("llama.attention.head_count", 4, 0), "'num_attention_heads' is 0",
+               NULL);
+    ck_refused(patched("llama.block_count", -5, "lengt", 5), "'llama.block_count' is missing",
+               NULL);
     ck_refused(patched_u32("llama.rope.dimension_count", 4, 8), "rope.dimension_count 8", NULL);
-    ck_refused(patched_u32("tokenizer.ggml.eos_token_id", 4, 420), "'eos_token_id' is 420", NULL);
+    ck_refused(patched_u32("tokenizer.ggml.eos_token_id", 4, 420), "'eos_token_id' is 420",
+               NULL);
     ck_refused(patched("llama.rope.freq_base", 4, "\0\0\xc0\x7f", 4), "rope_theta", NULL);
 }
 
@@ -166,14 +180,16 @@ static void wrong_tensors_are_refused(void **state)
     ck_refused(patched_u32(q, 0, 9), "blk.0.attn_q.weight", "9 dimensions", NULL);
     ck_refused(patched_u64(q, 4, 33), "blk.0.attn_q.weight", "33 columns of Q4_1", NULL);
     ck_refused(patched_u64(q, 12, 1ull << 62), "blk.0.attn_q.weight", NULL);
-    ck_refused(patched_u64(q, 4, 1ull << 63), "blk.0.attn_q.weight", "larger than memory", NULL);
+    ck_refused(patched_u64(q, 4, 1ull << 63), "blk.0.attn_q.weight", "larger than memory",
+               NULL);
     ck_refused(patched_u32(q, 20, 14), "has type Q6_K (14)", NULL);
     ck_refused(patched_u32(q, 20, 4000), "has type unknown (4000)", NULL);
     ck_refused(patched_u64(q, 24, 1 << 30), "blk.0.attn_q.weight", "truncated", NULL);
     ck_refused(patched_u64(q, 24, UINT64_MAX - 31), "blk.0.attn_q.weight", NULL);
     ck_refused(patched_u64(q, 24, 7), "not a multiple of the alignment 32", NULL);
     ck_refused(patched_u64(norm, 16, 0), "inside", NULL);
-    ck_refused(patched(q, -(ptrdiff_t)strlen(q), "blk.1", 5), "two tensors are called 'blk.1.attn_q.weight'", NULL);
+    ck_refused(patched(q, -(ptrdiff_t)strlen(q), "blk.1", 5),
+               "two tensors are called 'blk.1.attn_q.weight'", NULL);
 }
 
 static void any_single_wrong_byte_of_the_header_does_no_harm(void **state)
@@ -208,8 +224,10 @@ static void inspect_names_both_spellings_of_a_tensor(void **state)
     assert_int_equal(model_inspect(&o, tiny(), NULL), 0);
     const json_t *t = json_array_get(json_object_get(o, "tensors"), 0);
     assert_string_equal(json_string_value(json_object_get(o, "format")), "gguf");
-    assert_string_equal(json_string_value(json_object_get(t, "name")), "model.embed_tokens.weight");
-    assert_string_equal(json_string_value(json_object_get(t, "file_name")), "token_embd.weight");
+    assert_string_equal(json_string_value(json_object_get(t, "name")),
+                        "model.embed_tokens.weight");
+    assert_string_equal(json_string_value(json_object_get(t, "file_name")),
+                        "token_embd.weight");
     const json_t *k = json_object_get(o, "tokenizer");
     assert_int_equal(json_integer_value(json_object_get(k, "vocab")), 420);
     assert_string_equal(json_string_value(json_object_get(k, "eos")), "<|im_end|>");

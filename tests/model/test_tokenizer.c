@@ -1,4 +1,5 @@
-/* test_tokenizer.c - ids equal those of others (tests/cases/tokenizer), wrong files are refused, bad text is survived. */
+/* test_tokenizer.c - ids equal those of others (tests/cases/tokenizer), wrong files are
+ * refused, bad text is survived. */
 #include "kit/kit.h"
 #include "model/model.h"
 
@@ -22,7 +23,8 @@ static struct tokenizer *vectors(const char *name)
     return open_good(kit_tests(path));
 }
 
-static void check_ids(const struct tokenizer *t, const char *text, size_t n, const json_t *want, int flags, const char *where)
+static void check_ids(const struct tokenizer *t, const char *text, size_t n, const json_t *want,
+                      int flags, const char *where)
 {
     struct tokens k = {0};
     struct err err = {0};
@@ -45,8 +47,10 @@ static void check_ids(const struct tokenizer *t, const char *text, size_t n, con
 /* Rows {"text" or "hex", "ids" (specials parsed), "unparsed"?, "with_special"?}. */
 static void check_row(const struct tokenizer *t, const json_t *row, const char *where)
 {
-    const char *text = json_string_value(json_object_get(row, "text")), *hex = json_string_value(json_object_get(row, "hex"));
-    const json_t *ids = json_object_get(row, "ids"), *plain = json_object_get(row, "unparsed"), *around = json_object_get(row, "with_special");
+    const char *text = json_string_value(json_object_get(row, "text")),
+               *hex = json_string_value(json_object_get(row, "hex"));
+    const json_t *ids = json_object_get(row, "ids"), *plain = json_object_get(row, "unparsed"),
+                 *around = json_object_get(row, "with_special");
     struct buf b = {0};
     if (text)
         buf_adds(&b, text);
@@ -55,7 +59,8 @@ static void check_row(const struct tokenizer *t, const json_t *row, const char *
     const char *s = b.s ? b.s : "";
     check_ids(t, s, b.len, ids, TOKENIZE_PARSE_SPECIAL, where);
     check_ids(t, s, b.len, plain ? plain : ids, 0, where);
-    check_ids(t, s, b.len, around ? around : ids, TOKENIZE_PARSE_SPECIAL | TOKENIZE_SPECIAL, where);
+    check_ids(t, s, b.len, around ? around : ids, TOKENIZE_PARSE_SPECIAL | TOKENIZE_SPECIAL,
+              where);
     buf_release(&b);
 }
 
@@ -87,9 +92,18 @@ static void check_case(const char *name)
     tokenizer_free(t);
 }
 
-static void digits_then_gpt2_gives_the_ids_of_tokenizers(void **state) { check_case("digits"); }
-static void space_nfc_and_added_tokens_give_the_ids_of_tokenizers(void **state) { check_case("spaced"); }
-static void llama3_pattern_and_template_give_the_ids_of_tokenizers(void **state) { check_case("llama3"); }
+static void digits_then_gpt2_gives_the_ids_of_tokenizers(void **state)
+{
+    check_case("digits");
+}
+static void space_nfc_and_added_tokens_give_the_ids_of_tokenizers(void **state)
+{
+    check_case("spaced");
+}
+static void llama3_pattern_and_template_give_the_ids_of_tokenizers(void **state)
+{
+    check_case("llama3");
+}
 
 static void the_same_tokenizer_in_a_gguf_gives_the_same_ids(void **state)
 {
@@ -116,14 +130,14 @@ static void smollm2_gives_the_ids_of_llama_cpp(void **state)
     tokenizer_free(t);
 }
 
-/* ---- decoding ---------------------------------------------------------------------------------- */
+/* ---- decoding ------------------------------------------------------------------- */
 
 static void decoding_gives_back_every_byte(void **state)
 {
     struct tokenizer *t = vectors("digits");
     struct tokens k = {0};
     struct buf text = {0}, back = {0};
-    for (int c = 0; c < 0x3000; c++) {      // NUL included, surrogates are not reached
+    for (int c = 0; c < 0x3000; c++) { // NUL included, surrogates are not reached
         char u[4] = {(char)(c < 0x80 ? c : c < 0x800 ? 0xC0 | c >> 6 : 0xE0 | c >> 12)};
         int n = c < 0x80 ? 1 : c < 0x800 ? 2 : 3;
         for (int i = 1; i < n; i++)
@@ -146,7 +160,8 @@ static void special_tokens_are_skipped_on_request_and_unknown_ids_always(void **
     struct tokens k = {0};
     struct buf b = {0};
     int strange[] = {-1, 1 << 30};
-    assert_int_equal(tokenize(t, &k, "<|im_start|>hi<|im_end|>", 24, TOKENIZE_PARSE_SPECIAL, NULL), 0);
+    assert_int_equal(
+        tokenize(t, &k, "<|im_start|>hi<|im_end|>", 24, TOKENIZE_PARSE_SPECIAL, NULL), 0);
     assert_int_equal(detokenize(t, &b, k.id, k.n, true), 0);
     assert_int_equal(detokenize(t, &b, strange, 2, false), 0);
     assert_string_equal(b.s, "hi");
@@ -166,7 +181,8 @@ static void tokens_are_found_by_spelling_and_by_word(void **state)
     assert_int_equal(tokenizer_id(t, "no such token"), -1);
     int bare = tokenizer_id(t, "is"), spaced = tokenizer_id(t, "\xC4\xA0is");
     assert_int_equal(tokenizer_spellings(t, "is", id, 4), 2);
-    assert_true(bare >= 0 && spaced >= 0 && ((id[0] == bare && id[1] == spaced) || (id[0] == spaced && id[1] == bare)));
+    assert_true(bare >= 0 && spaced >= 0 &&
+                ((id[0] == bare && id[1] == spaced) || (id[0] == spaced && id[1] == bare)));
     assert_int_equal(tokenizer_spellings(t, "is", id, 1), 1);
     assert_int_equal(tokenizer_spellings(t, "1", id, 4), 1);
     assert_int_equal(tokenizer_spellings(t, "<|im_end|>", id, 4), 0);
@@ -188,7 +204,7 @@ static void tokenize_appends_and_a_failure_takes_back(void **state)
     tokenizer_free(t);
 }
 
-/* ---- long inputs ----------------------------------------------------------------------------------- */
+/* ---- long inputs ---------------------------------------------------------------- */
 
 /* Seconds for n bytes that repeat `unit`. */
 static double seconds_for(const struct tokenizer *t, const char *unit, size_t n)
@@ -207,19 +223,21 @@ static double seconds_for(const struct tokenizer *t, const char *unit, size_t n)
 
 static void long_runs_of_anything_are_not_slow(void **state)
 {
-    static const char *const units[] = {"a", " ", "ab", "\n", "<", "<|im_", "1", "!?", "the ", "\xC3\xA9"};
+    static const char *const units[] = {"a",     " ", "ab", "\n",   "<",
+                                        "<|im_", "1", "!?", "the ", "\xC3\xA9"};
     struct tokenizer *t = vectors("digits"), *l = vectors("llama3");
     for (size_t i = 0; i < ARRAY_LEN(units); i++) {
-        size_t n = (size_t)1 << (i ? 17 : 20);      // a megabyte of one letter, less of the others
+        size_t n = (size_t)1 << (i ? 17 : 20); // a megabyte of one letter, less of the others
         double s = seconds_for(t, units[i], n), s3 = seconds_for(l, units[i], n);
-        if (s > 10 || s3 > 10)      // quadratic work takes minutes; a busy or sanitized run some seconds
+        if (s > 10 ||
+            s3 > 10) // quadratic work takes minutes; a busy or sanitized run some seconds
             fail_msg("%zu bytes of '%s' take %.1f and %.1f s", n, units[i], s, s3);
     }
     tokenizer_free(t);
     tokenizer_free(l);
 }
 
-/* ---- wrong files --------------------------------------------------------------------------------- */
+/* ---- wrong files ---------------------------------------------------------------- */
 
 /* A small good tokenizer.json with the parts given; NULL: the usual ones. */
 static const char *folder_with(const char *model, const char *pre, const char *rest)
@@ -229,8 +247,11 @@ static const char *folder_with(const char *model, const char *pre, const char *r
     char *path = path_join(dir, "tokenizer.json");
     FILE *f = fopen(path, "wb");
     fprintf(f, "{\"model\": %s, \"pre_tokenizer\": %s%s}",
-            model ? model : "{\"type\": \"BPE\", \"vocab\": {\"a\": 0, \"b\": 1, \"ab\": 2}, \"merges\": [\"a b\"]}",
-            pre ? pre : "{\"type\": \"ByteLevel\", \"add_prefix_space\": false}", rest ? rest : "");
+            model ? model
+                  : "{\"type\": \"BPE\", \"vocab\": {\"a\": 0, \"b\": 1, \"ab\": 2}, "
+                    "\"merges\": [\"a b\"]}",
+            pre ? pre : "{\"type\": \"ByteLevel\", \"add_prefix_space\": false}",
+            rest ? rest : "");
     fclose(f);
     free(path);
     return dir;
@@ -250,25 +271,39 @@ static void refused(const char *path, const char *part)
 
 static void wrong_models_are_refused(void **state)
 {
-    static const struct { const char *model, *part; } cases[] = {
+    static const struct {
+        const char *model, *part;
+    } cases[] = {
         {"{\"type\": \"Unigram\"}", "model Unigram; supported: BPE"},
         {"{\"type\": \"WordPiece\"}", "model WordPiece"},
         {"7", "model an object without type"},
         {"{\"type\": \"BPE\"}", "'model.vocab' should be an object"},
         {"{\"type\": \"BPE\", \"vocab\": {}}", "'model.vocab' should be an object"},
-        {"{\"type\": \"BPE\", \"vocab\": {\"a\": \"x\"}, \"merges\": []}", "token 'a': expected an id"},
-        {"{\"type\": \"BPE\", \"vocab\": {\"a\": -1}, \"merges\": []}", "token 'a': expected an id"},
-        {"{\"type\": \"BPE\", \"vocab\": {\"a\": 9999999999}, \"merges\": []}", "token 'a': expected an id"},
-        {"{\"type\": \"BPE\", \"vocab\": {\"a\": 0, \"b\": 0}, \"merges\": []}", "'a' and 'b' have the same id 0"},
+        {"{\"type\": \"BPE\", \"vocab\": {\"a\": \"x\"}, \"merges\": []}",
+         "token 'a': expected an id"},
+        {"{\"type\": \"BPE\", \"vocab\": {\"a\": -1}, \"merges\": []}",
+         "token 'a': expected an id"},
+        {"{\"type\": \"BPE\", \"vocab\": {\"a\": 9999999999}, \"merges\": []}",
+         "token 'a': expected an id"},
+        {"{\"type\": \"BPE\", \"vocab\": {\"a\": 0, \"b\": 0}, \"merges\": []}",
+         "'a' and 'b' have the same id 0"},
         {"{\"type\": \"BPE\", \"vocab\": {\"a\": 0}}", "'model.merges' should be a list"},
-        {"{\"type\": \"BPE\", \"vocab\": {\"a\": 0}, \"merges\": [\"a b\"]}", "merge 0, 'a' and 'b': the second is not in the vocabulary"},
-        {"{\"type\": \"BPE\", \"vocab\": {\"a\": 0}, \"merges\": [[\"a\", \"a\"]]}", "their union is not in the vocabulary"},
+        {"{\"type\": \"BPE\", \"vocab\": {\"a\": 0}, \"merges\": [\"a b\"]}",
+         "merge 0, 'a' and 'b': the second is not in the vocabulary"},
+        {"{\"type\": \"BPE\", \"vocab\": {\"a\": 0}, \"merges\": [[\"a\", \"a\"]]}",
+         "their union is not in the vocabulary"},
         {"{\"type\": \"BPE\", \"vocab\": {\"a\": 0}, \"merges\": [7]}", "merge 0 should be"},
-        {"{\"type\": \"BPE\", \"vocab\": {\"a\": 0}, \"merges\": [\"a  a\"]}", "merge 0 should be"},
-        {"{\"type\": \"BPE\", \"vocab\": {\"a\": 0}, \"merges\": [], \"byte_fallback\": true}", "'model.byte_fallback' is set"},
-        {"{\"type\": \"BPE\", \"vocab\": {\"a\": 0}, \"merges\": [], \"end_of_word_suffix\": \"</w>\"}", "'model.end_of_word_suffix' is set"},
-        {"{\"type\": \"BPE\", \"vocab\": {\"a\": 0}, \"merges\": [], \"dropout\": 0.1}", "'model.dropout' is set"},
-        {"{\"type\": \"BPE\", \"vocab\": {\"a\": 0}, \"merges\": [], \"unk_token\": \"u\"}", "unk_token 'u' is not in the vocabulary"},
+        {"{\"type\": \"BPE\", \"vocab\": {\"a\": 0}, \"merges\": [\"a  a\"]}",
+         "merge 0 should be"},
+        {"{\"type\": \"BPE\", \"vocab\": {\"a\": 0}, \"merges\": [], \"byte_fallback\": true}",
+         "'model.byte_fallback' is set"},
+        {"{\"type\": \"BPE\", \"vocab\": {\"a\": 0}, \"merges\": [], \"end_of_word_suffix\": "
+         "\"</w>\"}",
+         "'model.end_of_word_suffix' is set"},
+        {"{\"type\": \"BPE\", \"vocab\": {\"a\": 0}, \"merges\": [], \"dropout\": 0.1}",
+         "'model.dropout' is set"},
+        {"{\"type\": \"BPE\", \"vocab\": {\"a\": 0}, \"merges\": [], \"unk_token\": \"u\"}",
+         "unk_token 'u' is not in the vocabulary"},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++)
         refused(folder_with(cases[i].model, NULL, NULL), cases[i].part);
@@ -276,27 +311,47 @@ static void wrong_models_are_refused(void **state)
 
 static void steps_we_do_not_have_are_refused_by_name(void **state)
 {
-    static const struct { const char *pre, *rest, *part; } cases[] = {
+    static const struct {
+        const char *pre, *rest, *part;
+    } cases[] = {
         {"null", NULL, "pre_tokenizer null"},
         {"{\"type\": \"Metaspace\"}", NULL, "pre_tokenizer Metaspace"},
-        {"{\"type\": \"Sequence\", \"pretokenizers\": [{\"type\": \"ByteLevel\"}, {\"type\": \"Digits\"}]}", NULL, "pre_tokenizer ByteLevel"},
-        {"{\"type\": \"Sequence\", \"pretokenizers\": [{\"type\": \"Punctuation\"}, {\"type\": \"ByteLevel\"}]}", NULL, "pre_tokenizer Punctuation"},
+        {"{\"type\": \"Sequence\", \"pretokenizers\": [{\"type\": \"ByteLevel\"}, {\"type\": "
+         "\"Digits\"}]}",
+         NULL, "pre_tokenizer ByteLevel"},
+        {"{\"type\": \"Sequence\", \"pretokenizers\": [{\"type\": \"Punctuation\"}, {\"type\": "
+         "\"ByteLevel\"}]}",
+         NULL, "pre_tokenizer Punctuation"},
         {"{\"type\": \"Sequence\", \"pretokenizers\": []}", NULL, "pre_tokenizer Sequence"},
-        {"{\"type\": \"Sequence\", \"pretokenizers\": [{\"type\": \"Split\", \"pattern\": {\"Regex\": \"(\"}, \"behavior\": \"Isolated\"}, "
-         "{\"type\": \"ByteLevel\"}]}", NULL, "regular expression '('"},
-        {"{\"type\": \"Sequence\", \"pretokenizers\": [{\"type\": \"Split\", \"pattern\": {\"Regex\": \"a\"}, \"behavior\": \"MergedWithNext\"}, "
-         "{\"type\": \"ByteLevel\"}]}", NULL, "behavior MergedWithNext"},
+        {"{\"type\": \"Sequence\", \"pretokenizers\": [{\"type\": \"Split\", \"pattern\": "
+         "{\"Regex\": \"(\"}, \"behavior\": \"Isolated\"}, "
+         "{\"type\": \"ByteLevel\"}]}",
+         NULL, "regular expression '('"},
+        {"{\"type\": \"Sequence\", \"pretokenizers\": [{\"type\": \"Split\", \"pattern\": "
+         "{\"Regex\": \"a\"}, \"behavior\": \"MergedWithNext\"}, "
+         "{\"type\": \"ByteLevel\"}]}",
+         NULL, "behavior MergedWithNext"},
         {NULL, ", \"normalizer\": {\"type\": \"Lowercase\"}", "normalizer Lowercase"},
         {NULL, ", \"decoder\": {\"type\": \"WordPiece\"}", "decoder WordPiece"},
-        {NULL, ", \"post_processor\": {\"type\": \"BertProcessing\"}", "post_processor BertProcessing"},
-        {NULL, ", \"post_processor\": {\"type\": \"TemplateProcessing\", \"single\": [{\"SpecialToken\": {\"id\": \"x\"}}]}", "does not list the ids of 'x'"},
-        {NULL, ", \"post_processor\": {\"type\": \"TemplateProcessing\", \"single\": [{\"SpecialToken\": {\"id\": \"x\"}}], "
-         "\"special_tokens\": {\"x\": {\"ids\": [3]}}}", "an id that is no token"},
+        {NULL, ", \"post_processor\": {\"type\": \"BertProcessing\"}",
+         "post_processor BertProcessing"},
+        {NULL,
+         ", \"post_processor\": {\"type\": \"TemplateProcessing\", \"single\": "
+         "[{\"SpecialToken\": {\"id\": \"x\"}}]}",
+         "does not list the ids of 'x'"},
+        {NULL,
+         ", \"post_processor\": {\"type\": \"TemplateProcessing\", \"single\": "
+         "[{\"SpecialToken\": {\"id\": \"x\"}}], "
+         "\"special_tokens\": {\"x\": {\"ids\": [3]}}}",
+         "an id that is no token"},
         {NULL, ", \"added_tokens\": 3", "'added_tokens' should be a list"},
         {NULL, ", \"added_tokens\": [3]", "added_tokens"},
-        {NULL, ", \"added_tokens\": [{\"id\": 0, \"content\": \"x\"}]", "'a' and 'x' have the same id 0"},
-        {NULL, ", \"added_tokens\": [{\"id\": 3, \"content\": \"x\", \"special\": 1}]", "'special' should be true or false"},
-        {NULL, ", \"added_tokens\": [{\"id\": 3, \"content\": \"ab\"}]", "tokens 2 and 3 have the same spelling 'ab'"},
+        {NULL, ", \"added_tokens\": [{\"id\": 0, \"content\": \"x\"}]",
+         "'a' and 'x' have the same id 0"},
+        {NULL, ", \"added_tokens\": [{\"id\": 3, \"content\": \"x\", \"special\": 1}]",
+         "'special' should be true or false"},
+        {NULL, ", \"added_tokens\": [{\"id\": 3, \"content\": \"ab\"}]",
+         "tokens 2 and 3 have the same spelling 'ab'"},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct tokenizer *t = NULL;
@@ -313,7 +368,8 @@ static void steps_we_do_not_have_are_refused_by_name(void **state)
 static void truncated_tokenizers_are_refused_at_every_length(void **state)
 {
     size_t n;
-    const char *all = kit_slurp(kit_tests("vectors/tokenizer/spaced/tokenizer.json"), &n), *dir = kit_path("cut");
+    const char *all = kit_slurp(kit_tests("vectors/tokenizer/spaced/tokenizer.json"), &n),
+               *dir = kit_path("cut");
     char *path = path_join(dir, "tokenizer.json");
     mkdir(dir, 0755);
     while (n && all[n - 1] == '\n')
@@ -331,14 +387,18 @@ static void truncated_tokenizers_are_refused_at_every_length(void **state)
 static void both_readers_of_a_vocabulary_agree(void **state)
 {
     static const char *const models[] = {
-        "\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 0, \"\\u00c4\\u0120\": 1, \"\\\"\": 2, \"b\":3,\"ab\" : 4, \"\\ud83d\\ude00\": 5}, "
+        "\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 0, \"\\u00c4\\u0120\": 1, \"\\\"\": "
+        "2, \"b\":3,\"ab\" : 4, \"\\ud83d\\ude00\": 5}, "
         "\"merges\": [[\"a\", \"b\"]]}",
-        "\"mod\\u0065l\": {\"vocab\": {\"a\": 0, \"\\u00c4\\u0120\": 1, \"\\\"\": 2, \"b\":3,\"ab\" : 4, \"\\ud83d\\ude00\": 5}, "
+        "\"mod\\u0065l\": {\"vocab\": {\"a\": 0, \"\\u00c4\\u0120\": 1, \"\\\"\": 2, "
+        "\"b\":3,\"ab\" : 4, \"\\ud83d\\ude00\": 5}, "
         "\"merges\": [\"a b\"], \"type\": \"BPE\"}",
     };
     for (size_t i = 0; i < ARRAY_LEN(models); i++) {
         const char *dir = kit_path(i ? "slow" : "fast");
-        char *path = path_join(dir, "tokenizer.json"), *text = str_printf("{%s,\n \"pre_tokenizer\": {\"type\": \"ByteLevel\"}}", models[i]);
+        char *path = path_join(dir, "tokenizer.json"),
+             *text =
+                 str_printf("{%s,\n \"pre_tokenizer\": {\"type\": \"ByteLevel\"}}", models[i]);
         mkdir(dir, 0755);
         FILE *f = fopen(path, "wb");
         fputs(text, f);
@@ -365,13 +425,15 @@ static void bytes_without_a_token_are_left_out(void **state)
     struct tokenizer *t = open_good(folder_with(NULL, NULL, NULL));
     struct tokens k = {0};
     assert_int_equal(tokenize(t, &k, "axb ab", 6, 0, NULL), 0);
-    assert_int_equal(k.n, 2);       // "a" and "b" meet when "x" is gone, as in tokenizers
+    assert_int_equal(k.n, 2); // "a" and "b" meet when "x" is gone, as in tokenizers
     assert_int_equal(k.id[0], 2);
     assert_int_equal(k.id[1], 2);
     tokens_release(&k);
     tokenizer_free(t);
-    t = open_good(folder_with("{\"type\": \"BPE\", \"vocab\": {\"a\": 0, \"b\": 1, \"ab\": 2, \"?\": 3}, \"merges\": [\"a b\"], "
-                              "\"unk_token\": \"?\", \"fuse_unk\": true}", NULL, NULL));
+    t = open_good(folder_with("{\"type\": \"BPE\", \"vocab\": {\"a\": 0, \"b\": 1, \"ab\": 2, "
+                              "\"?\": 3}, \"merges\": [\"a b\"], "
+                              "\"unk_token\": \"?\", \"fuse_unk\": true}",
+                              NULL, NULL));
     assert_int_equal(tokenize(t, &k, "axyb", 4, 0, NULL), 0);
     assert_int_equal(k.n, 3);
     assert_int_equal(k.id[1], 3);

@@ -1,4 +1,5 @@
-/* test_tokenizer_save.c - tokenizers written beside a model: byte for byte, or made from a GGUF with the same ids. */
+/* test_tokenizer_save.c - tokenizers written beside a model: byte for byte, or made from a GGUF
+ * with the same ids. */
 #include "kit/kit.h"
 #include "model/format/format.h"
 
@@ -20,12 +21,19 @@ static const char *new_dir(const char *name)
     return dir;
 }
 
-static const char *TEXTS[] = {"", "hello world", " two  spaces ", "it's 12345 \xC2\xB2\n\n", "<|im_start|>user\nhi<|im_end|>", "caf\xC3\xA9 \xE4\xBB\x8A",
-                              "a \xFF b", "\t\t\tx = y[0];"};
+static const char *TEXTS[] = {"",
+                              "hello world",
+                              " two  spaces ",
+                              "it's 12345 \xC2\xB2\n\n",
+                              "<|im_start|>user\nhi<|im_end|>",
+                              "caf\xC3\xA9 \xE4\xBB\x8A",
+                              "a \xFF b",
+                              "\t\t\tx = y[0];"};
 
 static void assert_same_ids(const struct tokenizer *a, const struct tokenizer *b)
 {
-    static const int flags[] = {0, TOKENIZE_SPECIAL, TOKENIZE_PARSE_SPECIAL, TOKENIZE_SPECIAL | TOKENIZE_PARSE_SPECIAL};
+    static const int flags[] = {0, TOKENIZE_SPECIAL, TOKENIZE_PARSE_SPECIAL,
+                                TOKENIZE_SPECIAL | TOKENIZE_PARSE_SPECIAL};
     for (size_t i = 0; i < ARRAY_LEN(TEXTS); i++)
         for (size_t f = 0; f < ARRAY_LEN(flags); f++) {
             struct tokens x = {0}, y = {0};
@@ -60,7 +68,7 @@ static void files_of_a_folder_are_copied_byte_for_byte(void **state)
     put(from, "special_tokens_map.json", " {}");
     put(from, "chat_template.jinja", "{{ x }}\n");
     struct tokenizer *t = open_good(from);
-    assert_int_equal(dir_remove(from, NULL), 0);    // the source may be gone
+    assert_int_equal(dir_remove(from, NULL), 0); // the source may be gone
     assert_int_equal(tokenizer_save(t, to, NULL), 0);
     char *path = path_join(to, "tokenizer.json");
     const char *copy = kit_slurp(path, &m);
@@ -128,7 +136,8 @@ static void the_chat_template_survives_byte_for_byte(void **state)
     json_t *o = json_read_file(path, NULL);
     assert_string_equal(json_string_value(json_object_get(o, "bos_token")), "<|im_start|>");
     assert_string_equal(json_string_value(json_object_get(o, "eos_token")), "<|im_end|>");
-    kit_contains(json_string_value(json_object_get(o, "chat_template")), "named SmolLM, trained by Hugging Face<|im_end|>\n' }}");
+    kit_contains(json_string_value(json_object_get(o, "chat_template")),
+                 "named SmolLM, trained by Hugging Face<|im_end|>\n' }}");
     json_decref(o);
     free(path);
     buf_release(&a);

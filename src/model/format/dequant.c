@@ -11,8 +11,9 @@ static const struct {
     const char *name;
     size_t block, bytes;
 } TYPE[STORE_TYPES] = {
-    [STORE_F32] = {"F32", 1, 4},    [STORE_F16] = {"F16", 1, 2},    [STORE_BF16] = {"BF16", 1, 2},
-    [STORE_Q8_0] = {"Q8_0", 32, 34}, [STORE_Q4_0] = {"Q4_0", 32, 18}, [STORE_Q4_1] = {"Q4_1", 32, 20},
+    [STORE_F32] = {"F32", 1, 4},     [STORE_F16] = {"F16", 1, 2},
+    [STORE_BF16] = {"BF16", 1, 2},   [STORE_Q8_0] = {"Q8_0", 32, 34},
+    [STORE_Q4_0] = {"Q4_0", 32, 18}, [STORE_Q4_1] = {"Q4_1", 32, 20},
     [STORE_Q5_0] = {"Q5_0", 32, 22}, [STORE_Q5_1] = {"Q5_1", 32, 24},
 };
 

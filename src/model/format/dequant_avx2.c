@@ -1,4 +1,5 @@
-/* dequant_avx2.c - the conversion loops for processors with AVX2.  Chosen at run time by dequant.c. */
+/* dequant_avx2.c - the conversion loops for processors with AVX2.  Chosen at run time by
+ * dequant.c. */
 #pragma GCC optimize("O3")
 #include "model/format/store.h"
 

@@ -8,8 +8,8 @@
  *   Q5_1   fp16 d, fp16 m, 32 high bits, 16 bytes            d q + m
  * In a nibble byte the low half is value j, the high half value j + 16.
  *
- * A product of an fp16 scale (11 bits) and a quant (at most 8) is exact in a float, so whether the compiler
- * fuses it with the addition changes nothing. */
+ * A product of an fp16 scale (11 bits) and a quant (at most 8) is exact in a float, so whether
+ * the compiler fuses it with the addition changes nothing. */
 
 static inline uint16_t load_u16(const unsigned char *p)
 {
@@ -25,8 +25,8 @@ static inline float bits_to_float(uint32_t u)
     return f;
 }
 
-/* Moves exponent and mantissa into place and scales by 2^112, which also makes subnormals right; what was
- * infinity or NaN is recognised by its size and gets the full exponent back. */
+/* Moves exponent and mantissa into place and scales by 2^112, which also makes subnormals
+ * right; what was infinity or NaN is recognised by its size and gets the full exponent back. */
 static inline float half_to_float(uint16_t h)
 {
     uint32_t magnitude = (uint32_t)(h & 0x7fff) << 13;
@@ -59,7 +59,8 @@ static void from_q8_0(float *restrict dst, const unsigned char *restrict src, si
     }
 }
 
-static inline void nibbles(float *restrict dst, const unsigned char *restrict q, float d, int zero, float m)
+static inline void nibbles(float *restrict dst, const unsigned char *restrict q, float d,
+                           int zero, float m)
 {
     for (int i = 0; i < 16; i++) {
         dst[i] = d * (float)((q[i] & 15) - zero) + m;
@@ -67,13 +68,14 @@ static inline void nibbles(float *restrict dst, const unsigned char *restrict q,
     }
 }
 
-static inline void nibbles5(float *restrict dst, const unsigned char *restrict q, const unsigned char *high, float d,
-                            int zero, float m)
+static inline void nibbles5(float *restrict dst, const unsigned char *restrict q,
+                            const unsigned char *high, float d, int zero, float m)
 {
     uint32_t h;
     memcpy(&h, high, sizeof h);
     for (int i = 0; i < 16; i++) {
-        int lo = (q[i] & 15) | ((h >> i & 1) << 4), hi = (q[i] >> 4) | ((h >> (i + 16) & 1) << 4);
+        int lo = (q[i] & 15) | ((h >> i & 1) << 4),
+            hi = (q[i] >> 4) | ((h >> (i + 16) & 1) << 4);
         dst[i] = d * (float)(lo - zero) + m;
         dst[i + 16] = d * (float)(hi - zero) + m;
     }
@@ -83,7 +85,8 @@ static void from_q4(float *dst, const unsigned char *src, size_t blocks, bool wi
 {
     size_t step = with_min ? 20 : 18;
     for (size_t b = 0; b < blocks; b++, src += step, dst += 32) {
-        float d = half_to_float(load_u16(src)), m = with_min ? half_to_float(load_u16(src + 2)) : 0;
+        float d = half_to_float(load_u16(src)),
+              m = with_min ? half_to_float(load_u16(src + 2)) : 0;
         nibbles(dst, src + step - 16, d, with_min ? 0 : 8, m);
     }
 }
@@ -92,7 +95,8 @@ static void from_q5(float *dst, const unsigned char *src, size_t blocks, bool wi
 {
     size_t step = with_min ? 24 : 22;
     for (size_t b = 0; b < blocks; b++, src += step, dst += 32) {
-        float d = half_to_float(load_u16(src)), m = with_min ? half_to_float(load_u16(src + 2)) : 0;
+        float d = half_to_float(load_u16(src)),
+              m = with_min ? half_to_float(load_u16(src + 2)) : 0;
         nibbles5(dst, src + step - 16, src + step - 20, d, with_min ? 0 : 16, m);
     }
 }
@@ -100,14 +104,31 @@ static void from_q5(float *dst, const unsigned char *src, size_t blocks, bool wi
 void CONVERT(float *dst, const unsigned char *src, size_t n, enum store_type t)
 {
     switch (t) {
-    case STORE_F32: memcpy(dst, src, n * sizeof *dst); break;
-    case STORE_F16: from_f16(dst, src, n); break;
-    case STORE_BF16: from_bf16(dst, src, n); break;
-    case STORE_Q8_0: from_q8_0(dst, src, n / 32); break;
-    case STORE_Q4_0: from_q4(dst, src, n / 32, false); break;
-    case STORE_Q4_1: from_q4(dst, src, n / 32, true); break;
-    case STORE_Q5_0: from_q5(dst, src, n / 32, false); break;
-    case STORE_Q5_1: from_q5(dst, src, n / 32, true); break;
-    case STORE_TYPES: break;
+    case STORE_F32:
+        memcpy(dst, src, n * sizeof *dst);
+        break;
+    case STORE_F16:
+        from_f16(dst, src, n);
+        break;
+    case STORE_BF16:
+        from_bf16(dst, src, n);
+        break;
+    case STORE_Q8_0:
+        from_q8_0(dst, src, n / 32);
+        break;
+    case STORE_Q4_0:
+        from_q4(dst, src, n / 32, false);
+        break;
+    case STORE_Q4_1:
+        from_q4(dst, src, n / 32, true);
+        break;
+    case STORE_Q5_0:
+        from_q5(dst, src, n / 32, false);
+        break;
+    case STORE_Q5_1:
+        from_q5(dst, src, n / 32, true);
+        break;
+    case STORE_TYPES:
+        break;
     }
 }

@@ -1,14 +1,15 @@
 /* folder.c - writing a Hugging Face folder, whole or not at all.
  *
- * The safetensors header is padded with spaces so that values begin at a multiple of 8, as the reference writer
- * does.  Values are converted a piece at a time, so a matrix given by a callback needs one buffer of its size. */
+ * The safetensors header is padded with spaces so that values begin at a multiple of 8, as the
+ * reference writer does.  Values are converted a piece at a time, so a matrix given by a
+ * callback needs one buffer of its size. */
 #include "model/format/store.h"
 
 struct writer {
     FILE *f;
     const char *path;
     enum dtype dtype;
-    float *values;      // for tensors that come from a callback
+    float *values; // for tensors that come from a callback
     size_t cap;
 };
 
@@ -24,7 +25,7 @@ static int put(struct writer *w, const void *p, size_t n, struct err *err)
     return 0;
 }
 
-/* ---- header -------------------------------------------------------------------------------- */
+/* ---- header --------------------------------------------------------------------- */
 
 static json_t *header_json(const struct folder_tensor *t, int n, enum dtype dtype)
 {
@@ -32,9 +33,12 @@ static json_t *header_json(const struct folder_tensor *t, int n, enum dtype dtyp
     size_t at = 0;
     for (int i = 0; i < n; i++) {
         size_t end = at + tensor_count(&t[i]) * dtype_size(dtype);
-        json_t *shape = t[i].rows ? json_pack("[ii]", t[i].rows, t[i].cols) : json_pack("[i]", t[i].cols);
-        json_object_set_new(o, t[i].name, json_pack("{ss so s[II]}", "dtype", dtype == DTYPE_BF16 ? "BF16" : "F32", "shape", shape,
-                                                    "data_offsets", (json_int_t)at, (json_int_t)end));
+        json_t *shape =
+            t[i].rows ? json_pack("[ii]", t[i].rows, t[i].cols) : json_pack("[i]", t[i].cols);
+        json_object_set_new(o, t[i].name,
+                            json_pack("{ss so s[II]}", "dtype",
+                                      dtype == DTYPE_BF16 ? "BF16" : "F32", "shape", shape,
+                                      "data_offsets", (json_int_t)at, (json_int_t)end));
         at = end;
     }
     return o;
@@ -51,7 +55,8 @@ static int write_header(struct writer *w, const struct folder_tensor *t, int n, 
         buf_adds(&b, " ");
     for (int i = 0; i < 8; i++)
         size[i] = (unsigned char)((uint64_t)b.len >> (8 * i));
-    int rc = b.failed || !o ? err_set(err, ERR_MEMORY, "%s: no memory", w->path) : put(w, size, 8, err);
+    int rc = b.failed || !o ? err_set(err, ERR_MEMORY, "%s: no memory", w->path)
+                            : put(w, size, 8, err);
     if (rc == 0)
         rc = put(w, b.s, b.len, err);
     json_decref(o);
@@ -59,7 +64,7 @@ static int write_header(struct writer *w, const struct folder_tensor *t, int n, 
     return rc;
 }
 
-/* ---- values -------------------------------------------------------------------------------- */
+/* ---- values --------------------------------------------------------------------- */
 
 static int write_values(struct writer *w, const float *v, size_t n, struct err *err)
 {
@@ -92,7 +97,8 @@ static int write_tensor(struct writer *w, const struct folder_tensor *t, struct 
     return rc ? rc : write_values(w, values, n, err);
 }
 
-static int write_safetensors(const char *dir, enum dtype dtype, const struct folder_tensor *t, int n, struct err *err)
+static int write_safetensors(const char *dir, enum dtype dtype, const struct folder_tensor *t,
+                             int n, struct err *err)
 {
     struct file_out out;
     char *path = path_join(dir, "model.safetensors");
@@ -116,14 +122,16 @@ static int write_safetensors(const char *dir, enum dtype dtype, const struct fol
 static int write_json(const char *dir, const char *name, json_t *o, struct err *err)
 {
     char *path = path_join(dir, name);
-    int rc = path && o ? json_write_file(path, o, err) : err_set(err, ERR_MEMORY, "%s: no memory for %s", dir, name);
+    int rc = path && o ? json_write_file(path, o, err)
+                       : err_set(err, ERR_MEMORY, "%s: no memory for %s", dir, name);
     free(path);
     json_decref(o);
     return rc;
 }
 
 /* The config as it is written. */
-static struct model_config written_config(const struct model_config *config, const struct tokenizer *t)
+static struct model_config written_config(const struct model_config *config,
+                                          const struct tokenizer *t)
 {
     struct model_config c = *config;
     int pad = c.score_head && t ? tokenizer_pad(t, c.pad, c.bos, c.eos_ids, c.n_eos) : -1;
@@ -132,8 +140,9 @@ static struct model_config written_config(const struct model_config *config, con
     return c;
 }
 
-int folder_write(const char *dir, const struct model_config *config, enum dtype dtype, const struct folder_tensor *tensor,
-                 int n, const struct tokenizer *tokenizer, struct err *err)
+int folder_write(const char *dir, const struct model_config *config, enum dtype dtype,
+                 const struct folder_tensor *tensor, int n, const struct tokenizer *tokenizer,
+                 struct err *err)
 {
     char *tmp;
     struct model_config c = written_config(config, tokenizer);

@@ -1,10 +1,11 @@
-/* gguf_llama.c - a Llama in a GGUF file: its config from the metadata, its tensors under Hugging Face names.
+/* gguf_llama.c - a Llama in a GGUF file: its config from the metadata, its tensors under
+ * Hugging Face names.
  *
- * llama.cpp's converter reorders the rows of q_proj and k_proj (rotary pairs side by side instead of half a head
- * apart); entries that need it undone carry the number of heads. */
+ * llama.cpp's converter reorders the rows of q_proj and k_proj (rotary pairs side by side
+ * instead of half a head apart); entries that need it undone carry the number of heads. */
 #include "model/format/gguf.h"
 
-/* ---- config -------------------------------------------------------------------------------- */
+/* ---- config --------------------------------------------------------------------- */
 
 static int get_size(const struct gguf *g, const char *key, bool need, int *out, struct err *err)
 {
@@ -15,7 +16,8 @@ static int get_size(const struct gguf *g, const char *key, bool need, int *out, 
     if (v == INT64_MIN)
         return need ? err_set(err, ERR_MISSING, "%s: key '%s' is missing", g->path, key) : 0;
     if (v < 0 || v > INT32_MAX)
-        return err_set(err, ERR_FORMAT, "%s: key '%s' is %lld, expected 0 to %d", g->path, key, (long long)v, INT32_MAX);
+        return err_set(err, ERR_FORMAT, "%s: key '%s' is %lld, expected 0 to %d", g->path, key,
+                       (long long)v, INT32_MAX);
     *out = (int)v;
     return 0;
 }
@@ -34,24 +36,36 @@ static int check_family(const struct gguf *g, struct err *err)
     if (rc)
         return rc;
     if (arch.n != 5 || memcmp(arch.s, "llama", 5))
-        return err_set(err, ERR_UNSUPPORTED, "%s: general.architecture is '%.*s', only llama is supported", g->path,
+        return err_set(err, ERR_UNSUPPORTED,
+                       "%s: general.architecture is '%.*s', only llama is supported", g->path,
                        (int)(arch.n < 60 ? arch.n : 60), arch.s ? arch.s : "");
     if (scaling.n && (scaling.n != 4 || memcmp(scaling.s, "none", 4)))
-        return err_set(err, ERR_UNSUPPORTED, "%s: llama.rope.scaling.type is '%.*s', only none is supported", g->path,
+        return err_set(err, ERR_UNSUPPORTED,
+                       "%s: llama.rope.scaling.type is '%.*s', only none is supported", g->path,
                        (int)(scaling.n < 60 ? scaling.n : 60), scaling.s);
     if (splits > 1)
-        return err_set(err, ERR_UNSUPPORTED, "%s: one of %d files of a split model; join them first (llama-gguf-split --merge)",
-                       g->path, splits);
+        return err_set(
+            err, ERR_UNSUPPORTED,
+            "%s: one of %d files of a split model; join them first (llama-gguf-split --merge)",
+            g->path, splits);
     if (experts > 0)
-        return err_set(err, ERR_UNSUPPORTED, "%s: llama.expert_count is %d, mixtures of experts are not supported", g->path, experts);
+        return err_set(err, ERR_UNSUPPORTED,
+                       "%s: llama.expert_count is %d, mixtures of experts are not supported",
+                       g->path, experts);
     return 0;
 }
 
 static int read_sizes(struct model_config *c, const struct gguf *g, struct err *err)
 {
-    const struct { const char *key; bool need; int *out; } keys[] = {
-        {"llama.embedding_length", true, &c->width},    {"llama.block_count", true, &c->layers},
-        {"llama.feed_forward_length", true, &c->ffn},   {"llama.attention.head_count", true, &c->heads},
+    const struct {
+        const char *key;
+        bool need;
+        int *out;
+    } keys[] = {
+        {"llama.embedding_length", true, &c->width},
+        {"llama.block_count", true, &c->layers},
+        {"llama.feed_forward_length", true, &c->ffn},
+        {"llama.attention.head_count", true, &c->heads},
         {"llama.context_length", true, &c->max_position},
     };
     for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
@@ -70,7 +84,9 @@ static int read_sizes(struct model_config *c, const struct gguf *g, struct err *
     if (rc == 0)
         rc = get_size(g, "llama.rope.dimension_count", false, &rotary, err);
     if (rc == 0 && c->heads > 0 && (value != c->head_size || rotary != c->head_size))
-        rc = err_set(err, ERR_UNSUPPORTED, "%s: head size %d, but value_length %d and rope.dimension_count %d; they must be equal",
+        rc = err_set(err, ERR_UNSUPPORTED,
+                     "%s: head size %d, but value_length %d and rope.dimension_count %d; they "
+                     "must be equal",
                      g->path, c->head_size, value, rotary);
     return rc;
 }
@@ -87,7 +103,9 @@ static int read_ids(struct model_config *c, const struct gguf *g, struct err *er
     if (rc == 0)
         rc = get_size(g, "tokenizer.ggml.padding_token_id", false, &c->pad, err);
     if (rc == 0 && eot >= c->vocab)
-        rc = err_set(err, ERR_FORMAT, "%s: tokenizer.ggml.eot_token_id is %d, but there are %d tokens", g->path, eot, c->vocab);
+        rc = err_set(err, ERR_FORMAT,
+                     "%s: tokenizer.ggml.eot_token_id is %d, but there are %d tokens", g->path,
+                     eot, c->vocab);
     if (rc == 0 && c->eos >= 0)
         config_add_eos(c, c->eos);
     if (rc == 0 && eot >= 0)
@@ -95,7 +113,8 @@ static int read_ids(struct model_config *c, const struct gguf *g, struct err *er
     return rc;
 }
 
-/* The embedding's rows count, not llama.vocab_size: files exist whose embedding is padded beyond it. */
+/* The embedding's rows count, not llama.vocab_size: files exist whose embedding is padded
+ * beyond it. */
 static void read_vocab(struct model_config *c, const struct gguf *g)
 {
     c->vocab = 0;
@@ -125,22 +144,26 @@ static int read_config(struct model_config *c, const struct gguf *g, struct err 
     return rc ? rc : config_check(c, g->path, err);
 }
 
-/* ---- tensors ------------------------------------------------------------------------------- */
+/* ---- tensors -------------------------------------------------------------------- */
 
-static const struct { const char *gguf, *hf; } TOP[] = {
-    {"token_embd.weight", "model.embed_tokens.weight"},
-    {"output_norm.weight", "model.norm.weight"},
-    {"output.weight", "lm_head.weight"},
-}, IN_LAYER[] = {
-    {"attn_norm.weight", "input_layernorm.weight"},
-    {"attn_q.weight", "self_attn.q_proj.weight"},
-    {"attn_k.weight", "self_attn.k_proj.weight"},
-    {"attn_v.weight", "self_attn.v_proj.weight"},
-    {"attn_output.weight", "self_attn.o_proj.weight"},
-    {"ffn_norm.weight", "post_attention_layernorm.weight"},
-    {"ffn_gate.weight", "mlp.gate_proj.weight"},
-    {"ffn_up.weight", "mlp.up_proj.weight"},
-    {"ffn_down.weight", "mlp.down_proj.weight"},
+static const struct {
+    const char *gguf, *hf;
+} TOP[] =
+    {
+        {"token_embd.weight", "model.embed_tokens.weight"},
+        {"output_norm.weight", "model.norm.weight"},
+        {"output.weight", "lm_head.weight"},
+},
+  IN_LAYER[] = {
+      {"attn_norm.weight", "input_layernorm.weight"},
+      {"attn_q.weight", "self_attn.q_proj.weight"},
+      {"attn_k.weight", "self_attn.k_proj.weight"},
+      {"attn_v.weight", "self_attn.v_proj.weight"},
+      {"attn_output.weight", "self_attn.o_proj.weight"},
+      {"ffn_norm.weight", "post_attention_layernorm.weight"},
+      {"ffn_gate.weight", "mlp.gate_proj.weight"},
+      {"ffn_up.weight", "mlp.up_proj.weight"},
+      {"ffn_down.weight", "mlp.down_proj.weight"},
 };
 
 /* Hugging Face's name of a tensor, or its own. */
@@ -160,9 +183,11 @@ static void hf_name(char *out, size_t size, const char *name)
 
 static const char *ggml_name(uint32_t type)
 {
-    static const char *const names[] = {"F32", "F16", "Q4_0", "Q4_1", "Q4_2", "Q4_3", "Q5_0", "Q5_1", "Q8_0", "Q8_1", "Q2_K",
-        "Q3_K", "Q4_K", "Q5_K", "Q6_K", "Q8_K", "IQ2_XXS", "IQ2_XS", "IQ3_XXS", "IQ1_S", "IQ4_NL", "IQ3_S", "IQ2_S", "IQ4_XS",
-        "I8", "I16", "I32", "I64", "F64", "IQ1_M", "BF16"};
+    static const char *const names[] = {
+        "F32",     "F16",    "Q4_0",    "Q4_1",  "Q4_2",   "Q4_3",  "Q5_0",  "Q5_1",
+        "Q8_0",    "Q8_1",   "Q2_K",    "Q3_K",  "Q4_K",   "Q5_K",  "Q6_K",  "Q8_K",
+        "IQ2_XXS", "IQ2_XS", "IQ3_XXS", "IQ1_S", "IQ4_NL", "IQ3_S", "IQ2_S", "IQ4_XS",
+        "I8",      "I16",    "I32",     "I64",   "F64",    "IQ1_M", "BF16"};
     return type < ARRAY_LEN(names) ? names[type] : "unknown";
 }
 
@@ -173,42 +198,54 @@ static int set_type(struct entry *e, uint32_t type, const char *path, struct err
             e->type = t;
             return 0;
         }
-    return err_set(err, ERR_UNSUPPORTED, "%s: tensor '%.200s' has type %s (%u); read are F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1",
+    return err_set(err, ERR_UNSUPPORTED,
+                   "%s: tensor '%.200s' has type %s (%u); read are F32, F16, BF16, Q8_0, Q4_0, "
+                   "Q4_1, Q5_0, Q5_1",
                    path, e->file_name, ggml_name(type), type);
 }
 
-static int set_shape(struct entry *e, const struct gguf_tensor *t, const char *path, struct err *err)
+static int set_shape(struct entry *e, const struct gguf_tensor *t, const char *path,
+                     struct err *err)
 {
     for (int i = 2; i < t->dims; i++)
         if (t->size[i] != 1)
-            return err_set(err, ERR_UNSUPPORTED, "%s: tensor '%.200s' has %d dimensions, only 1 and 2 are read", path, e->file_name,
-                           t->dims);
+            return err_set(err, ERR_UNSUPPORTED,
+                           "%s: tensor '%.200s' has %d dimensions, only 1 and 2 are read", path,
+                           e->file_name, t->dims);
     e->dims = t->dims > 1 ? 2 : 1;
     e->cols = t->size[0];
     e->rows = t->size[1];
     if (e->cols % store_block(e->type))
-        return err_set(err, ERR_FORMAT, "%s: tensor '%.200s': %zu columns of %s, whose blocks hold %zu values", path, e->file_name,
-                       e->cols, store_name(e->type), store_block(e->type));
-    if (!size_mul(&e->bytes, e->cols / store_block(e->type), store_block_bytes(e->type)) || !size_mul(&e->bytes, e->bytes, e->rows))
-        return err_set(err, ERR_FORMAT, "%s: tensor '%.200s': shape [%zu, %zu] is larger than memory", path, e->file_name, e->rows,
-                       e->cols);
+        return err_set(err, ERR_FORMAT,
+                       "%s: tensor '%.200s': %zu columns of %s, whose blocks hold %zu values",
+                       path, e->file_name, e->cols, store_name(e->type), store_block(e->type));
+    if (!size_mul(&e->bytes, e->cols / store_block(e->type), store_block_bytes(e->type)) ||
+        !size_mul(&e->bytes, e->bytes, e->rows))
+        return err_set(err, ERR_FORMAT,
+                       "%s: tensor '%.200s': shape [%zu, %zu] is larger than memory", path,
+                       e->file_name, e->rows, e->cols);
     return 0;
 }
 
-/* Rows were interleaved within each head of q and k; a count of rows that heads do not divide is caught by the
- * check of shapes later, so it is only left alone here. */
+/* Rows were interleaved within each head of q and k; a count of rows that heads do not divide
+ * is caught by the check of shapes later, so it is only left alone here. */
 static void set_heads(struct entry *e, const struct model_config *c)
 {
-    int heads = str_ends(e->name, "self_attn.q_proj.weight") ? c->heads : str_ends(e->name, "self_attn.k_proj.weight") ? c->kv_heads : 0;
+    int heads = str_ends(e->name, "self_attn.q_proj.weight")   ? c->heads
+                : str_ends(e->name, "self_attn.k_proj.weight") ? c->kv_heads
+                                                               : 0;
     if (heads && e->rows % (2 * (size_t)heads) == 0)
         e->heads = heads;
 }
 
-static int read_entry(struct weights *w, struct entry *e, const struct gguf *g, const struct gguf_tensor *t, struct err *err)
+static int read_entry(struct weights *w, struct entry *e, const struct gguf *g,
+                      const struct gguf_tensor *t, struct err *err)
 {
     char name[160];
     if (t->name.n > 120 || memchr(t->name.s, 0, t->name.n))
-        return err_set(err, ERR_FORMAT, "%s: a tensor's name has %zu bytes or holds NUL; at most 120 are read", g->path, t->name.n);
+        return err_set(err, ERR_FORMAT,
+                       "%s: a tensor's name has %zu bytes or holds NUL; at most 120 are read",
+                       g->path, t->name.n);
     e->file_name = arena_strndup(&w->arena, t->name.s, t->name.n);
     if (!e->file_name)
         return err_set(err, ERR_MEMORY, "%s: no memory for its table of tensors", g->path);
@@ -217,7 +254,10 @@ static int read_entry(struct weights *w, struct entry *e, const struct gguf *g, 
     if (!e->name)
         return err_set(err, ERR_MEMORY, "%s: no memory for its table of tensors", g->path);
     if (!strcmp(name, "rope_freqs.weight"))
-        return err_set(err, ERR_UNSUPPORTED, "%s: tensor 'rope_freqs.weight': scaled rotary embeddings are not supported", g->path);
+        return err_set(
+            err, ERR_UNSUPPORTED,
+            "%s: tensor 'rope_freqs.weight': scaled rotary embeddings are not supported",
+            g->path);
     int rc = set_type(e, t->type, g->path, err);
     if (rc == 0)
         rc = set_shape(e, t, g->path, err);
@@ -225,8 +265,9 @@ static int read_entry(struct weights *w, struct entry *e, const struct gguf *g, 
         return rc;
     set_heads(e, &w->config);
     if (!size_add(&e->offset, g->data_start, t->offset))
-        return err_set(err, ERR_FORMAT, "%s: tensor '%.200s': offset %llu is far beyond the file", g->path, e->file_name,
-                       (unsigned long long)t->offset);
+        return err_set(err, ERR_FORMAT,
+                       "%s: tensor '%.200s': offset %llu is far beyond the file", g->path,
+                       e->file_name, (unsigned long long)t->offset);
     return entry_check_range(e, g->data_start, w->map.n, g->path, err);
 }
 

@@ -3,8 +3,10 @@
 
 static json_t *tensor_json(struct weight_info f)
 {
-    json_t *shape = f.dims == 2 ? json_pack("[II]", (json_int_t)f.rows, (json_int_t)f.cols) : json_pack("[I]", (json_int_t)f.cols);
-    json_t *o = json_pack("{ss ss so sI}", "name", f.name, "dtype", f.dtype, "shape", shape, "bytes", (json_int_t)f.bytes);
+    json_t *shape = f.dims == 2 ? json_pack("[II]", (json_int_t)f.rows, (json_int_t)f.cols)
+                                : json_pack("[I]", (json_int_t)f.cols);
+    json_t *o = json_pack("{ss ss so sI}", "name", f.name, "dtype", f.dtype, "shape", shape,
+                          "bytes", (json_int_t)f.bytes);
     if (o && strcmp(f.name, f.file_name))
         json_object_set_new(o, "file_name", json_string(f.file_name));
     return o;
@@ -13,8 +15,9 @@ static json_t *tensor_json(struct weight_info f)
 /* The numbers of config.json without what transformers wants around them. */
 static json_t *config_json(const struct model_config *c)
 {
-    static const char *const drop[] = {"attention_dropout", "initializer_range", "use_cache", "torch_dtype", "rope_scaling",
-                                       "attention_bias", "mlp_bias", "id2label", "label2id"};
+    static const char *const drop[] = {
+        "attention_dropout", "initializer_range", "use_cache", "torch_dtype", "rope_scaling",
+        "attention_bias",    "mlp_bias",          "id2label",  "label2id"};
     json_t *o = config_to_json(c, DTYPE_F32);
     for (size_t i = 0; o && i < ARRAY_LEN(drop); i++)
         json_object_del(o, drop[i]);
@@ -28,7 +31,9 @@ static void add_tensors(json_t *o, const struct weights *w)
     for (int i = 0; i < weights_count(w); i++) {
         struct weight_info f = weights_info(w, i);
         json_array_append_new(list, tensor_json(f));
-        json_object_set_new(types, f.dtype, json_integer(json_integer_value(json_object_get(types, f.dtype)) + 1));
+        json_object_set_new(
+            types, f.dtype,
+            json_integer(json_integer_value(json_object_get(types, f.dtype)) + 1));
         values += (json_int_t)(f.rows * f.cols);
         bytes += (json_int_t)f.bytes;
     }
@@ -62,9 +67,10 @@ static json_t *tokenizer_json(const struct tokenizer *t, const struct model_conf
     struct buf chat = {0};
     bool renders = chat_render(t, &chat, NULL, 0, true, NULL) == 0;
     buf_release(&chat);
-    return json_pack("{si si so so so so sb}", "vocab", tokenizer_vocab(t), "special_tokens", special, "bos", token_json(t, c->bos),
-                     "eos", token_json(t, c->eos), "pad", token_json(t, c->pad), "added_around_a_text", ids, "chat_template_rendered",
-                     renders);
+    return json_pack("{si si so so so so sb}", "vocab", tokenizer_vocab(t), "special_tokens",
+                     special, "bos", token_json(t, c->bos), "eos", token_json(t, c->eos), "pad",
+                     token_json(t, c->pad), "added_around_a_text", ids,
+                     "chat_template_rendered", renders);
 }
 
 int model_inspect(json_t **out, const char *path, struct err *err)
@@ -77,8 +83,10 @@ int model_inspect(json_t **out, const char *path, struct err *err)
     if (rc)
         return rc;
     rc = weights_hash(hash, w, err);
-    json_t *o = rc ? NULL : json_pack("{ss ss ss so}", "path", path, "format", weights_is_gguf(w) ? "gguf" : "safetensors", "hash", hash,
-                                      "config", config_json(weights_config(w)));
+    json_t *o = rc ? NULL
+                   : json_pack("{ss ss ss so}", "path", path, "format",
+                               weights_is_gguf(w) ? "gguf" : "safetensors", "hash", hash,
+                               "config", config_json(weights_config(w)));
     if (rc == 0 && !o)
         rc = err_set(err, ERR_MEMORY, "%s: no memory to describe it", path);
     if (rc == 0) {

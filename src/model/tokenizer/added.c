@@ -1,7 +1,9 @@
-/* added.c - finding added tokens in text: leftmost first, of those that begin there the longest.
+/* added.c - finding added tokens in text: leftmost first, of those that begin there the
+ * longest.
  *
- * Candidates are sorted, so walking along the text narrows a range of them byte by byte.  Flags as in Hugging
- * Face's tokenizers: lstrip and rstrip swallow the white space beside a token, single_word wants no letters there. */
+ * Candidates are sorted, so walking along the text narrows a range of them byte by byte.  Flags
+ * as in Hugging Face's tokenizers: lstrip and rstrip swallow the white space beside a token,
+ * single_word wants no letters there. */
 #include "model/tokenizer/tokenizer.h"
 
 #include <utf8proc.h>
@@ -30,7 +32,8 @@ void added_sort(struct added_set *set)
         qsort(set->item, (size_t)set->n, sizeof *set->item, compare);
 }
 
-/* First item in [lo, hi) whose byte at `depth` is at least c; all of them agree before depth. */
+/* First item in [lo, hi) whose byte at `depth` is at least c; all of them agree before depth.
+ */
 static int lower(const struct added_set *set, int lo, int hi, size_t depth, int c)
 {
     while (lo < hi) {
@@ -55,13 +58,13 @@ static const struct added *longest(const struct added_set *set, const char *s, s
         hi = lower(set, lo, hi, depth, c + 1);
         if (lo == hi)
             break;
-        if (set->item[lo].n == depth + 1)   // the shortest of the range sorts first
+        if (set->item[lo].n == depth + 1) // the shortest of the range sorts first
             best = &set->item[lo];
     }
     return best;
 }
 
-/* ---- what stands beside a match --------------------------------------------------------------- */
+/* ---- what stands beside a match ------------------------------------------------- */
 
 static int32_t char_at(const char *s, size_t n, size_t *len)
 {
@@ -95,9 +98,17 @@ static bool is_word(int32_t c)
     if (c == 0x200C || c == 0x200D)
         return true;
     switch (utf8proc_category(c)) {
-    case UTF8PROC_CATEGORY_LU: case UTF8PROC_CATEGORY_LL: case UTF8PROC_CATEGORY_LT: case UTF8PROC_CATEGORY_LM:
-    case UTF8PROC_CATEGORY_LO: case UTF8PROC_CATEGORY_MN: case UTF8PROC_CATEGORY_MC: case UTF8PROC_CATEGORY_ME:
-    case UTF8PROC_CATEGORY_ND: case UTF8PROC_CATEGORY_NL: case UTF8PROC_CATEGORY_PC:
+    case UTF8PROC_CATEGORY_LU:
+    case UTF8PROC_CATEGORY_LL:
+    case UTF8PROC_CATEGORY_LT:
+    case UTF8PROC_CATEGORY_LM:
+    case UTF8PROC_CATEGORY_LO:
+    case UTF8PROC_CATEGORY_MN:
+    case UTF8PROC_CATEGORY_MC:
+    case UTF8PROC_CATEGORY_ME:
+    case UTF8PROC_CATEGORY_ND:
+    case UTF8PROC_CATEGORY_NL:
+    case UTF8PROC_CATEGORY_PC:
         return true;
     default:
         return false;
@@ -131,7 +142,7 @@ static size_t strip_right(const char *s, size_t n, size_t end)
     return end;
 }
 
-/* ---- cutting -------------------------------------------------------------------------------------- */
+/* ---- cutting -------------------------------------------------------------------- */
 
 static int put(struct founds *out, int id, size_t start, size_t end, struct err *err)
 {
@@ -145,19 +156,22 @@ static int put(struct founds *out, int id, size_t start, size_t end, struct err 
     return 0;
 }
 
-int added_cut(const struct added_set *set, struct founds *out, const char *s, size_t n, bool parse_special, struct err *err)
+int added_cut(const struct added_set *set, struct founds *out, const char *s, size_t n,
+              bool parse_special, struct err *err)
 {
     size_t done = 0, at = 0;
     int rc = 0;
     while (at < n && rc == 0) {
-        const struct added *a = set->first[(unsigned char)s[at]] ? longest(set, s + at, n - at) : NULL;
+        const struct added *a =
+            set->first[(unsigned char)s[at]] ? longest(set, s + at, n - at) : NULL;
         if (!a) {
             at++;
             continue;
         }
         size_t start = at, end = at + a->n;
-        at = end;       // the search goes on behind a match even where it is not taken
-        if (start < done || (a->special && !parse_special) || (a->single_word && !alone(s, n, start, end)))
+        at = end; // the search goes on behind a match even where it is not taken
+        if (start < done || (a->special && !parse_special) ||
+            (a->single_word && !alone(s, n, start, end)))
             continue;
         if (a->lstrip)
             start = strip_left(s, start, done);

@@ -1,19 +1,26 @@
-/* bpe.c - merging the bytes of one piece: always the pair with the lowest rank, the leftmost of equals.
+/* bpe.c - merging the bytes of one piece: always the pair with the lowest rank, the leftmost of
+ * equals.
  *
- * Symbols form a linked list; candidate pairs wait in a heap ordered by (rank, position) and are checked when
- * they come out, because a neighbour may have been merged away meanwhile.  n bytes cost n log n, so a megabyte
- * of one letter is no different from prose.  Pieces are words most of the time, and for these a scan over a
- * small array is faster than a heap. */
+ * Symbols form a linked list; candidate pairs wait in a heap ordered by (rank, position) and
+ * are checked when they come out, because a neighbour may have been merged away meanwhile.  n
+ * bytes cost n log n, so a megabyte of one letter is no different from prose.  Pieces are words
+ * most of the time, and for these a scan over a small array is faster than a heap. */
 #include "model/tokenizer/tokenizer.h"
 
 enum { SHORT = 24 };
 
-struct symbol { int id, prev, next; };      // id -1: a byte without a token; -2: merged into its left neighbour
-struct pending { int rank, left, id; };     // left: index of the pair's first symbol; id: what both become
+struct symbol {
+    int id, prev, next;
+}; // id -1: a byte without a token; -2: merged into its left neighbour
+struct pending {
+    int rank, left, id;
+}; // left: index of the pair's first symbol; id: what both become
 struct bpe {
-    struct symbol *symbol; size_t symbol_cap;
-    struct pending *heap; size_t heap_cap;
-    int n;              // in the heap
+    struct symbol *symbol;
+    size_t symbol_cap;
+    struct pending *heap;
+    size_t heap_cap;
+    int n; // in the heap
     struct buf spelled;
 };
 
@@ -34,7 +41,9 @@ void bpe_free(struct bpe *b)
 
 int tokens_add(struct tokens *out, int id, struct err *err)
 {
-    int *p = (size_t)out->n < out->cap ? out->id : mem_grow(out->id, &out->cap, (size_t)out->n + 1, sizeof *p);
+    int *p = (size_t)out->n < out->cap
+                 ? out->id
+                 : mem_grow(out->id, &out->cap, (size_t)out->n + 1, sizeof *p);
     if (!p)
         return err_set(err, ERR_MEMORY, "no memory for %d tokens", out->n + 1);
     out->id = p;
@@ -42,7 +51,7 @@ int tokens_add(struct tokens *out, int id, struct err *err)
     return 0;
 }
 
-/* ---- short pieces: a scan --------------------------------------------------------------------- */
+/* ---- short pieces: a scan ------------------------------------------------------- */
 
 static int merge_short(const struct tokenizer *t, int *id, int n)
 {
@@ -69,7 +78,7 @@ static int merge_short(const struct tokenizer *t, int *id, int n)
     }
 }
 
-/* ---- long pieces: a heap ------------------------------------------------------------------------ */
+/* ---- long pieces: a heap -------------------------------------------------------- */
 
 static bool before(const struct pending *a, const struct pending *b)
 {
@@ -103,7 +112,8 @@ static void consider(const struct tokenizer *t, struct bpe *b, int left)
 {
     if (left < 0 || b->symbol[left].next < 0)
         return;
-    const struct merge *m = merges_find(t, b->symbol[left].id, b->symbol[b->symbol[left].next].id);
+    const struct merge *m =
+        merges_find(t, b->symbol[left].id, b->symbol[b->symbol[left].next].id);
     if (m)
         heap_push(b, (struct pending){m->rank, left, m->id});
 }
@@ -139,7 +149,7 @@ static void merge_long(const struct tokenizer *t, struct bpe *b, int n)
     }
 }
 
-/* ---- a piece ------------------------------------------------------------------------------------ */
+/* ---- a piece -------------------------------------------------------------------- */
 
 /* The id a byte starts with.  Returns false where it leaves no trace. */
 static bool first_id(const struct tokenizer *t, unsigned char byte, int *id, bool *after_unk)
@@ -167,7 +177,8 @@ static int start_symbols(const struct tokenizer *t, struct bpe *b, const char *s
     return count;
 }
 
-static int encode_short(const struct tokenizer *t, struct tokens *out, const char *s, size_t n, struct err *err)
+static int encode_short(const struct tokenizer *t, struct tokens *out, const char *s, size_t n,
+                        struct err *err)
 {
     int id[SHORT], count = 0, rc = 0;
     bool after_unk = false;
@@ -181,10 +192,12 @@ static int encode_short(const struct tokenizer *t, struct tokens *out, const cha
     return rc;
 }
 
-static int encode_long(const struct tokenizer *t, struct bpe *b, struct tokens *out, const char *s, size_t n, struct err *err)
+static int encode_long(const struct tokenizer *t, struct bpe *b, struct tokens *out,
+                       const char *s, size_t n, struct err *err)
 {
     if (n > INT32_MAX / 4)
-        return err_set(err, ERR_VALUE, "a piece of %zu bytes without a break is too long to tokenize", n);
+        return err_set(err, ERR_VALUE,
+                       "a piece of %zu bytes without a break is too long to tokenize", n);
     struct symbol *symbol = mem_grow(b->symbol, &b->symbol_cap, n, sizeof *symbol);
     if (symbol)
         b->symbol = symbol;
@@ -209,11 +222,15 @@ static int whole_piece(const struct tokenizer *t, struct bpe *b, const char *s, 
         int k = byte_spell(c, (unsigned char)s[i]);
         buf_add(&b->spelled, c, (size_t)k);
     }
-    int id = b->spelled.failed || !b->spelled.s ? -1 : words_find(t, b->spelled.s, b->spelled.len);
-    return id >= 0 && t->token[id].special ? -1 : id;   // text never turns into a special token by itself
+    int id =
+        b->spelled.failed || !b->spelled.s ? -1 : words_find(t, b->spelled.s, b->spelled.len);
+    return id >= 0 && t->token[id].special
+               ? -1
+               : id; // text never turns into a special token by itself
 }
 
-int bpe_encode(const struct tokenizer *t, struct bpe *b, struct tokens *out, const char *s, size_t n, struct err *err)
+int bpe_encode(const struct tokenizer *t, struct bpe *b, struct tokens *out, const char *s,
+               size_t n, struct err *err)
 {
     if (t->ignore_merges && n) {
         int id = whole_piece(t, b, s, n);

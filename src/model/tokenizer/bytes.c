@@ -1,7 +1,8 @@
 /* bytes.c - GPT-2's alphabet for bytes, and the tables of tokens and merges.
  *
- * Bytes that are visible characters in Latin-1 (33-126, 161-172, 174-255) are written as that character, the
- * other 68 as U+0100 upward in order.  So every spelling is printable, and one byte is one character. */
+ * Bytes that are visible characters in Latin-1 (33-126, 161-172, 174-255) are written as that
+ * character, the other 68 as U+0100 upward in order.  So every spelling is printable, and one
+ * byte is one character. */
 #include "model/tokenizer/tokenizer.h"
 
 #include <xxhash.h>
@@ -67,7 +68,7 @@ void token_bytes(struct buf *out, const struct token *t)
     }
 }
 
-/* ---- spelling -> id ------------------------------------------------------------------------- */
+/* ---- spelling -> id ------------------------------------------------------------- */
 
 static size_t table_size(size_t n)
 {
@@ -91,7 +92,8 @@ int words_build(struct tokenizer *t, struct err *err)
         for (; t->words.slot[i]; i = (i + 1) & t->words.mask) {
             const struct token *o = &t->token[t->words.slot[i] - 1];
             if (o->n == k->n && !memcmp(o->s, k->s, k->n))
-                return err_set(err, ERR_FORMAT, "%s: tokens %d and %d have the same spelling '%.60s'", t->path,
+                return err_set(err, ERR_FORMAT,
+                               "%s: tokens %d and %d have the same spelling '%.60s'", t->path,
                                t->words.slot[i] - 1, id, k->s);
         }
         t->words.slot[i] = id + 1;
@@ -101,7 +103,8 @@ int words_build(struct tokenizer *t, struct err *err)
 
 int words_find(const struct tokenizer *t, const char *s, size_t n)
 {
-    for (size_t i = XXH3_64bits(s, n) & t->words.mask; t->words.slot[i]; i = (i + 1) & t->words.mask) {
+    for (size_t i = XXH3_64bits(s, n) & t->words.mask; t->words.slot[i];
+         i = (i + 1) & t->words.mask) {
         const struct token *o = &t->token[t->words.slot[i] - 1];
         if (o->n == n && !memcmp(o->s, s, n))
             return t->words.slot[i] - 1;
@@ -118,13 +121,15 @@ void bytes_index(struct tokenizer *t)
     }
 }
 
-/* ---- pair -> merged id ------------------------------------------------------------------------ */
+/* ---- pair -> merged id ---------------------------------------------------------- */
 
 int merges_reserve(struct tokenizer *t, size_t n, struct err *err)
 {
     size_t size = table_size(n);
     t->merges = (struct merges){mem_alloc(size, sizeof *t->merges.slot), size - 1};
-    return t->merges.slot ? 0 : err_set(err, ERR_MEMORY, "%s: no memory for %zu merges", t->path, n);
+    return t->merges.slot
+               ? 0
+               : err_set(err, ERR_MEMORY, "%s: no memory for %zu merges", t->path, n);
 }
 
 /* A full-period mix; pairs of small integers would cluster otherwise. */
@@ -148,20 +153,25 @@ static uint64_t pair_key(int left, int right)
     return (uint64_t)(left + 1) << 32 | (uint32_t)(right + 1);
 }
 
-int merges_add(struct tokenizer *t, const char *left, size_t nl, const char *right, size_t nr, int rank, struct err *err)
+int merges_add(struct tokenizer *t, const char *left, size_t nl, const char *right, size_t nr,
+               int rank, struct err *err)
 {
     char small[256], *both = nl + nr <= sizeof small ? small : mem_alloc(nl + nr, 1);
     if (!both)
         return err_set(err, ERR_MEMORY, "%s: no memory for merge %d", t->path, rank);
     memcpy(both, left, nl);
     memcpy(both + nl, right, nr);
-    int a = words_find(t, left, nl), b = words_find(t, right, nr), c = words_find(t, both, nl + nr);
+    int a = words_find(t, left, nl), b = words_find(t, right, nr),
+        c = words_find(t, both, nl + nr);
     if (both != small)
         free(both);
     if (a < 0 || b < 0 || c < 0)
-        return err_set(err, ERR_FORMAT, "%s: merge %d, '%.*s' and '%.*s': %s is not in the vocabulary", t->path, rank,
-                       (int)(nl < 60 ? nl : 60), left, (int)(nr < 60 ? nr : 60), right,
-                       a < 0 ? "the first" : b < 0 ? "the second" : "their union");
+        return err_set(err, ERR_FORMAT,
+                       "%s: merge %d, '%.*s' and '%.*s': %s is not in the vocabulary", t->path,
+                       rank, (int)(nl < 60 ? nl : 60), left, (int)(nr < 60 ? nr : 60), right,
+                       a < 0   ? "the first"
+                       : b < 0 ? "the second"
+                               : "their union");
     struct merge *m = merge_slot(&t->merges, pair_key(a, b));
     if (!m->key)
         *m = (struct merge){pair_key(a, b), rank, c};

@@ -1,8 +1,9 @@
 /* chat.c - chat templates, rendered by us where the text of the template is one we know.
  *
- * Every template here renders ChatML: "<|im_start|>ROLE\nCONTENT<|im_end|>\n" per message, and "<|im_start|>assistant\n"
- * where an answer is to follow.  Some put a system message of their own in front when the first message is not
- * one; its text stands in the template and is read from there.
+ * Every template here renders ChatML: "<|im_start|>ROLE\nCONTENT<|im_end|>\n" per message, and
+ * "<|im_start|>assistant\n" where an answer is to follow.  Some put a system message of their
+ * own in front when the first message is not one; its text stands in the template and is read
+ * from there.
  *
  * Left out: running Jinja.  A template that is none of these is refused. */
 #include "model/tokenizer/tokenizer.h"
@@ -10,24 +11,27 @@
 /* \1 stands for the default system message: any text without quotes or braces. */
 static const char *const KNOWN[] = {
     // SmolLM2, Qwen2
-    "{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}{{ '<|im_start|>system\n\1<|im_end|>\n' }}"
-    "{% endif %}{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}{% endfor %}"
+    "{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}{{ "
+    "'<|im_start|>system\n\1<|im_end|>\n' }}"
+    "{% endif %}{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' "
+    "+ '\n'}}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}",
     // plain ChatML
-    "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}{% endfor %}"
+    "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\n' + "
+    "message['content'] + '<|im_end|>' + '\n'}}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}",
-    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n' }}{% endfor %}"
+    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + "
+    "message['content'] + '<|im_end|>' + '\n' }}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}",
-    "{% if not add_generation_prompt is defined %}{% set add_generation_prompt = false %}{% endif %}"
-    "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}{% endfor %}"
+    "{% if not add_generation_prompt is defined %}{% set add_generation_prompt = false %}{% "
+    "endif %}"
+    "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\n' + "
+    "message['content'] + '<|im_end|>' + '\n'}}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}",
-    // TRL's clone_chat_template and setup_chat_format
-    "{%- for message in messages %}{{- '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n' }}{%- endfor %}"
-    "{%- if add_generation_prompt %}{{- '<|im_start|>assistant\n' }}{%- endif %}",
 };
 
-/* A line break inside a Jinja string is written as itself or as \n; both become itself.  Trailing line ends at the
- * very end of a template are dropped, as Jinja does with one. */
+/* A line break inside a Jinja string is written as itself or as \n; both become itself.
+ * Trailing line ends at the very end of a template are dropped, as Jinja does with one. */
 static char *plain_breaks(const char *s)
 {
     size_t n = strlen(s);
@@ -69,14 +73,16 @@ static void add_message(struct buf *out, const char *role, const char *content, 
     buf_adds(out, "<|im_end|>\n");
 }
 
-int chat_render(const struct tokenizer *t, struct buf *out, const struct chat_message *msg, int n, bool add_generation_prompt,
-                struct err *err)
+int chat_render(const struct tokenizer *t, struct buf *out, const struct chat_message *msg,
+                int n, bool add_generation_prompt, struct err *err)
 {
     const char *system = NULL;
     size_t system_n = 0;
     bool known = false;
     if (!t->chat_template)
-        return err_set(err, ERR_UNSUPPORTED, "%s: the model has no chat template; give the prompt as a string", t->path);
+        return err_set(err, ERR_UNSUPPORTED,
+                       "%s: the model has no chat template; give the prompt as a string",
+                       t->path);
     char *text = plain_breaks(t->chat_template);
     if (!text)
         return err_set(err, ERR_MEMORY, "%s: no memory for the chat template", t->path);
@@ -90,7 +96,10 @@ int chat_render(const struct tokenizer *t, struct buf *out, const struct chat_me
         buf_adds(out, "<|im_start|>assistant\n");
     free(text);
     if (!known)
-        return err_set(err, ERR_UNSUPPORTED, "%s: its chat template is not one of the ChatML templates this program renders; give the "
-                       "prompt as a string", t->path);
+        return err_set(err, ERR_UNSUPPORTED,
+                       "%s: its chat template is not one of the ChatML templates this program "
+                       "renders; give the "
+                       "prompt as a string",
+                       t->path);
     return out->failed ? err_set(err, ERR_MEMORY, "no memory for a chat of %d messages", n) : 0;
 }

@@ -1,13 +1,17 @@
-/* scan.c - the two big members of a tokenizer.json, model.vocab and model.merges, read without a JSON tree.
+/* scan.c - the two big members of a tokenizer.json, model.vocab and model.merges, read without
+ * a JSON tree.
  *
- * They are most of the file: a tree of them costs four times what is done with it.  So they are found in the
- * text, read into plain lists, and cut out (line ends stay), and the little that remains goes through the JSON reader as
- * usual.  Anything unexpected - another shape, an escape that is no character - makes scan_big give up, and then the
- * JSON reader sees the whole file and says what is wrong.  So this file has no messages.  All it lets
- * through beyond the JSON reader is a token listed twice with the same id. */
+ * They are most of the file: a tree of them costs four times what is done with it.  So they are
+ * found in the text, read into plain lists, and cut out (line ends stay), and the little that
+ * remains goes through the JSON reader as usual.  Anything unexpected - another shape, an
+ * escape that is no character - makes scan_big give up, and then the JSON reader sees the whole
+ * file and says what is wrong.  So this file has no messages.  All it lets through beyond the
+ * JSON reader is a token listed twice with the same id. */
 #include "model/tokenizer/tokenizer.h"
 
-struct scan { const char *p, *end; };
+struct scan {
+    const char *p, *end;
+};
 
 static bool at(struct scan *s, char c)
 {
@@ -23,14 +27,17 @@ static bool take(struct scan *s, char c)
     return yes;
 }
 
-/* ---- strings ------------------------------------------------------------------------------------- */
+/* ---- strings -------------------------------------------------------------------- */
 
 static bool hex4(const char *p, const char *end, uint32_t *out)
 {
     *out = 0;
     for (int i = 0; i < 4; i++) {
         char c = p + i < end ? p[i] : 0;
-        int d = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+        int d = c >= '0' && c <= '9'   ? c - '0'
+                : c >= 'a' && c <= 'f' ? c - 'a' + 10
+                : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                       : -1;
         if (d < 0)
             return false;
         *out = *out << 4 | (uint32_t)d;
@@ -62,7 +69,8 @@ static const char *unescape(const char *p, const char *end, char *out, size_t *n
         return NULL;
     p += 5;
     if (c >= 0xD800 && c < 0xDC00) {
-        if (end - p < 6 || p[0] != '\\' || p[1] != 'u' || !hex4(p + 2, end, &low) || low < 0xDC00 || low > 0xDFFF)
+        if (end - p < 6 || p[0] != '\\' || p[1] != 'u' || !hex4(p + 2, end, &low) ||
+            low < 0xDC00 || low > 0xDFFF)
             return NULL;
         c = 0x10000 + ((c - 0xD800) << 10) + (low - 0xDC00);
         p += 6;
@@ -89,7 +97,8 @@ static bool string(struct scan *s, struct arena *a, const char **out, uint32_t *
     size_t len = (size_t)(s->p++ - start), k = 0;
     char *copy = len < UINT32_MAX ? arena_strndup(a, start, len) : NULL;
     const char *p = start, *end = start + len;
-    while (copy && escapes && p && p < end) {       // what is written is never longer than what is read
+    while (copy && escapes && p &&
+           p < end) { // what is written is never longer than what is read
         if (*p == '\\')
             p = unescape(p + 1, end, copy, &k);
         else
@@ -102,11 +111,14 @@ static bool string(struct scan *s, struct arena *a, const char **out, uint32_t *
     return copy && p && utf8_valid(copy, *n) == *n;
 }
 
-/* ---- the members ----------------------------------------------------------------------------------- */
+/* ---- the members ---------------------------------------------------------------- */
 
 static bool vocab_item(struct scan *s, struct big *b)
 {
-    struct vocab_item v = {0}, *list = (b->n_vocab < b->vocab_cap) ? b->vocab : mem_grow(b->vocab, &b->vocab_cap, b->n_vocab + 1, sizeof *list);
+    struct vocab_item v = {0}, *list = (b->n_vocab < b->vocab_cap)
+                                           ? b->vocab
+                                           : mem_grow(b->vocab, &b->vocab_cap, b->n_vocab + 1,
+                                                      sizeof *list);
     if (!list)
         return false;
     b->vocab = list;
@@ -125,12 +137,16 @@ static bool vocab_item(struct scan *s, struct big *b)
 
 static bool merge_item(struct scan *s, struct big *b)
 {
-    struct merge_item m = {0}, *list = (b->n_merges < b->merge_cap) ? b->merge : mem_grow(b->merge, &b->merge_cap, b->n_merges + 1, sizeof *list);
+    struct merge_item m = {0}, *list = (b->n_merges < b->merge_cap)
+                                           ? b->merge
+                                           : mem_grow(b->merge, &b->merge_cap, b->n_merges + 1,
+                                                      sizeof *list);
     if (!list)
         return false;
     b->merge = list;
     if (take(s, '[')) {
-        if (!string(s, &b->arena, &m.a, &m.na) || !take(s, ',') || !string(s, &b->arena, &m.b, &m.nb) || !take(s, ']'))
+        if (!string(s, &b->arena, &m.a, &m.na) || !take(s, ',') ||
+            !string(s, &b->arena, &m.b, &m.nb) || !take(s, ']'))
             return false;
     } else if (!string(s, &b->arena, &m.a, &m.na) || !merge_split(&m)) {
         return false;
@@ -151,7 +167,8 @@ bool merge_split(struct merge_item *m)
     return true;
 }
 
-static bool list_of(struct scan *s, struct big *b, char open, char close, bool (*item)(struct scan *, struct big *))
+static bool list_of(struct scan *s, struct big *b, char open, char close,
+                    bool (*item)(struct scan *, struct big *))
 {
     if (!take(s, open))
         return false;
@@ -164,7 +181,7 @@ static bool list_of(struct scan *s, struct big *b, char open, char close, bool (
     return take(s, close);
 }
 
-/* ---- finding them ------------------------------------------------------------------------------------ */
+/* ---- finding them --------------------------------------------------------------- */
 
 /* Steps over any value; brackets are only counted, the JSON reader looks at the rest again. */
 static bool skip_value(struct scan *s)
@@ -236,8 +253,9 @@ static bool scan_model(struct scan *s, struct big *b, char *text, const char *ba
             return false;
         at(s, 0);
         start = s->p;
-        if (is(name, n, "vocab") ? b->vocab || !list_of(s, b, '{', '}', vocab_item)
-            : is(name, n, "merges") ? b->merge || !list_of(s, b, '[', ']', merge_item) : !skip_value(s))
+        if (is(name, n, "vocab")    ? b->vocab || !list_of(s, b, '{', '}', vocab_item)
+            : is(name, n, "merges") ? b->merge || !list_of(s, b, '[', ']', merge_item)
+                                    : !skip_value(s))
             return false;
         if (is(name, n, "vocab") || is(name, n, "merges"))
             mark(text, start, s->p, base);

@@ -1,15 +1,17 @@
 /* split.c - cutting text into the pieces within which bytes may merge.
  *
- * Every pre-tokenizer this program knows is a list of steps, each a regular expression run by PCRE2 (UTF, Unicode
- * properties, JIT) over the pieces of the step before.  \s is rewritten to exactly Unicode's White_Space, which
- * Hugging Face's engine and llama.cpp use; PCRE2 counts U+180E as well.  \d is a decimal digit (Nd), \w letters, numbers
- * and "_".  Text is valid UTF-8 here (tokenizer.c sees to that). */
+ * Every pre-tokenizer this program knows is a list of steps, each a regular expression run by
+ * PCRE2 (UTF, Unicode properties, JIT) over the pieces of the step before.  \s is rewritten to
+ * exactly Unicode's White_Space, which Hugging Face's engine and llama.cpp use; PCRE2 counts
+ * U+180E as well.  \d is a decimal digit (Nd), \w letters, numbers and "_".  Text is valid
+ * UTF-8 here (tokenizer.c sees to that). */
 #include "model/tokenizer/tokenizer.h"
 
 enum { MATCH_LIMIT = 50 * 1000 * 1000 };
 static const char SPACE[] = "\\t-\\r \\x{85}\\p{Z}";
 
-/* \s and \S as sets of our own.  Inside [...] \S cannot be spelled as a range and stays PCRE2's. */
+/* \s and \S as sets of our own.  Inside [...] \S cannot be spelled as a range and stays
+ * PCRE2's. */
 static void rewrite(struct buf *out, const char *re)
 {
     bool in_class = false;
@@ -37,38 +39,49 @@ static int compile(pcre2_code **out, const char *re, const char *path, struct er
     rewrite(&b, re);
     if (b.failed || !b.s) {
         buf_release(&b);
-        return err_set(err, b.failed ? ERR_MEMORY : ERR_FORMAT, "%s: pre-tokenizer with an empty regular expression", path);
+        return err_set(err, b.failed ? ERR_MEMORY : ERR_FORMAT,
+                       "%s: pre-tokenizer with an empty regular expression", path);
     }
-    *out = pcre2_compile((PCRE2_SPTR)b.s, b.len, PCRE2_UTF | PCRE2_UCP | PCRE2_NEVER_BACKSLASH_C, &code, &at, NULL);
+    *out = pcre2_compile((PCRE2_SPTR)b.s, b.len,
+                         PCRE2_UTF | PCRE2_UCP | PCRE2_NEVER_BACKSLASH_C, &code, &at, NULL);
     if (!*out) {
         char why[120] = "";
         pcre2_get_error_message(code, (PCRE2_UCHAR *)why, sizeof why);
-        err_set(err, ERR_UNSUPPORTED, "%s: regular expression '%.200s' of the pre-tokenizer: %s", path, re, why);
+        err_set(err, ERR_UNSUPPORTED,
+                "%s: regular expression '%.200s' of the pre-tokenizer: %s", path, re, why);
     }
     buf_release(&b);
     if (*out)
-        pcre2_jit_compile(*out, PCRE2_JIT_COMPLETE);    // where there is no JIT the interpreter does the same, slower
+        pcre2_jit_compile(
+            *out,
+            PCRE2_JIT_COMPLETE); // where there is no JIT the interpreter does the same, slower
     return *out ? 0 : ERR_UNSUPPORTED;
 }
 
-int split_add(struct tokenizer *t, const char *regex, bool invert, bool removed, bool prefix_space, struct err *err)
+int split_add(struct tokenizer *t, const char *regex, bool invert, bool removed,
+              bool prefix_space, struct err *err)
 {
     if (t->n_splits == SPLITS_MAX)
-        return err_set(err, ERR_UNSUPPORTED, "%s: more than %d pre-tokenizers in a sequence", t->path, SPLITS_MAX);
-    struct split s = {.drop_matches = removed && !invert, .drop_others = removed && invert, .prefix_space = prefix_space};
+        return err_set(err, ERR_UNSUPPORTED, "%s: more than %d pre-tokenizers in a sequence",
+                       t->path, SPLITS_MAX);
+    struct split s = {.drop_matches = removed && !invert,
+                      .drop_others = removed && invert,
+                      .prefix_space = prefix_space};
     int rc = regex ? compile(&s.re, regex, t->path, err) : 0;
     if (rc == 0)
         t->split[t->n_splits++] = s;
     return rc;
 }
 
-/* ---- running ------------------------------------------------------------------------------------- */
+/* ---- running -------------------------------------------------------------------- */
 
 static int add_piece(struct pieces *out, const char *s, size_t n, struct err *err)
 {
     if (!n)
         return 0;
-    struct piece *p = (size_t)out->n < out->cap ? out->item : mem_grow(out->item, &out->cap, (size_t)out->n + 1, sizeof *p);
+    struct piece *p = (size_t)out->n < out->cap
+                          ? out->item
+                          : mem_grow(out->item, &out->cap, (size_t)out->n + 1, sizeof *p);
     if (!p)
         return err_set(err, ERR_MEMORY, "no memory for %d pieces of text", out->n + 1);
     out->item = p;
@@ -90,12 +103,16 @@ static int add_space(struct pieces *out, struct piece *p, struct err *err)
     return 0;
 }
 
-struct run { pcre2_match_data *match; pcre2_match_context *limits; };
+struct run {
+    pcre2_match_data *match;
+    pcre2_match_context *limits;
+};
 
-static int next_match(const struct split *step, const struct run *r, const struct piece *p, size_t from, size_t *start, size_t *end,
-                      struct err *err)
+static int next_match(const struct split *step, const struct run *r, const struct piece *p,
+                      size_t from, size_t *start, size_t *end, struct err *err)
 {
-    int rc = pcre2_match(step->re, (PCRE2_SPTR)p->s, p->n, from, PCRE2_NO_UTF_CHECK, r->match, r->limits);
+    int rc = pcre2_match(step->re, (PCRE2_SPTR)p->s, p->n, from, PCRE2_NO_UTF_CHECK, r->match,
+                         r->limits);
     if (rc == PCRE2_ERROR_NOMATCH) {
         *start = *end = p->n;
         return 0;
@@ -110,14 +127,15 @@ static int next_match(const struct split *step, const struct run *r, const struc
     return 0;
 }
 
-static int cut(const struct split *step, const struct run *r, const struct piece *p, struct pieces *out, struct err *err)
+static int cut(const struct split *step, const struct run *r, const struct piece *p,
+               struct pieces *out, struct err *err)
 {
     size_t done = 0, from = 0, start = 0, end = 0;
     while (from < p->n) {
         int rc = next_match(step, r, p, from, &start, &end, err);
         if (rc)
             return rc;
-        if (end <= start && start < p->n) {     // an empty match: look again one character on
+        if (end <= start && start < p->n) { // an empty match: look again one character on
             do
                 from = ++start;
             while (from < p->n && ((unsigned char)p->s[from] & 0xC0) == 0x80);
@@ -135,7 +153,8 @@ static int cut(const struct split *step, const struct run *r, const struct piece
 }
 
 /* One step over all pieces.  `out` receives what becomes of those in `in`. */
-static int run_step(const struct split *step, struct pieces *in, struct pieces *out, struct err *err)
+static int run_step(const struct split *step, struct pieces *in, struct pieces *out,
+                    struct err *err)
 {
     int rc = 0;
     for (int i = 0; step->prefix_space && i < in->n && rc == 0; i++)
@@ -152,7 +171,7 @@ static int run_step(const struct split *step, struct pieces *in, struct pieces *
         rc = cut(step, &r, &in->item[i], out, err);
     pcre2_match_data_free(r.match);
     pcre2_match_context_free(r.limits);
-    if (rc == 0) {      // what was cut becomes what is cut next; `in` keeps its arena
+    if (rc == 0) { // what was cut becomes what is cut next; `in` keeps its arena
         struct piece *item = in->item;
         size_t cap = in->cap;
         in->item = out->item, in->cap = out->cap, in->n = out->n;
@@ -161,7 +180,8 @@ static int run_step(const struct split *step, struct pieces *in, struct pieces *
     return rc;
 }
 
-int split_text(const struct tokenizer *t, struct pieces *out, const char *s, size_t n, struct err *err)
+int split_text(const struct tokenizer *t, struct pieces *out, const char *s, size_t n,
+               struct err *err)
 {
     struct pieces other = {0};
     out->n = 0;

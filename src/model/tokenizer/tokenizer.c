@@ -1,12 +1,14 @@
-/* tokenizer.c - text to ids and back: the order of the steps, and the small questions about tokens.
+/* tokenizer.c - text to ids and back: the order of the steps, and the small questions about
+ * tokens.
  *
- * Bytes that are not UTF-8 become U+FFFD before anything else, one for each maximal part of a character, as
- * Python's errors="replace" does on the way into transformers.  Decoding gives back bytes exactly. */
+ * Bytes that are not UTF-8 become U+FFFD before anything else, one for each maximal part of a
+ * character, as Python's errors="replace" does on the way into transformers.  Decoding gives
+ * back bytes exactly. */
 #include "model/tokenizer/tokenizer.h"
 
 #include <utf8proc.h>
 
-/* ---- opening ------------------------------------------------------------------------------------- */
+/* ---- opening -------------------------------------------------------------------- */
 
 static int load_gguf_file(struct tokenizer *t, struct err *err)
 {
@@ -39,7 +41,10 @@ int tokenizer_open(struct tokenizer **out, const char *path, struct err *err)
     else if (file_exists(path) && gguf_is(path))
         rc = load_gguf_file(t, err);
     else
-        rc = err_set(err, ERR_MISSING, "%s: no tokenizer here; expected a folder with tokenizer.json or a .gguf file", path);
+        rc = err_set(
+            err, ERR_MISSING,
+            "%s: no tokenizer here; expected a folder with tokenizer.json or a .gguf file",
+            path);
     if (rc == 0)
         *out = t;
     else
@@ -74,7 +79,7 @@ void tokens_release(struct tokens *t)
     *t = (struct tokens){0};
 }
 
-/* ---- encoding ---------------------------------------------------------------------------------- */
+/* ---- encoding ------------------------------------------------------------------- */
 
 /* What one call of tokenize works with. */
 struct work {
@@ -86,15 +91,23 @@ struct work {
     struct err *err;
 };
 
-/* Length of the broken character at s: the bytes that could still have become one, at least 1. */
+/* Length of the broken character at s: the bytes that could still have become one, at least 1.
+ */
 static size_t broken_length(const char *s, size_t n)
 {
     unsigned char a = (unsigned char)s[0], lo = 0x80, hi = 0xBF;
-    size_t want = a >= 0xC2 && a <= 0xDF ? 2 : a >= 0xE0 && a <= 0xEF ? 3 : a >= 0xF0 && a <= 0xF4 ? 4 : 1;
-    if (a == 0xE0) lo = 0xA0;       // the second byte has a narrower range after these four
-    if (a == 0xED) hi = 0x9F;
-    if (a == 0xF0) lo = 0x90;
-    if (a == 0xF4) hi = 0x8F;
+    size_t want = a >= 0xC2 && a <= 0xDF   ? 2
+                  : a >= 0xE0 && a <= 0xEF ? 3
+                  : a >= 0xF0 && a <= 0xF4 ? 4
+                                           : 1;
+    if (a == 0xE0)
+        lo = 0xA0; // the second byte has a narrower range after these four
+    if (a == 0xED)
+        hi = 0x9F;
+    if (a == 0xF0)
+        lo = 0x90;
+    if (a == 0xF4)
+        hi = 0x8F;
     size_t i = 1;
     for (; i < want && i < n; i++, lo = 0x80, hi = 0xBF)
         if ((unsigned char)s[i] < lo || (unsigned char)s[i] > hi)
@@ -133,7 +146,8 @@ static int encode_parts(struct work *w, const struct added_set *set, const char 
     int rc = added_cut(set, &parts, s, n, w->parse_special, w->err);
     for (int i = 0; i < parts.n && rc == 0; i++) {
         const struct found *f = &parts.item[i];
-        rc = f->id >= 0 ? tokens_add(w->out, f->id, w->err) : plain(w, s + f->start, f->end - f->start);
+        rc = f->id >= 0 ? tokens_add(w->out, f->id, w->err)
+                        : plain(w, s + f->start, f->end - f->start);
     }
     free(parts.item);
     return rc;
@@ -144,9 +158,11 @@ static int encode_normal(struct work *w, const char *s, size_t n)
     if (!w->t->normal_form)
         return encode_parts(w, &w->t->normal, s, n, encode_plain);
     utf8proc_uint8_t *form = NULL;
-    utf8proc_ssize_t k = utf8proc_map((const utf8proc_uint8_t *)s, (utf8proc_ssize_t)n, &form, (utf8proc_option_t)w->t->normal_form);
+    utf8proc_ssize_t k = utf8proc_map((const utf8proc_uint8_t *)s, (utf8proc_ssize_t)n, &form,
+                                      (utf8proc_option_t)w->t->normal_form);
     if (k < 0)
-        return err_set(w->err, ERR_MEMORY, "normal form of %zu bytes: %s", n, utf8proc_errmsg(k));
+        return err_set(w->err, ERR_MEMORY, "normal form of %zu bytes: %s", n,
+                       utf8proc_errmsg(k));
     int rc = encode_parts(w, &w->t->normal, (const char *)form, (size_t)k, encode_plain);
     free(form);
     return rc;
@@ -160,9 +176,14 @@ static int add_all(struct tokens *out, const int *id, int n, struct err *err)
     return rc;
 }
 
-int tokenize(const struct tokenizer *t, struct tokens *out, const char *text, size_t n, int flags, struct err *err)
+int tokenize(const struct tokenizer *t, struct tokens *out, const char *text, size_t n,
+             int flags, struct err *err)
 {
-    struct work w = {.t = t, .out = out, .bpe = bpe_new(), .parse_special = flags & TOKENIZE_PARSE_SPECIAL, .err = err};
+    struct work w = {.t = t,
+                     .out = out,
+                     .bpe = bpe_new(),
+                     .parse_special = flags & TOKENIZE_PARSE_SPECIAL,
+                     .err = err};
     struct buf fixed = {0};
     bool special = flags & TOKENIZE_SPECIAL;
     int before = out->n, rc = 0;
@@ -187,7 +208,7 @@ int tokenize(const struct tokenizer *t, struct tokens *out, const char *text, si
     return rc;
 }
 
-/* ---- decoding and questions ------------------------------------------------------------------------ */
+/* ---- decoding and questions ----------------------------------------------------- */
 
 static const struct token *token_at(const struct tokenizer *t, int id)
 {
@@ -195,7 +216,8 @@ static const struct token *token_at(const struct tokenizer *t, int id)
 }
 
 /* Ids that no token has are skipped, as transformers does. */
-int detokenize(const struct tokenizer *t, struct buf *out, const int *id, int n, bool skip_special)
+int detokenize(const struct tokenizer *t, struct buf *out, const int *id, int n,
+               bool skip_special)
 {
     for (int i = 0; i < n; i++) {
         const struct token *k = token_at(t, id[i]);
