@@ -118,6 +118,7 @@ fail_memory() {
     cp -r "$T/base/sft" "$model"
     head -4 "$T/base/world/prompts.jsonl" >"$T/prompts.jsonl"
     head -4 "$T/base/world/sft.jsonl" >"$T/sft.jsonl"
+    head -3 "$T/base/world/eval.jsonl" >"$T/eval.jsonl"
     head -3 "$T/base/candidates.jsonl" >"$T/candidates.jsonl"
     head -4 "$T/base/labels/pairs.jsonl" >"$T/pairs.jsonl"
     memory inspect none "$program" inspect "$model"
@@ -128,6 +129,12 @@ fail_memory() {
     memory label labels/pairs.jsonl "$program" label --labeler "$model" --input "$T/candidates.jsonl" --output_dir labels --preamble lab
     memory sft out/model.safetensors "$program" sft -m "$model" --dataset_name "$T/sft.jsonl" --output_dir out --max_steps 1
     memory reward out/model.safetensors "$program" reward -m "$model" --dataset_name "$T/pairs.jsonl" --output_dir out --max_steps 1
+    memory dpo out/model.safetensors "$program" dpo -m "$model" --dataset_name "$T/pairs.jsonl" --output_dir out --max_steps 1
+    memory rl out/model.safetensors "$program" rl -m "$model" --reward_model_path "$T/base/reward" --dataset_name "$T/prompts.jsonl" \
+        --output_dir out --max_steps 1 --per_device_train_batch_size 4 --max_completion_length 8
+    memory score out.jsonl "$program" score -m "$T/base/reward" --input "$T/sft.jsonl" --output out.jsonl
+    memory eval none "$program" eval --reward_model "$T/base/reward" --policy "$T/base/rl" --baseline "$model" --truth "$T/base/world/truth.jsonl" \
+        --prompts "$T/eval.jsonl" --output_dir out --max_new_tokens 8
 }
 
 [ "$part" = memory ] || survive_kills

@@ -256,6 +256,8 @@ int save_into(const struct model *m, const char *dir, enum dtype dtype, struct e
         rc = move_all(tmp, dir, err);
     if (rc == 0)
         rc = dir_remove(tmp, err);
+    else if (tmp)
+        (void)dir_remove(tmp, NULL);
     free(tmp);
     return rc;
 }

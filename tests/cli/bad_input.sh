@@ -49,7 +49,7 @@ check [ -z "$(find "$T/out" -name '*.partial')" ]
 
 claim a_loss_that_is_no_number_stops_and_names_a_tensor
 rm -rf "$T/out"
-sft "$world/sft.jsonl" --max_steps 50 --learning_rate 1e30 --max_grad_norm 0; exits 1; says "step"; says "finite"
+sft "$world/sft.jsonl" --max_steps 50 --learning_rate 1e30 --max_grad_norm 0; exits 1; says "step"; says "the first tensor"; says "finite"
 absent "$T/out/model.safetensors"
 
 claim broken_model_files_are_refused_with_their_name
