@@ -8,33 +8,45 @@
 
 #include "learn/internal.h"
 
-/* A folder with config.json and a tokenizer whose tokens are printable letters, space and <|endoftext|>. */
+/* A tokenizer whose tokens are printable letters, space, line break and three special ones. */
+enum { SMALL_END = 0, SMALL_IM_START = 96, SMALL_IM_END = 97, SMALL_VOCAB = 99 };
+static inline void small_tokenizer(const char *dir)
+{
+    static const struct { int id; const char *text; } special[] = {
+        {SMALL_END, "<|endoftext|>"}, {SMALL_IM_START, "<|im_start|>"}, {SMALL_IM_END, "<|im_end|>"}};
+    struct buf b = {0};
+    assert_int_equal(dir_make(dir, NULL), 0);
+    buf_adds(&b, "{\"version\":\"1.0\",\"added_tokens\":[");
+    for (int i = 0; i < 3; i++)
+        buf_addf(&b, "%s{\"id\":%d,\"content\":\"%s\",\"single_word\":false,\"lstrip\":false,\"rstrip\":false,"
+                     "\"normalized\":false,\"special\":true}", i ? "," : "", special[i].id, special[i].text);
+    buf_adds(&b, "],\"normalizer\":null,"
+                 "\"pre_tokenizer\":{\"type\":\"ByteLevel\",\"add_prefix_space\":false,\"trim_offsets\":true,"
+                 "\"use_regex\":true},\"post_processor\":null,\"decoder\":{\"type\":\"ByteLevel\"},"
+                 "\"model\":{\"type\":\"BPE\",\"vocab\":{\"<|endoftext|>\":0,\"\u0120\":1");
+    for (int c = 33, id = 2; c < 127; c++)
+        buf_addf(&b, ",\"%s%c\":%d", c == '"' || c == '\\' ? "\\" : "", c, id++);
+    buf_addf(&b, ",\"<|im_start|>\":%d,\"<|im_end|>\":%d,\"\u010a\":98},\"merges\":[]}}", SMALL_IM_START, SMALL_IM_END);
+    char *path = path_join(dir, "tokenizer.json");
+    assert_int_equal(file_write(path, b.s, b.len, NULL), 0);
+    free(path);
+    buf_release(&b);
+}
+
+/* A folder with config.json and that tokenizer. */
 static inline const char *small_dir(void)
 {
     static bool made;
     const char *dir = kit_path("small");
     if (made)
         return dir;
-    struct buf b = {0};
-    assert_int_equal(dir_make(dir, NULL), 0);
-    buf_adds(&b, "{\"version\":\"1.0\",\"added_tokens\":[{\"id\":0,\"content\":\"<|endoftext|>\",\"single_word\":false,"
-                 "\"lstrip\":false,\"rstrip\":false,\"normalized\":false,\"special\":true}],\"normalizer\":null,"
-                 "\"pre_tokenizer\":{\"type\":\"ByteLevel\",\"add_prefix_space\":false,\"trim_offsets\":true,"
-                 "\"use_regex\":true},\"post_processor\":null,\"decoder\":{\"type\":\"ByteLevel\"},"
-                 "\"model\":{\"type\":\"BPE\",\"vocab\":{\"<|endoftext|>\":0,\"\u0120\":1");
-    for (int c = 33, id = 2; c < 127; c++)
-        buf_addf(&b, ",\"%s%c\":%d", c == '"' || c == '\\' ? "\\" : "", c, id++);
-    buf_adds(&b, "},\"merges\":[]}}");
-    char *path = path_join(dir, "tokenizer.json");
-    assert_int_equal(file_write(path, b.s, b.len, NULL), 0);
-    free(path);
-    buf_release(&b);
-    const char *config = "{\"architectures\":[\"LlamaForCausalLM\"],\"model_type\":\"llama\",\"vocab_size\":96,"
+    small_tokenizer(dir);
+    const char *config = "{\"architectures\":[\"LlamaForCausalLM\"],\"model_type\":\"llama\",\"vocab_size\":99,"
                          "\"hidden_size\":32,\"intermediate_size\":48,\"num_hidden_layers\":2,\"num_attention_heads\":2,"
                          "\"num_key_value_heads\":1,\"max_position_embeddings\":256,\"rms_norm_eps\":1e-5,"
                          "\"rope_theta\":10000.0,\"tie_word_embeddings\":true,\"hidden_act\":\"silu\",\"bos_token_id\":null,"
                          "\"eos_token_id\":0,\"pad_token_id\":0}";
-    path = path_join(dir, "config.json");
+    char *path = path_join(dir, "config.json");
     assert_int_equal(file_write(path, config, strlen(config), NULL), 0);
     free(path);
     made = true;
