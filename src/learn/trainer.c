@@ -316,6 +316,18 @@ static int after_step(struct trainer *t, struct err *err)
     return 0;
 }
 
+/* Said beforehand: every trained weight is held as value, gradient and two moments in fp32, and packed. */
+static void say_memory(const struct trainer *t)
+{
+    double weights = 0;
+    for (int i = 0; i < t->n_nets; i++)
+        weights += (double)model_param_count(t->net[i].model);
+    size_t acts = workspace_bytes(model_config(t->net[0].model), t->o->save_dtype, t->max_tokens, true);
+    log_info("%s: %d items, %d steps of %d; %.3g million trained weights take about %.0f MB, activations of %d tokens %.0f MB",
+             t->kind, t->n_items, t->max_steps, t->batch, weights / 1e6,
+             weights * (16 + 2 * (double)dtype_size(t->o->save_dtype)) / 1e6, t->max_tokens, (double)acts / 1e6);
+}
+
 int trainer_run(struct trainer *t, step_fn *step, void *arg, struct err *err)
 {
     int rc = 0;
@@ -327,6 +339,7 @@ int trainer_run(struct trainer *t, step_fn *step, void *arg, struct err *err)
     t->started_tokens = t->tokens;
     t->started_step = t->step;
     if (!t->o->quiet) {
+        say_memory(t);
         progress_begin(&t->progress, t->kind, "step", t->max_steps);
         if (t->step > 0)
             progress_add(&t->progress, t->step, "resumed");
