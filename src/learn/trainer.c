@@ -323,7 +323,7 @@ static void say_memory(const struct trainer *t)
     for (int i = 0; i < t->n_nets; i++)
         weights += (double)model_param_count(t->net[i].model);
     size_t acts = workspace_bytes(model_config(t->net[0].model), t->o->save_dtype, t->max_tokens, true);
-    log_info("%s: %d items, %d steps of %d; %.3g million trained weights take about %.0f MB, activations of %d tokens %.0f MB",
+    log_info("%s: %d items, %d steps of %d each; %.3g million trained weights take about %.0f MB, activations of %d tokens %.0f MB",
              t->kind, t->n_items, t->max_steps, t->batch, weights / 1e6,
              weights * (16 + 2 * (double)dtype_size(t->o->save_dtype)) / 1e6, t->max_tokens, (double)acts / 1e6);
 }
