@@ -1,6 +1,8 @@
 /* cli/main.c - finds the command and hands it the rest of the line.
  *
  * Every stage of recipe/ is a command; `run` chains them. */
+#include <unistd.h>
+
 #include "cli/cli.h"
 
 const char *rlaif_version(void);
@@ -8,15 +10,13 @@ const char *rlaif_version(void);
 /* A thread that waits for the others spins before it sleeps, by libgomp's own choice for tens of milliseconds.
  * Alone on a machine that gains nothing measurable over 50 microseconds; beside other programs the spinning takes
  * the very time that the others need (loading a model and 8 tokens with two threads, load 10: 37 s against 2 s).
- * libgomp reads the variable when it is loaded, before main; what stands in .preinit_array comes earlier still. */
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-static void wait_briefly(int argc, char **argv, char **envp)
+ * libgomp reads the variable when it is loaded, before main, so the program starts itself once more (1 ms). */
+static void wait_briefly(char **argv)
 {
-    if (!getenv("OMP_WAIT_POLICY"))
-        setenv("GOMP_SPINCOUNT", "1000", 0);
+    if (getenv("GOMP_SPINCOUNT") || getenv("OMP_WAIT_POLICY") || setenv("GOMP_SPINCOUNT", "1000", 0))
+        return;
+    execv("/proc/self/exe", argv);      // where that cannot be, we go on as we are
 }
-__attribute__((section(".preinit_array"), used)) static void (*const early)(int, char **, char **) = wait_briefly;
-#endif
 
 int report_failure(const struct err *err)
 {
@@ -78,6 +78,7 @@ static int unknown_command(const char *name)
 
 int main(int argc, char **argv)
 {
+    wait_briefly(argv);
     interrupt_install();
     if (argc < 2) {
         help_all(stderr);
