@@ -1,0 +1,44 @@
+#!/bin/bash
+# rlaif tokenize and rlaif inspect on the small checkpoints of tests/vectors.
+. "$(dirname "$0")/kit.sh"
+tok=tests/vectors/tokenizer/llama3 gguf=tests/vectors/gguf/tiny.gguf folder=tests/vectors/gguf/folder
+
+claim each_line_becomes_a_list_of_ids_and_comes_back
+printf 'hello  world 12345\n\n  it'"'"'s caf\303\251 \n<|end|>' >"$T/lines"
+run "$rlaif" tokenize -m $tok --input "$T/lines"; exits 0
+cp "$OUT" "$T/ids"
+check [ "$(wc -l <"$T/ids")" = 4 ]
+check [ "$(sed -n 2p "$T/ids")" = "[]" ]
+run "$rlaif" tokenize -m $tok --decode --input "$T/ids"; exits 0
+{ cat "$T/lines"; echo; } >"$T/want"
+same "$OUT" "$T/want"
+
+claim special_tokens_are_parsed_and_added_on_request
+echo '<|end|>' >"$T/special"
+run "$rlaif" tokenize -m $tok --parse_special --input "$T/special"; prints "[1]"
+run "$rlaif" tokenize -m $tok --add_special_tokens --parse_special --input "$T/special"; prints "[0, 1, 1]"
+echo '[0, 1, 1]' >"$T/three"
+run "$rlaif" tokenize -m $tok --decode --input "$T/three"; prints "<|begin|><|end|><|end|>"
+run "$rlaif" tokenize -m $tok --decode --skip_special_tokens --input "$T/three"; check [ "$(cat "$OUT")" = "" ]
+
+claim a_gguf_and_a_folder_give_the_same_ids
+run "$rlaif" tokenize -m $gguf --input README.md; exits 0; cp "$OUT" "$T/a"
+run "$rlaif" tokenize -m $folder --input README.md; exits 0; same "$OUT" "$T/a"
+
+claim json_is_one_object
+run "$rlaif" tokenize -m $tok --json --parse_special --input "$T/special"; exits 0; prints '"rows"'; prints '"lines": 1'
+
+claim wrong_ids_and_missing_models_are_named
+echo '[1, 99999999]' >"$T/bad"
+run "$rlaif" tokenize -m $tok --decode --input "$T/bad"; exits 1; says "line 1: id 2"
+echo '{"a": 1}' >"$T/bad"
+run "$rlaif" tokenize -m $tok --decode --input "$T/bad"; exits 1; says "expected a list of ids"
+run "$rlaif" tokenize -m "$T/bad" --input README.md; exits 1; says "no tokenizer here"
+
+claim inspect_says_what_a_model_holds
+run "$rlaif" inspect $gguf; exits 0; prints "gguf"; prints "model.layers.2.mlp.down_proj.weight"; prints "Q5_1"
+run "$rlaif" inspect --path $folder --json; exits 0; prints '"hidden_size": 32'; prints '"kind": "model"'
+
+claim inspect_says_what_a_dataset_holds
+printf '{"prompt":"a","chosen":"b","rejected":"c"}\n{"prompt":"d","chosen":"e","rejected":7}\n' >"$T/rows.jsonl"
+run "$rlaif" inspect "$T/rows.jsonl" --json; exits 0; prints '"kind": "dataset"'; prints '"rows": 2'; prints '"pairs"'
