@@ -101,3 +101,28 @@ check [ "$(grep -c '"prompt": *\[{"role": *"user", *"content": *"question [0-9]*
 check [ "$(grep -c '"rejected": *\[{"role": *"assistant", *"content": *"yes, [0-9]* it is"}\]' "$T/chat/all.jsonl")" = 150 ]
 label --input "$T/chat/all.jsonl" --output_dir "$T/h"
 exits 0; prints '"replies_found": 0'; prints '"pairs": 150'
+
+claim people_of_the_lab_can_be_hired
+run "$rlaif" lab --world tldr --output_dir "$T/world" --sft_prompts 4 --train_prompts 4 --eval_prompts 40 --seed 3; exits 0
+# two candidates each: the reference, and the reference of the post before
+sed -n 's/^{"id": *"\([^"]*\)", *"prompt": *\(".*"\), *"completion": *\(".*"\)}$/\1\t\2\t\3/p' "$T/world/eval.jsonl" |
+    awk -F'\t' 'NR > 1 { printf "{\"id\":\"%s\",\"prompt\":%s,\"completions\":[%s,%s]}\n", $1, $2, $3, last } { last = $3 }' >"$T/two.jsonl"
+check [ "$(wc -l <"$T/two.jsonl")" = 39 ]
+run "$rlaif" label --truth "$T/world/truth.jsonl" --input "$T/two.jsonl" --output_dir "$T/people" --json
+exits 0; prints '"pairs": 39'; check [ "$(grep -c '"label_prob": *1' "$T/people/pairs.jsonl")" = 39 ]
+
+claim eval_asks_the_annotators
+run "$rlaif" eval --labels "$T/people/labels.jsonl" --truth "$T/world/truth.jsonl" --output_dir "$T/i" --json
+exits 0; prints '"annotators_agreement"'; prints '"labeler_alignment_confident"'
+# people see that a summary of another post is worse
+check [ "$(sed -n 's/.*"labeler_alignment": *0\.\([0-9]\).*/\1/p;s/.*"labeler_alignment": *1.*/9/p' "$OUT" | head -1)" -ge 8 ]
+
+claim eval_takes_completions_from_files
+tail -39 "$T/world/eval.jsonl" >"$T/rest.jsonl"
+sed 's/"completions": *\[.*$/"completion":""}/' "$T/two.jsonl" >"$T/empty.jsonl"
+run "$rlaif" eval --policy_completions "$T/rest.jsonl" --baseline_completions "$T/empty.jsonl" --prompts "$T/rest.jsonl" \
+    --truth "$T/world/truth.jsonl" --output_dir "$T/j" --json
+exits 0; prints '"policy_prompts": 39'; prints '"policy_kl": null'; prints '"policy_oracle_gain_ci"'
+run "$rlaif" eval --policy_completions "$T/two.jsonl" --baseline_completions "$T/empty.jsonl" --prompts "$T/world/eval.jsonl" \
+    --output_dir "$T/j"
+exits 1; says "no completion for the prompt with id"
