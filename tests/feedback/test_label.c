@@ -1,5 +1,5 @@
 /* tests/feedback/test_label.c - both orders, the flip, label mass; units, store and resume, with a scripted labeler. */
-#include "scripted.h"
+#include "feedback/scripted.h"
 
 static struct verdict always_one(void *arg, const char *prompt)
 {

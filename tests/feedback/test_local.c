@@ -1,5 +1,5 @@
 /* tests/feedback/test_local.c - a model in this process: sharing changes no bit, spellings add up, long prompts are named. */
-#include "scripted.h"
+#include "feedback/scripted.h"
 
 /* ---- a byte-level tokenizer of 256 tokens and " 1", " 2" ------------------------------------- */
 

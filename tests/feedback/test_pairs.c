@@ -1,5 +1,5 @@
 /* tests/feedback/test_pairs.c - which pairs a file offers, and what is written about them. */
-#include "scripted.h"
+#include "feedback/scripted.h"
 
 static struct rows rows;
 static struct candidate_list list;

@@ -1,5 +1,5 @@
 /* tests/feedback/test_protocol.c - how pairs are written down: fields, exemplars, wordings, what is taken off a prompt. */
-#include "scripted.h"
+#include "feedback/scripted.h"
 
 static struct preference *made(const struct preference_options *o)
 {
