@@ -1,5 +1,6 @@
-/* lab/corpus.c - what the lab models learn from: documents of five kinds about fresh posts.
+/* lab/corpus.c - what the lab models learn from: documents of six kinds.
  *
+ *     echo       statements nobody could guess, then the same ones in another order: where reading back begins
  *     tldr       a policy prompt and what some writer made of it
  *     marks      a text and two to four summaries, each fact followed by KEY, MINOR, IDLE or, where the
  *                text does not tell it, FALSE
@@ -108,6 +109,30 @@ static void write_verdict(struct writing *d)
     buf_adds(&d->completion, verdict(d, &a, &b));
 }
 
+/* Any person, deed and thing of a topic, so that nothing can be known but by looking back. */
+static void write_echo(struct writing *d)
+{
+    const struct topic *t = &d->w->topic[d->post.topic];
+    int n = d->post.n, subject[LAB_SUBJECTS], thing[LAB_THINGS], order[LAB_MAX_FACTS];
+    char line[LAB_MAX_FACTS][96];
+    for (int i = 0; i < LAB_SUBJECTS; i++)
+        subject[i] = i;
+    for (int i = 0; i < LAB_THINGS; i++)
+        thing[i] = i;
+    rng_shuffle(&d->rng, subject, LAB_SUBJECTS);
+    rng_shuffle(&d->rng, thing, LAB_THINGS);
+    for (int i = 0; i < n; i++) {
+        const struct deed *deed = &d->w->deed[rng_below(&d->rng, LAB_DEEDS)];
+        snprintf(line[i], sizeof line[i], "My %s %s the %s.", t->subject[subject[i]], deed->verb[rng_below(&d->rng, 2)],
+                 t->thing[thing[i]]);
+        buf_addf(&d->prompt, "%s%s", i ? " " : "", line[i]);
+        order[i] = i;
+    }
+    rng_shuffle(&d->rng, order, n);
+    for (int i = 0; i < n; i++)
+        buf_addf(&d->completion, " %s", line[order[i]]);
+}
+
 /* A post as it is, or a few loose lines. */
 static void write_plain(struct writing *d)
 {
@@ -149,9 +174,9 @@ static void write_document(struct writing *d, uint64_t item)
               &d->rng);
     post_write(&d->body, d->w, &d->post, &d->rng);
     post_prompt(&d->policy, d->w, &d->post, d->body.s ? d->body.s : "", &d->rng);
-    const double share[] = {o->tldr, o->marks, o->rationale, o->verdict, o->plain};
-    static void (*const write[])(struct writing *) = {write_tldr, write_marks, write_rationale, write_verdict,
-                                                      write_plain};
+    const double share[] = {o->echo, o->tldr, o->marks, o->rationale, o->verdict, o->plain};
+    static void (*const write[])(struct writing *) = {write_echo, write_tldr, write_marks,
+                                                      write_rationale, write_verdict, write_plain};
     double u = 0;
     for (size_t i = 0; i < ARRAY_LEN(share); i++)
         u += share[i];

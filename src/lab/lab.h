@@ -96,6 +96,7 @@ struct lab_corpus_options {
     int documents;
     int facts_min, facts_max;   // of a post
     /* Shares of the documents, of any sum: */
+    double echo;            // unguessable statements and the same ones again; no post
     double tldr;            // policy prompt and reference
     double marks;           // post and summaries with a mark after each fact
     double rationale;       // labelling prompt with marked summaries and a verdict

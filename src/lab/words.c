@@ -130,7 +130,22 @@ const char *const lab_asides =
     "It happened on a Sunday.|We have known each other for 12 years.|I tried to stay calm.|"
     "There was a lot of shouting.|I have told nobody else.|It all happened very fast.|"
     "I drank too much coffee that day.|Nobody believed me at first.|I am writing this on my phone.|"
-    "This goes back to 2009.|I had 3 hours of rest.|My head still hurts.";
+    "This goes back to 2009.|I had 3 hours of rest.|My head still hurts.|"
+    "Sunshine would have been nicer.|Rain fell until midnight.|The coffee tasted bitter as usual.|"
+    "Honestly, patience is not my strength.|Everyone around seemed tired and hungry.|"
+    "Some strangers stared at us.|A loud radio played old jazz somewhere.|Birds sang outside.|"
+    "Meanwhile traffic was terrible downtown.|Winter makes me gloomy.|Autumn leaves covered everything.|"
+    "Perhaps this sounds silly.|Usually I keep quiet about such matters.|Several friends warned me.|"
+    "Nothing similar occurred during spring.|Frankly, common sense is rare nowadays.|"
+    "Even strong people cry sometimes.|Later we shared bitter tea and dry crackers.|"
+    "A gentle breeze cooled the yard.|Clouds gathered above the distant hills.|"
+    "Two kids giggled behind us.|Somebody whistled an odd tune.|Dust floated through the bright light.|"
+    "Candles flickered while shadows danced.|Frozen pizza saved the evening.|"
+    "Fresh paint smells sweet, apparently.|Remember that rumors travel quickly.|"
+    "Both phones rang simultaneously.|Half the crew arrived late.|Snow melted under heavy boots.|"
+    "Cheap umbrellas never survive storms.|Lucky numbers did not help either.|"
+    "Grey fog swallowed every chimney top.|Spare batteries ran out quickly.|An elderly stranger nodded politely.|"
+    "Hardly anyone noticed, thankfully.|Those crooked benches creaked loudly.";
 
 const char *const lab_details =
     "on Monday|on Tuesday|on Friday|last night|this morning|last week|in March|in October|for 40 dollars|"

@@ -28,6 +28,7 @@ static const struct option options[] = {
     { "ffn", OPT_INT, "384", "newborn: width of the feed-forward layer", NULL, false },
     { "facts_min", OPT_INT, "3", "corpus: facts of the shortest post", NULL, false },
     { "facts_max", OPT_INT, "6", "corpus: facts of the longest post", NULL, false },
+    { "echo", OPT_FLOAT, NULL, "corpus: share of statements that are only repeated", NULL, false },
     { "tldr", OPT_FLOAT, NULL, "corpus: share of posts with a summary", NULL, false },
     { "marks", OPT_FLOAT, NULL, "corpus: share of summaries with a mark after each fact", NULL, false },
     { "rationale", OPT_FLOAT, NULL, "corpus: share of marked pairs with a verdict", NULL, false },
@@ -129,7 +130,7 @@ static int render_with_feedback(void *arg, struct buf *b, const char *prompt, co
 static int read_corpus_options(struct lab_corpus_options *o, const json_t *opt, struct err *err)
 {
     const struct { const char *name; double *value; } share[] = {
-        {"tldr", &o->tldr}, {"marks", &o->marks}, {"rationale", &o->rationale}, {"verdict", &o->verdict},
+        {"echo", &o->echo}, {"tldr", &o->tldr}, {"marks", &o->marks}, {"rationale", &o->rationale}, {"verdict", &o->verdict},
         {"plain", &o->plain}, {"first", &o->first}, {"longer", &o->longer}, {"noise", &o->noise}};
     o->seed = (uint64_t)opt_int(opt, "seed");
     for (size_t i = 0; i < ARRAY_LEN(share); i++)
@@ -267,7 +268,7 @@ static int run_lab(struct run *run, const json_t *opt, json_t *result, struct er
 const struct stage stage_lab = {
     .name = "lab",
     .summary = "write a small world whose truth is known: data, model corpora, oracle scores",
-    .example = "rlaif lab --world tldr --output_dir runs/world --seed 1",
+    .example = "rlaif lab --world tldr --output_dir runs/try/world --seed 1",
     .option = options,
     .n_options = ARRAY_LEN(options),
     .run = run_lab,
