@@ -12,7 +12,7 @@ void help_all(FILE *to)
     fprintf(to, "  %-10s %s\n", "run", "run a recipe: what is missing or stale, in order; resumes");
     for (int i = 0; i < n; i++)
         fprintf(to, "  %-10s %s\n", list[i]->name, list[i]->summary);
-    fprintf(to, "\nrlaif COMMAND --help shows its flags and an example. Every command takes --json, --quiet\n"
+    fprintf(to, "\nrlaif COMMAND --help shows its flags and an example (which works after `make demo`). Every command takes --json, --quiet\n"
                 "and --threads N. A first run: rlaif run recipes/lab-tldr.yaml\n");
 }
 

@@ -252,8 +252,10 @@ static int run_compare(struct run *run, const json_t *opt, json_t *result, struc
 const struct stage stage_compare = {
     .name = "compare",
     .summary = "several policies on the same prompts, every one against every other",
-    .example = "rlaif compare --policies runs/sft runs/rl --names SFT RLAIF --reference runs/sft --prompts runs/world/eval.jsonl "
-               "--truth runs/world/truth.jsonl --output_dir runs/compare",
+    .example = "rlaif compare --policies runs/lab-tldr/sft runs/lab-tldr/rl --names SFT "
+               "RLAIF --reference runs/lab-tldr/sft --prompts "
+               "runs/lab-tldr/world/eval.jsonl --truth runs/lab-tldr/world/truth.jsonl "
+               "--output_dir runs/try/compare",
     .option = options,
     .n_options = ARRAY_LEN(options),
     .run = run_compare,

@@ -30,7 +30,8 @@ static int run_dpo(struct run *run, const json_t *opt, json_t *result, struct er
 const struct stage stage_dpo = {
     .name = "dpo",
     .summary = "train a policy on labelled pairs without a reward model",
-    .example = "rlaif dpo -m models/s --dataset_name data/pairs.jsonl --output_dir runs/dpo",
+    .example = "rlaif dpo -m runs/lab-tldr/sft --dataset_name "
+               "runs/lab-tldr/labels/pairs.jsonl --output_dir runs/try/dpo",
     .option = options,
     .n_options = ARRAY_LEN(options),
     .run = run_dpo,

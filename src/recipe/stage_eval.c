@@ -224,8 +224,9 @@ static int run_eval(struct run *run, const json_t *opt, json_t *result, struct e
 const struct stage stage_eval = {
     .name = "eval",
     .summary = "measure labels, reward models and policies, each with a 95 % interval",
-    .example = "rlaif eval --policy runs/rl --baseline runs/sft --prompts runs/world/eval.jsonl --truth runs/world/truth.jsonl "
-               "--output_dir runs/eval",
+    .example = "rlaif eval --policy runs/lab-tldr/rl --baseline runs/lab-tldr/sft "
+               "--prompts runs/lab-tldr/world/eval.jsonl --truth "
+               "runs/lab-tldr/world/truth.jsonl --output_dir runs/try/eval",
     .option = options,
     .n_options = ARRAY_LEN(options),
     .run = run_eval,

@@ -286,7 +286,8 @@ static int run_generate(struct run *run, const json_t *opt, json_t *result, stru
 const struct stage stage_generate = {
     .name = "generate",
     .summary = "sample completions of prompts",
-    .example = "rlaif generate -m models/s --input examples/prompts.jsonl --output out.jsonl --num_return_sequences 2",
+    .example = "rlaif generate -m models/s --input examples/prompts.jsonl --output "
+               "runs/try/out.jsonl --num_return_sequences 2",
     .option = options,
     .n_options = ARRAY_LEN(options),
     .run = run_generate,

@@ -182,7 +182,8 @@ static int run_label(struct run *run, const json_t *opt, json_t *result, struct 
 const struct stage stage_label = {
     .name = "label",
     .summary = "ask an AI labeler which of two texts is better, in both orders",
-    .example = "rlaif label --labeler models/l --task summary --preamble lab --input runs/candidates.jsonl --output_dir runs/labels",
+    .example = "rlaif label --labeler models/l --task summary --preamble lab --input "
+               "runs/lab-tldr/candidates.jsonl --output_dir runs/try/labels",
     .option = options,
     .n_options = ARRAY_LEN(options),
     .run = run_label,

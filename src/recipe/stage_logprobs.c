@@ -215,7 +215,8 @@ static int run_logprobs(struct run *run, const json_t *opt, json_t *result, stru
 const struct stage stage_logprobs = {
     .name = "logprobs",
     .summary = "log-probs of given completions, token by token",
-    .example = "rlaif logprobs -m models/s --input examples/completions.jsonl --output logprobs.jsonl",
+    .example = "rlaif logprobs -m models/s --input examples/completions.jsonl --output "
+               "runs/try/logprobs.jsonl",
     .option = options,
     .n_options = ARRAY_LEN(options),
     .run = run_logprobs,

@@ -59,7 +59,8 @@ static int run_reward(struct run *run, const json_t *opt, json_t *result, struct
 const struct stage stage_reward = {
     .name = "reward",
     .summary = "train a reward model on labelled pairs",
-    .example = "rlaif reward -m models/s --dataset_name data/pairs.jsonl --output_dir runs/reward",
+    .example = "rlaif reward -m runs/lab-tldr/sft --dataset_name "
+               "runs/lab-tldr/labels/pairs.jsonl --output_dir runs/try/reward",
     .option = options,
     .n_options = ARRAY_LEN(options),
     .run = run_reward,

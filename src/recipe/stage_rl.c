@@ -90,7 +90,9 @@ static int run_rl(struct run *run, const json_t *opt, json_t *result, struct err
 const struct stage stage_rl = {
     .name = "rl",
     .summary = "improve a policy by reinforcement learning from a reward model",
-    .example = "rlaif rl -m runs/sft --reward_model_path runs/reward --dataset_name data/prompts.jsonl --output_dir runs/rl",
+    .example = "rlaif rl -m runs/lab-tldr/sft --reward_model_path runs/lab-tldr/reward "
+               "--dataset_name runs/lab-tldr/world/prompts.jsonl --max_steps 4 "
+               "--output_dir runs/try/rl",
     .option = options,
     .n_options = ARRAY_LEN(options),
     .run = run_rl,

@@ -223,7 +223,8 @@ static int run_score(struct run *run, const json_t *opt, json_t *result, struct 
 const struct stage stage_score = {
     .name = "score",
     .summary = "what a reward model says of texts",
-    .example = "rlaif score -m runs/lab-tldr/reward --input runs/lab-tldr/candidates.jsonl --output scores.jsonl",
+    .example = "rlaif score -m runs/lab-tldr/reward --input "
+               "runs/lab-tldr/candidates.jsonl --output runs/try/scores.jsonl",
     .option = options,
     .n_options = ARRAY_LEN(options),
     .run = run_score,

@@ -34,7 +34,8 @@ static int run_sft(struct run *run, const json_t *opt, json_t *result, struct er
 const struct stage stage_sft = {
     .name = "sft",
     .summary = "train a language model on texts or on prompts with completions",
-    .example = "rlaif sft -m models/s --dataset_name data/sft.jsonl --output_dir runs/sft",
+    .example = "rlaif sft -m models/s --dataset_name runs/lab-tldr/world/sft.jsonl "
+               "--output_dir runs/try/sft",
     .option = options,
     .n_options = ARRAY_LEN(options),
     .run = run_sft,

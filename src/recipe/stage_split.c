@@ -267,7 +267,8 @@ static int run_split(struct run *run, const json_t *opt, json_t *result, struct 
 const struct stage stage_split = {
     .name = "split",
     .summary = "split human-compared pairs into parts that share no conversation",
-    .example = "rlaif split --input pairs.jsonl --parts train=0.8 test=0.2 --output_dir runs/parts",
+    .example = "rlaif split --input runs/lab-tldr/labels/pairs.jsonl --parts train=0.8 "
+               "test=0.2 --output_dir runs/try/parts",
     .option = options,
     .n_options = ARRAY_LEN(options),
     .run = run_split,
