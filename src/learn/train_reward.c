@@ -94,22 +94,17 @@ static void set(json_t *o, const char *name, double x)
 }
 
 /* Loss, accuracy and ties over held-out pairs, in a log row and in the figures. */
-static int evaluate(struct trainer *t, struct rows *rows, json_t *result, struct err *err)
+static int evaluate(struct trainer *t, const struct samples *held, json_t *result, struct err *err)
 {
-    struct samples held = {0};
     struct verdict v;
     double loss = 0, right = 0, ties = 0, entropy = 0;
-    int rc = samples_from_pairs(&held, rows, t->net[0].model, t->o->max_length, err);
-    for (int at = 0, n; rc == 0 && at < held.n; at += n) {
+    int rc = 0;
+    for (int at = 0, n; rc == 0 && at < held->n; at += n) {
         int item[64] = {0};
-        for (n = 0; n < 64 && at + n < held.n; n++)
+        for (n = 0; n < 64 && at + n < held->n; n++)
             item[n] = at + n;
-        n = trainer_micro(t, &held, item, n);
-        if (sample_tokens(&held.s[at]) > t->max_tokens)
-            rc = err_set(err, ERR_VALUE, "held-out pair %d has %d tokens, more than a batch holds (%d): set max_tokens_per_batch",
-                         at + 1, sample_tokens(&held.s[at]), t->max_tokens);
-        if (rc == 0)
-            rc = score_pairs(t, &held, item, n, t->logp, err);
+        n = trainer_micro(t, held, item, n);
+        rc = score_pairs(t, held, item, n, t->logp, err);
         if (rc)
             break;
         loss += objective_reward(t->dscore, t->score, t->logp, NULL, n, 0, 1);
@@ -120,16 +115,15 @@ static int evaluate(struct trainer *t, struct rows *rows, json_t *result, struct
     }
     json_t *row = rc ? NULL : json_object();
     if (row) {
-        set(row, "eval_loss", loss / held.n);
-        set(row, "eval_accuracy", right / held.n);
-        set(row, "eval_ties", ties / held.n);
-        set(row, "eval_label_entropy", entropy / held.n);
-        json_object_set_new(row, "eval_pairs", json_integer(held.n));
+        set(row, "eval_loss", loss / held->n);
+        set(row, "eval_accuracy", right / held->n);
+        set(row, "eval_ties", ties / held->n);
+        set(row, "eval_label_entropy", entropy / held->n);
+        json_object_set_new(row, "eval_pairs", json_integer(held->n));
         if (result)
             json_object_update(result, row);
         rc = trainer_log_row(t, row, err);
     }
-    samples_release(&held);
     return rc;
 }
 
@@ -210,19 +204,22 @@ static void label_figures(const struct samples *all, json_t *result)
 int train_reward(struct model *m, struct rows *data, const struct reward_options *r, const struct train_options *o, json_t *result,
                  struct err *err)
 {
-    struct samples all = {0};
+    struct samples all = {0}, held = {0};
     struct trainer t = {0};
     struct reward_run run = {.all = &all, .center = r->center_rewards_coefficient};
     json_t *opt = json_pack("{s:f}", "center_rewards_coefficient", run.center);
     int rc = samples_from_pairs(&all, data, m, o->max_length, err);
+    if (rc == 0 && r->eval)
+        rc = samples_from_pairs(&held, r->eval, m, o->max_length, err);
+    int longest = all.longest > held.longest ? all.longest : held.longest;
     if (rc == 0)
-        rc = trainer_init(&t, "reward", o, m, all.n, all.longest, samples_hash(&all), opt, err);
+        rc = trainer_init(&t, "reward", o, m, all.n, longest, samples_hash(&all), opt, err);
     if (rc == 0)
         rc = trainer_run(&t, step, &run, err);
     if (rc == 0)
         label_figures(&all, result);
     if (rc == 0 && r->eval)
-        rc = evaluate(&t, r->eval, result, err);
+        rc = evaluate(&t, &held, result, err);
     if (rc == 0 && r->normalize)
         rc = normalize(m, r->normalize, result, err);
     if (rc == 0)
@@ -230,5 +227,6 @@ int train_reward(struct model *m, struct rows *data, const struct reward_options
     json_decref(opt);
     trainer_release(&t);
     samples_release(&all);
+    samples_release(&held);
     return rc;
 }

@@ -97,6 +97,9 @@ int trainer_init(struct trainer *t, const char *kind, const struct train_options
         return err_set(err, ERR_VALUE, "a batch of %lld items is beyond reason", (long long)batch);
     t->batch = (int)batch;
     t->max_tokens = o->max_tokens_per_batch > 0 ? o->max_tokens_per_batch : default_max_tokens(m, o->save_dtype);
+    // Not more room than the largest micro-batch can fill, and enough for the longest item.
+    if ((int64_t)o->per_device_train_batch_size * longest < t->max_tokens)
+        t->max_tokens = o->per_device_train_batch_size * longest;
     if (t->max_tokens < longest)
         t->max_tokens = longest;
     count_steps(t);

@@ -19,11 +19,17 @@ static int close_device(void **state)
 static const char SAMPLES[] = "{\"prompt\":\"one:\",\"completions\":[\" good\",\" bad\",\" so good\"]}\n"
                               "{\"prompt\":\"two:\",\"completion\":\" so bad\"}\n";
 
+/* The last pair is longer than any that is trained on. */
+static const char SMALL_HELD[] =
+    "{\"prompt\":\"one:\",\"chosen\":\" good\",\"rejected\":\" bad\",\"label_prob\":0.9}\n"
+    "{\"prompt\":\"two:\",\"chosen\":\" bad\",\"rejected\":\" good one\",\"label_prob\":0.2}\n"
+    "{\"prompt\":\"three times three is nine:\",\"chosen\":\" good and very good\",\"rejected\":\" very bad and bad\"}\n";
+
 static json_t *reward_into(const char *name, bool resume)
 {
     struct err err = {0};
     struct model *m = small_model(dev, DTYPE_F32, true);
-    struct rows r = small_rows("pairs.jsonl", SMALL_PAIRS), held = small_rows("held.jsonl", SMALL_PAIRS);
+    struct rows r = small_rows("pairs.jsonl", SMALL_PAIRS), held = small_rows("held.jsonl", SMALL_HELD);
     struct rows samples = small_rows("samples.jsonl", SAMPLES);
     struct reward_options opt = {.eval = &held, .normalize = &samples};
     struct train_options o = small_options(kit_path(name));
@@ -55,9 +61,9 @@ static void reward_model_learns_soft_labels(void **state)
     double floor = figure(r, "eval_label_entropy"), loss = figure(r, "eval_loss");
     assert_true(loss > floor && loss < 0.6);
     double expected = 0;
-    const double p[] = {0.9, 0.8, 1, 0.95, 0.7, 0.1};
-    for (int i = 0; i < 6; i++)
-        expected += objective_label_entropy(p[i]) / 6;
+    const double p[] = {0.9, 0.2, 1};
+    for (int i = 0; i < 3; i++)
+        expected += objective_label_entropy(p[i]) / 3;
     assert_true(fabs(floor - expected) < 1e-6);
     json_decref(r);
 }
