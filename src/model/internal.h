@@ -106,8 +106,8 @@ struct workspace {
     size_t item_cap, item_from_cap, number_cap;
 };
 
-/* Where keys and values go when there is a cache: layer l's tensor is kv[l], (slots, 2KD), k then v. */
-struct kv_cache { struct tensor *kv; const int *slot; };
+/* Where keys and values go when there is a cache: layer l's are k[l] and v[l], (slots, KD); row i of the call goes to slot[i]. */
+struct kv_cache { struct tensor *k, *v; const int *slot; };
 
 /* Embedding, layers and final norm of n rows; ws->attention and ws->position are set.  The hidden states land in `hidden` (n,C).
  * cache NULL: keys are rows of the batch itself. */
@@ -116,7 +116,7 @@ void transformer_forward(struct workspace *ws, const struct model *m, const int 
 
 /* ---- the cache's inside, for generation ------------------------------------------------- */
 
-/* Makes room in the sequence `handle` for n more tokens to be appended one at a time. */
+/* Takes slots for n more tokens of the sequence `handle`, to be appended one at a time. */
 int context_reserve(struct context *c, int handle, int n, struct err *err) MUST_CHECK;
 /* Appends one token to each of n sequences (leaves: nothing hangs on them) that were reserved for.  hidden (n,C) receives their states. */
 int context_append(struct context *c, const int *handle, const int *id, int n, struct tensor *hidden, struct err *err) MUST_CHECK;

@@ -38,10 +38,10 @@ static void attention_forward(struct workspace *ws, const struct model *m, int l
 
     struct tensor keys = tensor_cols(&qkv, q, kv), values = tensor_cols(&qkv, q + kv, kv);
     if (cache) {
-        struct tensor both = tensor_cols(&qkv, q, 2 * kv);
-        op_scatter_rows(&cache->kv[l], &both, cache->slot);
-        keys = tensor_cols(&cache->kv[l], 0, kv);
-        values = tensor_cols(&cache->kv[l], kv, kv);
+        op_scatter_rows(&cache->k[l], &keys, cache->slot);
+        op_scatter_rows(&cache->v[l], &values, cache->slot);
+        keys = cache->k[l];
+        values = cache->v[l];
     }
     if (ws->keep)
         lse = first_rows(&a->lse, n);
