@@ -147,12 +147,15 @@ void model_set_reward_norm(struct model *m, double mean, double std)
 /* Masters change as they are trained, so their hash is taken anew each time. */
 static void hash_masters(char out[33], const struct model *m)
 {
+    const struct model_config *c = &m->config;
+    double facts[] = {c->heads, c->kv_heads, c->head_size, c->norm_eps, c->rope_theta, c->tied, c->score_head, c->reward_mean,
+                      c->reward_std};     // what weights and shapes alone do not say
     uint64_t *h = malloc(((size_t)m->n_params + 1) * sizeof *h);
     if (!h)
         mem_die("%d hashes", m->n_params);
     for (int i = 0; i < m->n_params; i++)
         h[i] = tensor_hash(&m->param[i].value);
-    h[m->n_params] = hash_bytes(&m->config, sizeof m->config).lo;
+    h[m->n_params] = hash_bytes(facts, sizeof facts).lo;
     hash_hex(out, hash_bytes(h, ((size_t)m->n_params + 1) * sizeof *h));
     free(h);
 }

@@ -151,16 +151,21 @@ static float mass_threshold(const float *p, int n, double mass, float *work)
     return found ? work[found - 1] : 0;
 }
 
-static int walk(const float *p, int n, double total, double u)
+/* Sums of blocks into sum[], and of all. */
+static double block_sums(float *sum, const float *p, int n)
 {
-    double left = u * total;
+    double total = 0;
+    for (int i = 0; i < n; i += BLOCK)
+        total += sum[i / BLOCK] = (float)sum_of(p + i, n - i < BLOCK ? n - i : BLOCK);
+    return total;
+}
+
+/* The token at which the cumulated p reaches `left`; sum[] leads to its block. */
+static int walk(const float *p, const float *sum, int n, double left)
+{
     int i = 0, last = 0;
-    for (; i + BLOCK < n; i += BLOCK) {
-        double sum = sum_of(p + i, BLOCK);
-        if (left < sum)
-            break;
-        left -= sum;
-    }
+    for (; i + BLOCK < n && left >= sum[i / BLOCK]; i += BLOCK)
+        left -= sum[i / BLOCK];
     for (; i < n; i++) {
         if (p[i] > 0)
             last = i;
@@ -178,22 +183,17 @@ int sample_token(const float *logits, int V, const struct sampling *s, double u,
 {
     if (s->temperature == 0)
         return first_largest(logits, V);
-    float inv = 1 / s->temperature;
-    exponentials(p, logits, V, largest(logits, V), inv);
+    exponentials(p, logits, V, largest(logits, V), 1 / s->temperature);
     if (s->top_k > 0 && s->top_k < V) {
         memcpy(work, p, (size_t)V * sizeof *work);
         drop_below(p, V, kth_largest(work, V, s->top_k));
     }
-    double total = 0;
-    for (int i = 0; i < V; i += BLOCK)
-        total += sum_of(p + i, V - i < BLOCK ? V - i : BLOCK);
+    double total = block_sums(work, p, V);
     if (s->top_p < 1) {
         drop_below(p, V, mass_threshold(p, V, s->top_p * total, work));
-        total = 0;
-        for (int i = 0; i < V; i += BLOCK)
-            total += sum_of(p + i, V - i < BLOCK ? V - i : BLOCK);
+        total = block_sums(work, p, V);
     }
-    return walk(p, V, total, u);
+    return walk(p, work, V, u * total);
 }
 
 void sampling_defaults(struct sampling *s)
