@@ -47,6 +47,14 @@ run tiny "$T/b"; exits 0
 bytes "$T/b" >"$T/have"
 cmp -s "$T/want" "$T/have" || { kit_no "other bytes after kills"; diff "$T/want" "$T/have" | head; }
 
+claim an_interrupted_run_says_how_to_go_on
+tiny "$T/d" --set rl.max_steps=2000 >"$OUT" 2>"$ERR" & pid=$!
+until_exists "$T/d/rl/checkpoint-1" $pid
+kill -INT "$(ps -o pid= --ppid $pid | tr -d ' ')" 2>/dev/null
+wait $pid; rc=$?; kit_last="rlaif run, then SIGINT"
+exits 1; says "stage 'rl'"; says "rlaif run"; says "again"
+check grep -q '"status": "running"' "$T/d/stages/rl.json"
+
 claim training_never_reads_the_truth
 cp -r "$T/a/world" "$T/blind"; rm "$T/blind/truth.jsonl"
 awk -v world="$T/blind" '/^  [a-z_]+:/ { off = /^  (world|eval):/ } /^summary:/ { exit }
