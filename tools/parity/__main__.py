@@ -1,0 +1,23 @@
+"""python tools/parity RLAIF GGUF RUN... - one line per check, then the count; exit code 1 where one failed."""
+import os
+import sys
+
+import folders
+import smollm2
+import tokens
+from kit import Report, Rlaif
+
+
+def main():
+    program, gguf, runs = sys.argv[1], sys.argv[2], sys.argv[3:]
+    report, rlaif = Report(), Rlaif(program)
+    if os.path.exists(gguf):
+        tokens.check(report, rlaif, gguf)
+        smollm2.check(report, rlaif, gguf)
+    else:
+        report.skip("SmolLM2", f"no {gguf} (make smollm2)")
+    folders.check(report, rlaif, ["models"] + runs)
+    return report.end()
+
+
+sys.exit(main())
