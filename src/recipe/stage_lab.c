@@ -4,16 +4,17 @@
  *     --make tokenizer    the tokenizer of the lab models into a folder
  *     --make newborn      a model folder with fresh weights (and its tokenizer) for the SFT trainer to start from
  *     --make corpus       rows for `rlaif sft`: what a lab model reads
+ *     --make published    a trained model copied to its place, with a manifest of what it has seen
  *     --make score        oracle scores of {"id","completion"} rows, the panel's vote on {"id","chosen","rejected"} rows */
 #include "data/data.h"
 #include "feedback/feedback.h"
 #include "lab/lab.h"
-#include "recipe/recipe.h"
+#include "recipe/lab_publish.h"
 
 static const struct option options[] = {
     { "world", OPT_CHOICE, "tldr", "which world", "tldr", false },
-    { "make", OPT_CHOICE, "data", "what to make of it", "data|tokenizer|newborn|corpus|score", false },
-    { "output_dir", OPT_OUTPUT_DIR, NULL, "data, tokenizer and newborn: the folder", NULL, false },
+    { "make", OPT_CHOICE, "data", "what to make of it", "data|tokenizer|newborn|corpus|published|score", false },
+    { "output_dir", OPT_OUTPUT_DIR, NULL, "data, tokenizer, newborn and published: the folder", NULL, false },
     { "output", OPT_OUTPUT, NULL, "corpus and score: the file", NULL, false },
     { "seed", OPT_INT, "1", "everything drawn is a function of it", NULL, false },
     { "train_prompts", OPT_INT, "1500", "data: rows of prompts.jsonl", NULL, false },
@@ -37,6 +38,8 @@ static const struct option options[] = {
     { "first", OPT_FLOAT, NULL, "corpus: how a verdict leans to the first slot, in key facts", NULL, false },
     { "longer", OPT_FLOAT, NULL, "corpus: how it leans to the longer summary, in key facts per word", NULL, false },
     { "noise", OPT_FLOAT, NULL, "corpus: spread of the moods behind verdicts, in key facts", NULL, false },
+    { "trained", OPT_INPUTS, NULL, "published: the folders of its trainings, in order", NULL, false },
+    { "corpora", OPT_INPUTS, NULL, "published: the corpora they read", NULL, false },
     { "truth", OPT_INPUT, NULL, "score: the truth.jsonl of the world", NULL, false },
     { "input", OPT_INPUT, NULL, "score: rows with id and completion, or id, chosen and rejected", NULL, false },
 };
@@ -144,6 +147,20 @@ static int read_corpus_options(struct lab_corpus_options *o, const json_t *opt, 
     return rc;
 }
 
+/* CORPUS.json beside a corpus: the options it was written with. */
+static int note_options(const char *path, const struct lab_corpus_options *o, struct err *err)
+{
+    char *beside = str_printf("%s.json", path);
+    json_t *v = json_pack("{s:I,s:i,s:i,s:i,s:{s:f,s:f,s:f,s:f,s:f,s:f},s:{s:f,s:f,s:f}}", "seed", (json_int_t)o->seed,
+        "documents", o->documents, "facts_min", o->facts_min, "facts_max", o->facts_max, "shares", "echo", o->echo, "tldr",
+        o->tldr, "marks", o->marks, "rationale", o->rationale, "verdict", o->verdict, "plain", o->plain, "people", "first",
+        o->first, "longer", o->longer, "noise", o->noise);
+    int rc = beside && v ? json_write_file(beside, v, err) : err_set(err, ERR_MEMORY, "writing %s", path);
+    json_decref(v);
+    free(beside);
+    return rc;
+}
+
 static int make_corpus(const json_t *opt, json_t *result, struct err *err)
 {
     struct lab_corpus_options o = lab_corpus_defaults();
@@ -161,10 +178,18 @@ static int make_corpus(const json_t *opt, json_t *result, struct err *err)
         o.render_arg = p;
         rc = lab_corpus_write(opt_str(opt, "output"), &o, err);
     }
+    if (rc == 0)
+        rc = note_options(opt_str(opt, "output"), &o, err);
     preference_free(p);
     if (rc == 0)
         json_object_set_new(result, "documents", json_integer(o.documents));
     return rc;
+}
+
+static int make_published(const json_t *opt, json_t *result, struct err *err)
+{
+    int rc = need(opt, "output_dir", err);
+    return rc ? rc : lab_publish(opt_str(opt, "output_dir"), opt_list(opt, "trained"), opt_list(opt, "corpora"), result, err);
 }
 
 struct tally { int scored, voted, confident; double total, wins; };
@@ -257,7 +282,8 @@ static int run_lab(struct run *run, const json_t *opt, json_t *result, struct er
 {
     static const struct { const char *name; int (*make)(const json_t *, json_t *, struct err *); } what[] = {
         {"data", make_data}, {"tokenizer", make_tokenizer}, {"newborn", make_newborn},
-        {"corpus", make_corpus}, {"score", make_score}};
+        {"corpus", make_corpus}, {"published", make_published},
+        {"score", make_score}};
     (void)run;
     for (size_t i = 0; i < ARRAY_LEN(what); i++)
         if (!strcmp(opt_str(opt, "make"), what[i].name))
