@@ -1,5 +1,6 @@
 /* compute/cpu/cpu.c - opening the CPU device: which loops suit this processor, what rates it reaches. */
 #include <omp.h>
+#include <sys/mman.h>
 
 #include "compute/cpu/cpu.h"
 
@@ -42,12 +43,27 @@ int cpu_threads(const struct device *dev, size_t work)
     return work < WORTH_WAKING ? 1 : dev->threads;
 }
 
+/* Large pieces ask for large pages: weights are read from end to end for every token, and a fault for each 4 kB of
+ * them is most of a model's loading time. */
+void *large_alloc(size_t bytes)
+{
+    enum { LARGE = 4 << 20, PAGE = 4096 };
+    char *p = mem_aligned(bytes);
+#ifdef MADV_HUGEPAGE
+    if (p && bytes >= LARGE) {
+        char *from = p + (PAGE - (uintptr_t)p % PAGE) % PAGE;
+        (void)!madvise(from, (bytes - (size_t)(from - p)) / PAGE * PAGE, MADV_HUGEPAGE);
+    }
+#endif
+    return p;
+}
+
 void *scratch_get(struct scratch *s, size_t bytes)
 {
     if (bytes > s->bytes) {
         free(s->p);
         s->bytes = bytes + bytes / 4;
-        s->p = mem_aligned(s->bytes);
+        s->p = large_alloc(s->bytes);
         if (!s->p)
             mem_die("%.1f MB of scratch", (double)bytes / 1e6);
     }
@@ -93,7 +109,7 @@ static double measure_bandwidth(struct device *dev)
 
 static void *cpu_alloc(size_t bytes)
 {
-    void *p = mem_aligned(bytes);
+    void *p = large_alloc(bytes);
     if (p)
         memset(p, 0, bytes);
     return p;

@@ -67,6 +67,7 @@ static inline struct cpu *cpu_of(const struct device *dev)
 {
     return dev->own;
 }
+void *large_alloc(size_t bytes);        // 64-byte aligned, not zeroed, in large pages where there are any; free()
 /* At least bytes, not zeroed, valid until asked again.  Without memory the program ends: operations are
  * sized by tensors that exist already, and scratch is small beside them. */
 void *scratch_get(struct scratch *s, size_t bytes);

@@ -11,10 +11,11 @@ int packed_new(struct packed *p, struct cpu *cpu, int k, int n, enum dtype dtype
 {
     *p = (struct packed){ .k = k, .n = n, .dtype = dtype };
     p->layout = onednn_layout(cpu->onednn, k, n, dtype);
-    p->data = mem_aligned(p->layout.bytes);
+    p->data = large_alloc(p->layout.bytes);
     if (!p->data)
         return ERR_MEMORY;
-    memset(p->data, 0, p->layout.bytes);    // what is padding stays zero
+    if (p->layout.bytes != (size_t)k * (size_t)n * dtype_size(dtype))
+        memset(p->data, 0, p->layout.bytes);    // what is padding stays zero
     if (p->layout.pair) {
         struct mm_layout one = onednn_layout(cpu->onednn, k, p->layout.pair, dtype);
         p->split = one.pair == p->layout.pair && one.k == p->layout.k;
