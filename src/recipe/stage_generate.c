@@ -87,7 +87,7 @@ static void finished(void *arg, int i)
     g->have[i] = true;
     g->tokens += g->out[i].n;
     g->ended += g->out[i].eos;
-    progress_add(&g->progress, g->out[i].n, NULL);
+    progress_add(&g->progress, 1, NULL);
     while (g->io.code == 0 && g->written < g->n && prompt_done(g, g->written))
         if (write_row(g, g->written, &g->io) == 0)
             g->written++;
@@ -207,7 +207,7 @@ static int generate(struct generation *g, const struct sampling *s, int batch, s
     g->have = mem_alloc(total, sizeof *g->have);
     if (!g->out || !g->have)
         return err_set(err, ERR_MEMORY, "no memory for %zu completions", total);
-    progress_begin(&g->progress, "generate", "tokens", 0);
+    progress_begin(&g->progress, "generate", "completions", (double)total);
     int rc = model_generate(g->out, g->m, g->list + g->from, todo, g->per_prompt, s, batch, finished, g, err);
     progress_end(&g->progress);
     if (rc == 0 && g->io.code)
@@ -276,8 +276,12 @@ static int run_generate(struct run *run, const json_t *opt, json_t *result, stru
         rc = write_rejected_beside(&g.rows, output, err);
     if (rc == 0)
         figures(result, &g, seconds);
-    else if (g.path && g.written == g.from && !g.from)
-        unlink(g.path);         // nothing in it worth keeping
+    else if (g.path && (!run->out || g.written == 0))
+        unlink(g.path);         // only a recipe comes back for what is in it
+    if (rc == ERR_INTERRUPTED && run->out)
+        rc = err_set(err, rc, "interrupted with %d of %d prompts in %s; the same command goes on from there", g.written, g.n, g.path);
+    else if (rc == ERR_INTERRUPTED)
+        rc = err_set(err, rc, "interrupted; nothing was written");
     release(&g);
     model_close(m);
     return rc;

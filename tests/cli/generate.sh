@@ -87,6 +87,18 @@ fresh() { sed -n "s/.*\"$2\": *\\([0-9]*\\).*/\\1/p" "$1/stages/g.json" | head -
 check [ "$(fresh "$T/killed" completions)" = 240 ]
 check [ "$(fresh "$T/killed" tokens)" -lt "$(fresh "$T/straight" tokens)" ]     # it did not begin again
 
+claim an_interrupted_command_says_so_and_leaves_nothing
+"$rlaif" generate -m $tiny --input "$T/many.jsonl" --output "$T/int.jsonl" --max_new_tokens 150 --num_return_sequences 4 --batch_size 4 >"$OUT" 2>"$ERR" &
+pid=$!
+for i in $(seq 500); do
+    [ -s "$T/int.jsonl.unfinished" ] && break
+    sleep 0.01
+done
+kill -INT $pid
+rc=0; wait $pid || rc=$?
+kit_last="generate, interrupted"
+exits 1; says interrupted; absent "$T/int.jsonl"; absent "$T/int.jsonl.unfinished"
+
 # ---- log-probs --------------------------------------------------------------------------------
 
 cat >"$T/rows.jsonl" <<'END'
