@@ -221,7 +221,7 @@ static void wrong_truth_is_refused_with_its_line(void **state)
 
 struct votes { int n, agree, majority_agrees, confident, confident_agrees; };
 
-/* Votes on pairs of writers' summaries: what annotators of the truth make of them. */
+/* Votes on pairs of summaries by writers of fair care, which is what an SFT policy samples. */
 static struct votes count_votes(void)
 {
     struct lab_truth *t = big_truth();
@@ -237,7 +237,7 @@ static struct votes count_votes(void)
         struct lab_panel panel;
         rng_init(&r, 2, RNG_TEST, (uint64_t)i, 0);
         for (int k = 0; k < 2; k++) {
-            summary_draw(&s[k], w, p, WRITER_ANY, &r);
+            summary_draw(&s[k], w, p, WRITER_FAIR, &r);
             lab_summary_write(&b[k], w, p, &s[k], false);
         }
         assert_int_equal(lab_panel_vote(&panel, t, id, b[0].s, b[1].s, 1, NULL), 0);
