@@ -1,8 +1,9 @@
-/* files.c - whole-file reading and mapping, folders, and outputs that appear whole or not at all.
+/* files.c - whole files, maps, folders, and outputs that appear whole or not at all.
  *
- * An output is written under NAME.partial beside its final name, synced, and renamed.  A kill at any
- * moment leaves the old file or the new one; a leftover .partial is overwritten by the next attempt.
- * What is left out: locks.  Two processes that write the same name at once are the user's mistake. */
+ * An output is written under NAME.partial beside its final name, synced, and renamed.  A kill
+ * at any moment leaves the old file or the new one; a leftover .partial is overwritten by the
+ * next attempt.  What is left out: locks.  Two processes that write the same name at once are
+ * the user's mistake. */
 #include "base/base.h"
 
 #include <errno.h>
@@ -14,7 +15,8 @@
 
 static int sys_err(struct err *err, const char *doing, const char *path)
 {
-    return err_set(err, errno == ENOENT ? ERR_MISSING : ERR_IO, "%s: %s: %s", path, doing, strerror(errno));
+    return err_set(err, errno == ENOENT ? ERR_MISSING : ERR_IO, "%s: %s: %s", path, doing,
+                   strerror(errno));
 }
 
 static int no_memory(struct err *err, const char *path)
@@ -46,7 +48,8 @@ static int read_all(struct buf *b, FILE *f, const char *path, size_t max, struct
         b->len += got;
         b->s[b->len] = 0;
         if (b->len > max)
-            return err_set(err, ERR_FORMAT, "%s: larger than the %zu bytes allowed here", path, max);
+            return err_set(err, ERR_FORMAT, "%s: larger than the %zu bytes allowed here", path,
+                           max);
         if (got == 0)
             return ferror(f) || io_fails() ? sys_err(err, "reading failed", path) : 0;
     }
@@ -81,7 +84,8 @@ int file_map_open(struct file_map *m, const char *path, struct err *err)
     else if (!S_ISREG(st.st_mode))
         rc = err_set(err, ERR_IO, "%s: not a regular file", path);
     else if (st.st_size > 0) {
-        void *p = fail_now() ? MAP_FAILED : mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+        void *p = fail_now() ? MAP_FAILED
+                             : mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
         if (p == MAP_FAILED)
             rc = no_memory(err, path);
         else
@@ -156,7 +160,8 @@ int dir_remove(const char *path, struct err *err)
     return 0;
 }
 
-/* Makes a rename in this folder last through a power failure; file systems that cannot are excused. */
+/* Makes a rename in this folder last through a power failure; file systems that cannot are
+ * excused. */
 static void sync_parent(const char *path)
 {
     char *dir = str_printf("%s", path);
@@ -196,14 +201,17 @@ int file_out_open(struct file_out *w, const char *path, struct err *err)
 int file_out_commit(struct file_out *w, struct err *err)
 {
     int rc = 0;
-    // Devices and pipes cannot be synced; that is no failure, a full disk (from fflush or fsync) is.
-    if (io_fails() || fflush(w->f) || ferror(w->f) || (fsync(fileno(w->f)) && errno != EINVAL && errno != EROFS))
+    // Devices and pipes cannot be synced; that is no failure, a full disk (from fflush or
+    // fsync) is.
+    if (io_fails() || fflush(w->f) || ferror(w->f) ||
+        (fsync(fileno(w->f)) && errno != EINVAL && errno != EROFS))
         rc = err_set(err, ERR_IO, "%s: writing failed: %s", w->path, strerror(errno));
     if (fclose(w->f) && rc == 0)
         rc = err_set(err, ERR_IO, "%s: writing failed: %s", w->path, strerror(errno));
     w->f = NULL;
     if (rc == 0 && rename(w->tmp, w->path))
-        rc = err_set(err, ERR_IO, "%s: cannot be renamed into place: %s", w->path, strerror(errno));
+        rc = err_set(err, ERR_IO, "%s: cannot be renamed into place: %s", w->path,
+                     strerror(errno));
     if (rc == 0) {
         sync_parent(w->path);
         free(w->tmp);
@@ -284,8 +292,9 @@ int dir_out_open(char **tmp, const char *path, struct err *err)
     return rc;
 }
 
-/* Puts tmp in the place of path.  Exchanging the two names is one step where the kernel can; elsewhere
- * the old folder steps aside first, and a kill between the two renames leaves it as NAME.partial.old. */
+/* Puts tmp in the place of path.  Exchanging the two names is one step where the kernel can;
+ * elsewhere the old folder steps aside first, and a kill between the two renames leaves it as
+ * NAME.partial.old. */
 static int take_place(const char *tmp, const char *path, struct err *err)
 {
     if (rename(tmp, path) == 0)     // nothing there, or an empty folder

@@ -22,7 +22,8 @@ static int each_piece(const char *path, void (*take)(void *, const void *, size_
 {
     FILE *f = fopen(path, "rb");
     if (!f)
-        return err_set(err, errno == ENOENT ? ERR_MISSING : ERR_IO, "%s: %s", path, strerror(errno));
+        return err_set(err, errno == ENOENT ? ERR_MISSING : ERR_IO, "%s: %s", path,
+                       strerror(errno));
     enum { PIECE = 1 << 16 };
     char *piece = mem_alloc(PIECE, 1);
     int rc = piece ? 0 : err_set(err, ERR_MEMORY, "%s: no memory to hash it", path);

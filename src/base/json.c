@@ -1,8 +1,8 @@
 /* json.c - jansson with limits: depth, size, no duplicate keys, and messages that say where.
  *
  * Reading: numbers must fit, keys may not repeat, strings are valid UTF-8 without NUL.
- * Writing: doubles get the fewest of 15, 16 or 17 digits that read back exactly; lists of plain numbers stay on
- * one line.  NaN and infinity cannot get in: json_real() refuses them. */
+ * Writing: doubles get the fewest of 15, 16 or 17 digits that read back exactly; lists of plain
+ * numbers stay on one line.  NaN and infinity cannot get in: json_real() refuses them. */
 #include "base/base.h"
 
 #include <math.h>
@@ -28,7 +28,8 @@ static int check_depth(const char *s, size_t n, const char *where, struct err *e
             in_string = true;
         } else if (c == '[' || c == '{') {
             if (++depth > DEPTH_MAX)
-                return err_set(err, ERR_FORMAT, "%s: line %d: JSON nested deeper than %d levels", where, line,
+                return err_set(err, ERR_FORMAT,
+                               "%s: line %d: JSON nested deeper than %d levels", where, line,
                                DEPTH_MAX);
         } else if (c == ']' || c == '}') {
             depth--;
@@ -41,7 +42,8 @@ json_t *json_parse(const char *s, size_t n, const char *where, struct err *err)
 {
     json_error_t e;
     if (n > SIZE_LIMIT) {
-        err_set(err, ERR_FORMAT, "%s: %zu bytes of JSON, at most %zu are read", where, n, SIZE_LIMIT);
+        err_set(err, ERR_FORMAT, "%s: %zu bytes of JSON, at most %zu are read", where, n,
+                SIZE_LIMIT);
         return NULL;
     }
     if (fail_now()) {
@@ -52,8 +54,10 @@ json_t *json_parse(const char *s, size_t n, const char *where, struct err *err)
         return NULL;
     json_t *v = json_loadb(s, n, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &e);
     if (!v) {
-        size_t good = utf8_valid(e.text, strlen(e.text));   // a quoted piece may end inside a character
-        err_set(err, ERR_FORMAT, "%s: line %d, column %d: %.*s", where, e.line, e.column, (int)good, e.text);
+        size_t good =
+            utf8_valid(e.text, strlen(e.text));    // a quoted piece may end inside a character
+        err_set(err, ERR_FORMAT, "%s: line %d, column %d: %.*s", where, e.line, e.column,
+                (int)good, e.text);
     }
     return v;
 }
@@ -76,7 +80,8 @@ static void add_string(struct buf *b, const char *s, size_t n)
     buf_adds(b, "\"");
     for (size_t i = 0; i < n; i++) {
         size_t plain = i;
-        while (plain < n && (unsigned char)s[plain] >= 0x20 && s[plain] != '"' && s[plain] != '\\')
+        while (plain < n && (unsigned char)s[plain] >= 0x20 && s[plain] != '"' &&
+               s[plain] != '\\')
             plain++;
         buf_add(b, s + i, plain - i);
         if (plain == n)
@@ -209,7 +214,8 @@ static const char *type_name(const json_t *v)
 }
 
 /* The member, or NULL: rc is then 0 when it is only absent and `need` is false. */
-static json_t *member(int *rc, const json_t *o, const char *key, bool need, const char *where, struct err *err)
+static json_t *member(int *rc, const json_t *o, const char *key, bool need, const char *where,
+                      struct err *err)
 {
     *rc = 0;
     if (!json_is_object(o)) {
@@ -225,12 +231,15 @@ static json_t *member(int *rc, const json_t *o, const char *key, bool need, cons
     return NULL;
 }
 
-static int wrong_type(const json_t *v, const char *key, const char *want, const char *where, struct err *err)
+static int wrong_type(const json_t *v, const char *key, const char *want, const char *where,
+                      struct err *err)
 {
-    return err_set(err, ERR_FORMAT, "%s: '%s' should be %s, found %s", where, key, want, type_name(v));
+    return err_set(err, ERR_FORMAT, "%s: '%s' should be %s, found %s", where, key, want,
+                   type_name(v));
 }
 
-static int as_str(const json_t *v, const char **out, const char *key, const char *where, struct err *err)
+static int as_str(const json_t *v, const char **out, const char *key, const char *where,
+                  struct err *err)
 {
     if (!json_is_string(v))
         return wrong_type(v, key, "a string", where, err);
@@ -239,7 +248,8 @@ static int as_str(const json_t *v, const char **out, const char *key, const char
 }
 
 /* 64.0 is taken as 64: tools that write numbers through doubles exist. */
-static int as_i64(const json_t *v, int64_t *out, const char *key, const char *where, struct err *err)
+static int as_i64(const json_t *v, int64_t *out, const char *key, const char *where,
+                  struct err *err)
 {
     double x = json_real_value(v);
     if (json_is_integer(v))
@@ -251,7 +261,8 @@ static int as_i64(const json_t *v, int64_t *out, const char *key, const char *wh
     return 0;
 }
 
-static int as_double(const json_t *v, double *out, const char *key, const char *where, struct err *err)
+static int as_double(const json_t *v, double *out, const char *key, const char *where,
+                     struct err *err)
 {
     if (!json_is_number(v))
         return wrong_type(v, key, "a number", where, err);
@@ -259,7 +270,8 @@ static int as_double(const json_t *v, double *out, const char *key, const char *
     return 0;
 }
 
-static int as_bool(const json_t *v, bool *out, const char *key, const char *where, struct err *err)
+static int as_bool(const json_t *v, bool *out, const char *key, const char *where,
+                   struct err *err)
 {
     if (!json_is_boolean(v))
         return wrong_type(v, key, "true or false", where, err);
@@ -267,22 +279,22 @@ static int as_bool(const json_t *v, bool *out, const char *key, const char *wher
     return 0;
 }
 
-#define TYPED(name, type)                                                                          \
-    int json_get_##name(const json_t *o, const char *key, type *out, const char *where,            \
-                        struct err *err)                                                           \
-    {                                                                                              \
-        int rc;                                                                                    \
-        json_t *v = member(&rc, o, key, true, where, err);                                         \
-        return v ? as_##name(v, out, key, where, err) : rc;                                        \
-    }                                                                                              \
-    int json_##name##_or(const json_t *o, const char *key, type dflt, type *out,                   \
-                         const char *where, struct err *err)                                       \
-    {                                                                                              \
-        int rc;                                                                                    \
-        json_t *v = member(&rc, o, key, false, where, err);                                        \
-        if (!v && rc == 0)                                                                         \
-            *out = dflt;                                                                           \
-        return v ? as_##name(v, out, key, where, err) : rc;                                        \
+#define TYPED(name, type)                                                                      \
+    int json_get_##name(const json_t *o, const char *key, type *out, const char *where,        \
+                        struct err *err)                                                       \
+    {                                                                                          \
+        int rc;                                                                                \
+        json_t *v = member(&rc, o, key, true, where, err);                                     \
+        return v ? as_##name(v, out, key, where, err) : rc;                                    \
+    }                                                                                          \
+    int json_##name##_or(const json_t *o, const char *key, type dflt, type *out,               \
+                         const char *where, struct err *err)                                   \
+    {                                                                                          \
+        int rc;                                                                                \
+        json_t *v = member(&rc, o, key, false, where, err);                                    \
+        if (!v && rc == 0)                                                                     \
+            *out = dflt;                                                                       \
+        return v ? as_##name(v, out, key, where, err) : rc;                                    \
     }
 
 typedef const char *cstr;   // so that the macro can write `type *`

@@ -1,7 +1,7 @@
 /* log.c - messages and progress on stderr, one line at a time.
  *
- * On a terminal the progress line is redrawn in place and messages step around it; elsewhere a plain
- * line appears every ten seconds.  Each finished piece of work leaves one line. */
+ * On a terminal the progress line is redrawn in place and messages step around it; elsewhere a
+ * plain line appears every ten seconds.  Each finished piece of work leaves one line. */
 #include "base/base.h"
 
 #include <pthread.h>

@@ -4,7 +4,8 @@
  *   key  = mix(seed, purpose)
  *   ctr  = block | step | item low | item high
  *
- * so two streams never share a block unless they are the same stream.  One stream holds 2^32 blocks. */
+ * so two streams never share a block unless they are the same stream.  One stream holds 2^32
+ * blocks. */
 #include "base/base.h"
 
 #include <math.h>
@@ -17,7 +18,8 @@ static uint64_t mix(uint64_t x)
     return x ^ (x >> 31);
 }
 
-void rng_init(struct rng *r, uint64_t seed, enum rng_purpose purpose, uint64_t item, uint32_t step)
+void rng_init(struct rng *r, uint64_t seed, enum rng_purpose purpose, uint64_t item,
+              uint32_t step)
 {
     uint64_t key = mix(seed + 0x9e3779b97f4a7c15u * (uint64_t)purpose);
     *r = (struct rng){
@@ -59,7 +61,8 @@ double rng_uniform(struct rng *r)
     return (double)((hi << 26) | lo) * 0x1p-53;
 }
 
-/* Box-Muller; the second of the two normals is thrown away, so that the stream's state stays a counter. */
+/* Box-Muller; the second of the two normals is thrown away, so that the stream's state stays a
+ * counter. */
 double rng_normal(struct rng *r)
 {
     double u = 1.0 - rng_uniform(r), v = rng_uniform(r);    // u in (0,1]

@@ -128,7 +128,8 @@ static int edit_distance(const char *a, const char *b)
         row[0] = i;
         for (int j = 1; j <= m; j++) {
             row[j] = min3(up[j] + 1, row[j - 1] + 1, up[j - 1] + (a[i - 1] != b[j - 1]));
-            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] && up2[j - 2] + 1 < row[j])
+            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] &&
+                up2[j - 2] + 1 < row[j])
                 row[j] = up2[j - 2] + 1;
         }
     }
@@ -190,8 +191,8 @@ bool str_to_double(const char *s, double *out)
 
 /* ---- UTF-8 ------------------------------------------------------------------------ */
 
-/* Bytes of the character at s, or 0 where the encoding is wrong: overlong forms, surrogates and code
- * points past U+10FFFF included. */
+/* Bytes of the character at s, or 0 where the encoding is wrong: overlong forms, surrogates and
+ * code points past U+10FFFF included. */
 static size_t utf8_char(const unsigned char *s, size_t n)
 {
     if (s[0] < 0x80)

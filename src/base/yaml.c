@@ -1,8 +1,9 @@
 /* base/yaml.c - YAML into JSON values, by libyaml's event parser.
  *
- * What recipes and prompt files need: mappings, lists, scalars, in order.  Plain scalars become null, truth
- * values, numbers or strings (YAML 1.2's core words); quoted ones and blocks are strings.  Anchors,
- * aliases, tags and merge keys are refused: nothing here needs them, and they are how small files grow huge. */
+ * What recipes and prompt files need: mappings, lists, scalars, in order.  Plain scalars become
+ * null, truth values, numbers or strings (YAML 1.2's core words); quoted ones and blocks are
+ * strings.  Anchors, aliases, tags and merge keys are refused: nothing here needs them, and
+ * they are how small files grow huge. */
 #include "base/base.h"
 
 #include <yaml.h>
@@ -17,8 +18,8 @@ struct reader {
 
 static int fail(struct reader *r, const yaml_mark_t *at, const char *what)
 {
-    return err_set(r->err, ERR_FORMAT, "%s, line %zu, column %zu: %s", r->path, at->line + 1, at->column + 1,
-                   what);
+    return err_set(r->err, ERR_FORMAT, "%s, line %zu, column %zu: %s", r->path, at->line + 1,
+                   at->column + 1, what);
 }
 
 static int next(struct reader *r, yaml_event_t *e)
@@ -52,7 +53,8 @@ static int scalar(struct reader *r, const yaml_event_t *e, json_t **out)
     if (strlen(s) != e->data.scalar.length)
         return fail(r, &e->start_mark, "a NUL byte inside a string");
     *out = e->data.scalar.style == YAML_PLAIN_SCALAR_STYLE ? plain_scalar(s) : json_string(s);
-    return *out ? 0 : fail(r, &e->start_mark, "a value that is not a finite number or valid UTF-8");
+    return *out ? 0
+                : fail(r, &e->start_mark, "a value that is not a finite number or valid UTF-8");
 }
 
 static int value(struct reader *r, yaml_event_t *e, int depth, json_t **out);

@@ -1,15 +1,17 @@
 /* records.c - typed views over rows: prompts, pairs, examples.
  *
- * Each view tries every row; one that cannot be used goes to the rejected list with its reason, and the
- * others keep their order.  Strings are borrowed from the rows; only prefixes and arrays are copied.
+ * Each view tries every row; one that cannot be used goes to the rejected list with its reason,
+ * and the others keep their order.  Strings are borrowed from the rows; only prefixes and
+ * arrays are copied.
  *
- * A pair without a prompt (or with a plain prompt beside whole conversations, as in UltraFeedback) shares a
- * prefix.  Anthropic HH is such a set of transcripts:
+ * A pair without a prompt (or with a plain prompt beside whole conversations, as in
+ * UltraFeedback) shares a prefix.  Anthropic HH is such a set of transcripts:
  *
  *   "\n\nHuman: question\n\nAssistant: answer\n\nHuman: more\n\nAssistant: reply"
  *    <----------------- prompt, if both begin so ----------------><-completion->
  *
- * What is left out: cutting a shared prefix of plain characters, which would end in the middle of words. */
+ * What is left out: cutting a shared prefix of plain characters, which would end in the middle
+ * of words. */
 #include "data/data.h"
 
 #include <errno.h>
@@ -23,7 +25,8 @@ static int no_memory(struct err *err)
 
 /* ---- texts ------------------------------------------------------------------------- */
 
-static int message_from_json(struct message *m, const json_t *v, size_t i, const char *where, struct err *err)
+static int message_from_json(struct message *m, const json_t *v, size_t i, const char *where,
+                             struct err *err)
 {
     char at[256];
     snprintf(at, sizeof at, "%s[%zu]", where, i);
@@ -33,7 +36,8 @@ static int message_from_json(struct message *m, const json_t *v, size_t i, const
     return rc ? rc : json_get_str(v, "content", &m->content, at, err);
 }
 
-int text_from_json(struct text *out, struct arena *a, const json_t *v, const char *where, struct err *err)
+int text_from_json(struct text *out, struct arena *a, const json_t *v, const char *where,
+                   struct err *err)
 {
     *out = (struct text){0};
     if (json_is_string(v)) {
@@ -58,7 +62,8 @@ int text_from_json(struct text *out, struct arena *a, const json_t *v, const cha
     return rc;
 }
 
-static int member_text(struct text *out, struct arena *a, const json_t *row, const char *key, struct err *err)
+static int member_text(struct text *out, struct arena *a, const json_t *row, const char *key,
+                       struct err *err)
 {
     json_t *v = json_object_get(row, key);
     if (!v || json_is_null(v))
@@ -95,8 +100,10 @@ static int refuse_empty(const struct text *t, const char *key, struct err *err)
 
 /* ---- ids ------------------------------------------------------------------------------ */
 
-/* `id` or `prompt_id` where given (a number becomes its digits), else the hash of the named members. */
-static int record_id(const char **id, struct arena *a, const json_t *row, const char *const *keys, struct err *err)
+/* `id` or `prompt_id` where given (a number becomes its digits), else the hash of the named
+ * members. */
+static int record_id(const char **id, struct arena *a, const json_t *row,
+                     const char *const *keys, struct err *err)
 {
     static const char *const names[] = {"id", "prompt_id"};
     char text[40];
@@ -135,7 +142,9 @@ static int split_messages(struct pair *p, struct err *err)
     while (common < most && message_equal(&c->messages[common], &r->messages[common]))
         common++;
     if (common == 0)
-        return err_set(err, ERR_FORMAT, "no 'prompt', and chosen and rejected do not begin with the same message");
+        return err_set(
+            err, ERR_FORMAT,
+            "no 'prompt', and chosen and rejected do not begin with the same message");
     p->prompt = (struct text){.messages = c->messages, .n = common};
     *c = (struct text){.messages = c->messages + common, .n = c->n - common};
     *r = (struct text){.messages = r->messages + common, .n = r->n - common};
@@ -152,7 +161,9 @@ static int split_transcript(struct pair *p, struct arena *a, struct err *err)
         if ((size_t)(s - c) + strlen(ASSISTANT) <= same)
             cut = (size_t)(s - c) + strlen(ASSISTANT);
     if (cut == 0)
-        return err_set(err, ERR_FORMAT, "no 'prompt', and chosen and rejected do not share an \"Assistant:\" turn");
+        return err_set(
+            err, ERR_FORMAT,
+            "no 'prompt', and chosen and rejected do not share an \"Assistant:\" turn");
     p->prompt.text = arena_strndup(a, c, cut);
     p->chosen.text = c + cut;
     p->rejected.text = r + cut;
@@ -169,7 +180,8 @@ static int pair_from_row(void *out, struct arena *a, const json_t *row, struct e
     if (rc == 0)
         rc = member_text(&p->rejected, a, row, "rejected", err);
     if (rc == 0 && (p->chosen.n > 0) != (p->rejected.n > 0))
-        rc = err_set(err, ERR_FORMAT, "one of 'chosen' and 'rejected' is a string, the other a list of messages");
+        rc = err_set(err, ERR_FORMAT,
+                     "one of 'chosen' and 'rejected' is a string, the other a list of messages");
     if (rc == 0 && text_equal(&p->chosen, &p->rejected))
         rc = err_set(err, ERR_VALUE, "'chosen' and 'rejected' are the same");
     if (rc)
@@ -212,7 +224,8 @@ static int example_from_messages(struct example *e, struct err *err)
     if (all.n == 0)
         return err_set(err, ERR_FORMAT, "'messages' should be a list of messages");
     if (strcmp(all.messages[all.n - 1].role, "assistant") != 0)
-        return err_set(err, ERR_FORMAT, "the last of 'messages' has the role '%.40s', expected 'assistant'",
+        return err_set(err, ERR_FORMAT,
+                       "the last of 'messages' has the role '%.40s', expected 'assistant'",
                        all.messages[all.n - 1].role);
     if (all.n == 1)
         return err_set(err, ERR_FORMAT, "'messages' holds no turn before the assistant's");
@@ -229,7 +242,8 @@ static int example_parts(struct example *e, struct arena *a, const json_t *row, 
         if (rc == 0)
             rc = member_text(&e->completion, a, row, "completion", err);
         if (rc == 0 && (e->prompt.n > 0) != (e->completion.n > 0))
-            rc = err_set(err, ERR_FORMAT, "one of 'prompt' and 'completion' is a string, the other a list of messages");
+            rc = err_set(err, ERR_FORMAT,
+                         "one of 'prompt' and 'completion' is a string, the other a list of messages");
         return rc ? rc : refuse_empty(&e->prompt, "prompt", err);
     }
     if (json_object_get(row, "messages")) {
@@ -237,7 +251,8 @@ static int example_parts(struct example *e, struct arena *a, const json_t *row, 
         return rc ? rc : example_from_messages(e, err);
     }
     if (!json_object_get(row, "text"))
-        return err_set(err, ERR_MISSING, "neither 'prompt' and 'completion', nor 'messages', nor 'text'");
+        return err_set(err, ERR_MISSING,
+                       "neither 'prompt' and 'completion', nor 'messages', nor 'text'");
     e->whole = true;
     const char *text;
     rc = json_get_str(row, "text", &text, "row", err);
@@ -258,13 +273,13 @@ static int example_from_row(void *out, struct arena *a, const json_t *row, struc
     return rc ? rc : record_id(&e->id, a, row, keys, err);
 }
 
-/* ---- all rows --------------------------------------------------------------------------------- */
+/* ---- all rows ------------------------------------------------------------------------------ */
 
 typedef int from_row(void *out, struct arena *a, const json_t *row, struct err *err);
 
 /* The line numbers are filled by the caller, whose type knows where they are. */
-static int each_row(void **out, int *n, size_t size, const char *what, from_row *read, struct arena *a,
-                    struct rows *r, struct err *err)
+static int each_row(void **out, int *n, size_t size, const char *what, from_row *read,
+                    struct arena *a, struct rows *r, struct err *err)
 {
     size_t bytes;
     char *records = size_mul(&bytes, (size_t)r->n, size) ? arena_alloc(a, bytes) : NULL;
@@ -291,8 +306,8 @@ static int each_row(void **out, int *n, size_t size, const char *what, from_row 
     }
     r->n = kept;
     if (kept == 0)
-        return err_set(err, ERR_VALUE, "%s: none of its rows is usable as %s (line %d: %s)", r->path, what,
-                       r->n_rejected ? r->rejected[0].line : 0,
+        return err_set(err, ERR_VALUE, "%s: none of its rows is usable as %s (line %d: %s)",
+                       r->path, what, r->n_rejected ? r->rejected[0].line : 0,
                        r->n_rejected && r->rejected[0].why ? r->rejected[0].why : "no rows");
     *out = records;
     *n = kept;

@@ -1,8 +1,8 @@
 /* rows.c - reading JSON Lines, plain or gzipped, or one JSON list, into memory.
  *
- * What the file holds is told by its content, never by its name: a file whose first character is '[' is a
- * list.  A line is at most 64 MiB, a list 1 GiB, so that a compressed bomb ends in a sentence.
- * What is left out: streaming.  Alignment data sets fit in memory many times over. */
+ * What the file holds is told by its content, never by its name: a file whose first character
+ * is '[' is a list.  A line is at most 64 MiB, a list 1 GiB, so that a compressed bomb ends in
+ * a sentence.  What is left out: streaming.  Alignment data sets fit in memory many times over. */
 #include "data/data.h"
 
 #include <errno.h>
@@ -35,8 +35,8 @@ static struct input *input_open(const char *path, struct err *err)
     in->path = path;
     in->gz = gzopen(path, "rb");    // plain files pass through unchanged
     if (!in->gz) {
-        err_set(err, errno == ENOENT ? ERR_MISSING : errno ? ERR_IO : ERR_MEMORY, "%s: cannot be opened: %s",
-                path, errno ? strerror(errno) : "no memory");
+        int code = errno == ENOENT ? ERR_MISSING : errno ? ERR_IO : ERR_MEMORY;
+        err_set(err, code, "%s: cannot be opened: %s", path, errno ? strerror(errno) : "no memory");
         free(in);
         return NULL;
     }
@@ -63,7 +63,9 @@ static int input_fill(struct input *in, struct err *err)
     int code;
     const char *why = gzerror(in->gz, &code);
     if (code == Z_BUF_ERROR)
-        return err_set(err, ERR_FORMAT, "%s: the compressed data ends too early; is the file cut short?", in->path);
+        return err_set(err, ERR_FORMAT,
+                       "%s: the compressed data ends too early; is the file cut short?",
+                       in->path);
     if (code == Z_ERRNO)
         return err_set(err, ERR_IO, "%s: reading failed: %s", in->path, strerror(errno));
     if (in->len < 0 || (code != Z_OK && code != Z_STREAM_END))
@@ -71,7 +73,8 @@ static int input_fill(struct input *in, struct err *err)
     return 0;
 }
 
-/* Appends up to the end of the line (left out), or up to `max` bytes and fails.  1 line, 0 end of file. */
+/* Appends up to the end of the line (left out), or up to `max` bytes and fails.  1 line, 0 end
+ * of file. */
 static int input_line(struct input *in, struct buf *line, int number, struct err *err)
 {
     int rc, found = 0;
@@ -107,7 +110,8 @@ static int rows_room(struct rows *r, struct err *err)
     void *line = row ? mem_grow(r->line, &r->cap_line, need, sizeof *r->line) : NULL;
     if (line)
         r->line = line;
-    void *rejected = line ? mem_grow(r->rejected, &r->cap_rejected, need, sizeof *r->rejected) : NULL;
+    void *rejected =
+        line ? mem_grow(r->rejected, &r->cap_rejected, need, sizeof *r->rejected) : NULL;
     if (rejected)
         r->rejected = rejected;
     return rejected ? 0 : err_set(err, ERR_MEMORY, "%s: no memory for row %zu", r->path, need);
@@ -118,7 +122,8 @@ static int rows_hopeless(const struct rows *r, struct err *err)
     if (r->n > 0 || r->n_rejected < HOPELESS)
         return 0;
     const char *why = r->rejected[0].why;
-    return err_set(err, ERR_FORMAT, "%s: none of the first %d lines is a JSON object (line %d: %s)", r->path,
+    return err_set(err, ERR_FORMAT,
+                   "%s: none of the first %d lines is a JSON object (line %d: %s)", r->path,
                    r->n_rejected, r->rejected[0].line, why ? why : "no memory for the reason");
 }
 
@@ -136,8 +141,8 @@ static void reject_row(struct rows *r, int line, json_t *row, char *why)
 }
 
 /* Takes the reference to v (NULL: it could not be parsed, `text` shows it). */
-static int rows_take(struct rows *r, int line, json_t *v, const char *text, size_t n, const char *why,
-                     struct err *err)
+static int rows_take(struct rows *r, int line, json_t *v, const char *text, size_t n,
+                     const char *why, struct err *err)
 {
     int rc = rows_room(r, err);
     if (rc) {
@@ -207,8 +212,9 @@ static int read_list(struct rows *r, struct input *in, int max_rows, struct err 
     else if (rc == 0 && !(list = json_parse(all.s, all.len, r->path, err)))
         rc = err && err->code ? err->code : ERR_FORMAT;
     else if (rc > 0)
-        rc = err_set(err, ERR_FORMAT, "%s: a list of more than %d MiB; write one object per line instead", r->path,
-                     LIST_MAX_BYTES >> 20);
+        rc = err_set(err, ERR_FORMAT,
+                     "%s: a list of more than %d MiB; write one object per line instead",
+                     r->path, LIST_MAX_BYTES >> 20);
     buf_release(&all);
     size_t i;
     json_t *v;
@@ -247,7 +253,9 @@ int rows_read(struct rows *r, const char *path, int max_rows, struct err *err)
     int rc = in ? 0 : err->code;
     if (in) {
         int c = first_char(in, err);
-        rc = c < 0 ? c : c == '[' ? read_list(r, in, max_rows, err) : read_lines(r, in, max_rows, err);
+        rc = c < 0      ? c
+             : c == '[' ? read_list(r, in, max_rows, err)
+                        : read_lines(r, in, max_rows, err);
     }
     input_close(in);
     if (rc == 0 && r->n == 0 && r->n_rejected == 0)

@@ -36,11 +36,13 @@ void rows_out_close(struct rows_out *w)
         file_out_close(&w->file);
 }
 
-static int add_rejected(struct rows_out *w, const char *file, const struct rejected *x, struct err *err)
+static int add_rejected(struct rows_out *w, const char *file, const struct rejected *x,
+                        struct err *err)
 {
     json_t *line = json_pack("{s:s, s:i, s:s, s:O?}", "file", file, "line", x->line, "reason",
                              x->why ? x->why : "no memory for the reason", "row", x->row);
-    int rc = line ? rows_out_add(w, line, err) : err_set(err, ERR_MEMORY, "%s: no memory", w->file.path);
+    int rc = line ? rows_out_add(w, line, err)
+                  : err_set(err, ERR_MEMORY, "%s: no memory", w->file.path);
     json_decref(line);
     return rc;
 }
@@ -64,8 +66,8 @@ int rows_write_rejected(const struct rows *r, const char *dir, struct err *err)
         rows_out_close(&w);
     }
     if (rc == 0)
-        log_warn("%s: %d of %d rows cannot be used (line %d: %s); all of them are listed in %s", r->path,
-                 r->n_rejected, r->n_rejected + r->n, r->rejected[0].line,
+        log_warn("%s: %d of %d rows cannot be used (line %d: %s); all of them are listed in %s",
+                 r->path, r->n_rejected, r->n_rejected + r->n, r->rejected[0].line,
                  r->rejected[0].why ? r->rejected[0].why : "no memory for the reason", path);
     free(path);
     return rc;

@@ -3,7 +3,7 @@
  *
  *     mkgguf OUT
  *
- * GGUF v3:  "GGUF" | u32 3 | u64 tensors | u64 pairs | pairs | tensor infos | padding to 32 | data
+ * GGUF v3:  "GGUF" | u32 3 | u64 tensors | u64 pairs | pairs | infos | padding to 32 | data
  *   pair    string key | u32 type | value;     string  u64 length | bytes
  *   info    string name | u32 dims | u64 size[dims] | u32 type | u64 offset */
 #include <stdint.h>
