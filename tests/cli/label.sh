@@ -126,3 +126,14 @@ exits 0; prints '"policy_prompts": 39'; prints '"policy_kl": null'; prints '"pol
 run "$rlaif" eval --policy_completions "$T/two.jsonl" --baseline_completions "$T/empty.jsonl" --prompts "$T/world/eval.jsonl" \
     --output_dir "$T/j"
 exits 1; says "no completion for the prompt with id"
+
+claim eval_scores_reward_models_and_what_the_policy_gained
+run "$rlaif" reward -m $tiny --dataset_name "$T/parts/train.jsonl" --max_steps 2 --per_device_train_batch_size 4 --output_dir "$T/rm"; exits 0
+run "$rlaif" eval --pairs "$T/parts/test.jsonl" --reward_model "$T/rm" --reward_model_human "$T/rm" --reward_model_judge "$T/rm" \
+    --policy $tiny --baseline $tiny --prompts "$T/prompts.jsonl" --max_new_tokens 8 --output_dir "$T/l" --json
+exits 0
+for key in reward_accuracy reward_human_accuracy reward_judge_accuracy policy_reward_gain policy_human_reward_gain; do
+    prints "\"${key}_ci\": ["
+done
+prints '"policy_win_rate": null'                # nobody was asked
+prints "\"reward_pairs\": $(wc -l <"$T/parts/test.jsonl")"
