@@ -21,5 +21,5 @@ if ! "$venv/bin/python" -c 'import llama_cpp' 2>/dev/null; then
         echo "parity: llama-cpp-python could not be built; token ids will not be compared with it" >&2
 fi
 [ -e "$model" ] || make --no-print-directory smollm2 || true
-HF_HUB_OFFLINE=1 TRANSFORMERS_VERBOSITY=error TOKENIZERS_PARALLELISM=false \
+HF_HUB_OFFLINE=1 TQDM_DISABLE=1 TRANSFORMERS_VERBOSITY=error TOKENIZERS_PARALLELISM=false \
     exec "$venv/bin/python" tools/parity "$rlaif" "$model" ${PARITY_RUNS:-runs/lab-tldr*}
