@@ -1,6 +1,7 @@
 /* bench/work.c - the workloads: training steps, scoring, rollouts, start to first token.
  *
  * Weights and tokens are random: speed does not depend on them, and nothing has to be fetched. */
+#include <spawn.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -280,13 +281,11 @@ struct start { const char *program, *path; };
 static int run_first_token(struct work *w, struct err *err)
 {
     const struct start *s = w->own;
+    char *argv[] = { (char *)s->program, "--first-token", (char *)s->path, NULL };
     int status = 0;
-    pid_t pid = fork();
-    if (pid == 0) {
-        execl(s->program, s->program, "--first-token", s->path, (char *)NULL);
-        _exit(127);
-    }
-    if (pid < 0 || waitpid(pid, &status, 0) < 0 || status)
+    pid_t pid;
+    /* Not fork: copying the page tables of gigabytes of models would be most of the time. */
+    if (posix_spawn(&pid, s->program, NULL, NULL, argv, environ) || waitpid(pid, &status, 0) < 0 || status)
         return err_set(err, ERR_IO, "starting %s --first-token %s did not work", s->program, s->path);
     return 0;
 }
