@@ -31,7 +31,12 @@
 /* Keeps the compiler from working out the addresses of all rows beforehand, which costs more than it saves. */
 #define ONE_BY_ONE(p) __asm__("" : "+r"(p))
 
-ALWAYS void product_tile(int rows, int cols, float *c, size_t ldc, const float *keep, const uint32_t *a, size_t a_row,
+#ifdef __SANITIZE_ADDRESS__     // one copy: compiling all of them with checks takes minutes
+static __attribute__((noinline, noclone))
+#else
+static inline __attribute__((always_inline))
+#endif
+void product_tile(int rows, int cols, float *c, size_t ldc, const float *keep, const uint32_t *a, size_t a_row,
                          size_t a_k, const uint32_t *b, size_t ldb, int n)
 {
     vf acc[NROW][NCOL];
