@@ -16,7 +16,7 @@ static const struct taste tastes[LAB_ANNOTATORS] = {
     {1.10, 0.30, -0.20, -1.00, -0.50, -1.0, -0.02},
     {0.90, 0.40, -0.20, -1.10, -0.50, -1.0, -0.03},
 };
-#define MOOD 0.72           // standard deviation per text; 75 % agreement on pairs by writers of fair care
+#define MOOD 0.60           // standard deviation per text; 75 % agreement on samples of an SFT policy
 #define SURE 1.3            // the gap at which confidence is 1 - 1/e
 
 static int value(double *v, const struct truth_post *p, const struct world *w, const char *text, int annotator,

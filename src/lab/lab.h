@@ -124,4 +124,7 @@ int lab_tokenizer_write(const char *dir, const struct lab_tokenizer_options *o, 
 struct lab_newborn { uint64_t seed; int vocab_size, width, layers, heads, kv_heads, head_size, ffn; };
 int lab_newborn_write(const char *dir, const struct lab_newborn *s, struct err *err) MUST_CHECK;
 
+/* Writes into dir the model of folder `from` with more layers behind its last, which change nothing until they are trained. */
+int lab_grow(const char *dir, const char *from, int more, struct err *err) MUST_CHECK;
+
 #endif

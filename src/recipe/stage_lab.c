@@ -3,6 +3,7 @@
  *     --make data         prompts.jsonl, sft.jsonl, eval.jsonl and truth.jsonl into a folder
  *     --make tokenizer    the tokenizer of the lab models into a folder
  *     --make newborn      a model folder with fresh weights (and its tokenizer) for the SFT trainer to start from
+ *     --make grown        a model folder like --input with --more_layers that change nothing until they are trained
  *     --make corpus       rows for `rlaif sft`: what a lab model reads
  *     --make published    a trained model copied to its place, with a manifest of what it has seen
  *     --make score        oracle scores of {"id","completion"} rows, the panel's vote on {"id","chosen","rejected"} rows */
@@ -13,8 +14,8 @@
 
 static const struct option options[] = {
     { "world", OPT_CHOICE, "tldr", "which world", "tldr", false },
-    { "make", OPT_CHOICE, "data", "what to make of it", "data|tokenizer|newborn|corpus|published|score", false },
-    { "output_dir", OPT_OUTPUT_DIR, NULL, "data, tokenizer, newborn and published: the folder", NULL, false },
+    { "make", OPT_CHOICE, "data", "what to make of it", "data|tokenizer|newborn|grown|corpus|published|score", false },
+    { "output_dir", OPT_OUTPUT_DIR, NULL, "data, tokenizer, newborn, grown and published: the folder", NULL, false },
     { "output", OPT_OUTPUT, NULL, "corpus and score: the file", NULL, false },
     { "seed", OPT_INT, "1", "everything drawn is a function of it", NULL, false },
     { "train_prompts", OPT_INT, "1500", "data: rows of prompts.jsonl", NULL, false },
@@ -26,6 +27,7 @@ static const struct option options[] = {
     { "layers", OPT_INT, "4", "newborn: layers", NULL, false },
     { "heads", OPT_INT, "4", "newborn: attention heads of 32", NULL, false },
     { "kv_heads", OPT_INT, "2", "newborn: heads of keys and values", NULL, false },
+    { "more_layers", OPT_INT, "4", "grown: layers to add", NULL, false },
     { "ffn", OPT_INT, "384", "newborn: width of the feed-forward layer", NULL, false },
     { "facts_min", OPT_INT, "3", "corpus: facts of the shortest post", NULL, false },
     { "facts_max", OPT_INT, "6", "corpus: facts of the longest post", NULL, false },
@@ -41,7 +43,7 @@ static const struct option options[] = {
     { "trained", OPT_INPUTS, NULL, "published: the folders of its trainings, in order", NULL, false },
     { "corpora", OPT_INPUTS, NULL, "published: the corpora they read", NULL, false },
     { "truth", OPT_INPUT, NULL, "score: the truth.jsonl of the world", NULL, false },
-    { "input", OPT_INPUT, NULL, "score: rows with id and completion, or id, chosen and rejected", NULL, false },
+    { "input", OPT_INPUT, NULL, "grown: the smaller model; score: rows with id and completion, or id, chosen and rejected", NULL, false },
 };
 
 static int need(const json_t *opt, const char *name, struct err *err)
@@ -122,6 +124,20 @@ static int make_newborn(const json_t *opt, json_t *result, struct err *err)
         rc = lab_newborn_write(opt_str(opt, "output_dir"), &s, err);
     if (rc == 0)
         json_object_set_new(result, "vocab_size", json_integer(s.vocab_size));
+    return rc;
+}
+
+static int make_grown(const json_t *opt, json_t *result, struct err *err)
+{
+    int more = 0, rc = need(opt, "input", err);
+    if (rc == 0)
+        rc = need(opt, "output_dir", err);
+    if (rc == 0)
+        rc = bounded(&more, opt, "more_layers", 1, 64, err);
+    if (rc == 0)
+        rc = lab_grow(opt_str(opt, "output_dir"), opt_str(opt, "input"), more, err);
+    if (rc == 0)
+        json_object_set_new(result, "more_layers", json_integer(more));
     return rc;
 }
 
@@ -281,7 +297,7 @@ static int make_score(const json_t *opt, json_t *result, struct err *err)
 static int run_lab(struct run *run, const json_t *opt, json_t *result, struct err *err)
 {
     static const struct { const char *name; int (*make)(const json_t *, json_t *, struct err *); } what[] = {
-        {"data", make_data}, {"tokenizer", make_tokenizer}, {"newborn", make_newborn},
+        {"data", make_data}, {"tokenizer", make_tokenizer}, {"newborn", make_newborn}, {"grown", make_grown},
         {"corpus", make_corpus}, {"published", make_published},
         {"score", make_score}};
     (void)run;
