@@ -56,6 +56,7 @@ struct cpu {
     const struct kernels *k;
     struct scratch *thread;         // (threads) one per thread
     struct scratch shared[4];       // for operations as a whole; see enum
+    enum { FEW_UNKNOWN, FEW_USED, FEW_NOT } few;    // our own loop for few rows: does it make oneDNN's bits?
     struct rope_table {             // cosines and sines by position, kept while the frequencies stay
         float *inv_freq, *cosine, *sine;    // (half), (positions,half)
         int half, positions;
@@ -101,6 +102,15 @@ const struct packed *weight_backward(const struct weight *w);   // packs it when
 void cpu_linear(struct tensor *y, const struct tensor *x, const struct weight *w, bool accumulate);
 void cpu_linear_backward_x(struct tensor *dx, const struct tensor *dy, const struct weight *w, bool accumulate);
 void cpu_linear_backward_w(struct tensor *dw, const struct tensor *dy, const struct tensor *x);
+/* Products of few rows (few.c, few_avx512bf16.c): false where oneDNN has to do it. */
+struct few {
+    const uint16_t *a; size_t lda; int rows;        // (rows,k)
+    const uint16_t *b; size_t nstride;              // packed, blocks of 64 columns
+    int k, chunk, cols;     // sums over k in chunks, themselves added in order
+    void *c; size_t ldc; enum dtype out; bool accumulate;
+};
+void few_avx512bf16(const struct few *f, int block_from, int block_to, int row_from, int row_to);
+bool cpu_few_rows(struct tensor *y, const struct tensor *x, const struct packed *p, int n0, bool accumulate);
 /* y = x B over columns n0 .. n0+y->cols of B, multiples of p->layout.pair where p->split. */
 /* The size a unit of `rows` rows is rounded up to: one of nine up to 64. */
 int unit_rows(int rows);

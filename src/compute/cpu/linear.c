@@ -169,6 +169,8 @@ static void run_unit(const struct unit *u, const struct product *g, struct cpu *
 
 void cpu_product(struct tensor *y, const struct tensor *x, const struct packed *p, int n0, bool accumulate)
 {
+    if (cpu_few_rows(y, x, p, n0, accumulate))
+        return;
     struct device *dev = y->dev;
     struct cpu *cpu = cpu_of(dev);
     struct product g = { .x = x, .y = y, .p = p, .n0 = n0, .accumulate = accumulate, .out = y->dtype };
