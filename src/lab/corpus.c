@@ -3,7 +3,7 @@
  *     echo       statements nobody could guess, then the same ones in another order: where reading back begins
  *     tldr       a policy prompt and what some writer made of it
  *     marks      a text and two to four summaries, each fact followed by KEY, MINOR, IDLE or, where the
- *                text does not tell it, FALSE
+ *                text does not tell it, FALSE (AGAIN, where people mind repetition)
  *     rationale  a labelling prompt whose summaries carry marks, and a verdict
  *     verdict    a labelling prompt and a verdict, nothing between
  *     plain      a post, or loose lines with the same words
@@ -13,11 +13,13 @@
  * the annotators of evaluation have no part in them.  Document i depends on (seed, i) only. */
 #include "lab/world.h"
 
+#include <math.h>
+
 struct lab_corpus_options lab_corpus_defaults(void)
 {
     return (struct lab_corpus_options){
         .seed = 1, .documents = 1000, .facts_min = 3, .facts_max = 6, .tldr = 0.25, .marks = 0.35, .rationale = 0.2, .verdict = 0.1, .plain = 0.1,
-        .first = 0.5, .longer = 0.03, .noise = 0.7};
+        .first = 0.5, .longer = 0.03, .noise = 0.7, .repeat = 0.08, .again = NAN};
 }
 
 int lab_render_plain(void *arg, struct buf *b, const char *prompt, const char *sum1, const char *sum2)
@@ -47,18 +49,18 @@ static int count_words(const char *s)
 }
 
 /* What a layman makes of a summary, in key facts. */
-static double layman(const struct summary *s)
+static double layman(const struct summary *s, double again)
 {
     static const double worth[] = {1.0, 0.3, -0.2, -1.0};
     double sum = 0;
     for (int i = 0; i < s->n; i++)
-        sum += worth[s->said[i].salience];
+        sum += !isnan(again) && said_before(s, i) ? again : worth[s->said[i].salience];
     return sum;
 }
 
 static const char *verdict(struct writing *d, const struct summary *a, const struct summary *b)
 {
-    double lean = layman(a) - layman(b) + d->o->first + d->o->longer * (count_words(d->a.s) - count_words(d->b.s));
+    double lean = layman(a, d->o->again) - layman(b, d->o->again) + d->o->first + d->o->longer * (count_words(d->a.s) - count_words(d->b.s));
     return lean + d->o->noise * rng_normal(&d->rng) > 0 ? "1" : "2";
 }
 
@@ -66,9 +68,15 @@ static void write_tldr(struct writing *d)
 {
     struct summary s;
     buf_adds(&d->prompt, d->policy.s);
-    summary_draw(&s, d->w, &d->post, WRITER_ANY, &d->rng);
+    summary_draw(&s, d->w, &d->post, WRITER_ANY, d->o->repeat, &d->rng);
     buf_adds(&d->completion, " ");
-    lab_summary_write(&d->completion, d->w, &d->post, &s, false);
+    lab_summary_write(&d->completion, d->w, &d->post, &s, MARKS_NONE);
+}
+
+/* Where people mind repetition, marks point it out. */
+static enum marks marks_of(const struct lab_corpus_options *o)
+{
+    return isnan(o->again) ? MARKS_TRUE : MARKS_AGAIN;
 }
 
 static void write_marks(struct writing *d)
@@ -77,16 +85,16 @@ static void write_marks(struct writing *d)
     int n = 2 + (int)rng_below(&d->rng, 3);
     buf_addf(&d->prompt, "Text - %s\n", d->body.s);
     for (int i = 0; i < n; i++) {
-        summary_draw(&s, d->w, &d->post, WRITER_ANY, &d->rng);
+        summary_draw(&s, d->w, &d->post, WRITER_ANY, d->o->repeat, &d->rng);
         buf_addf(&d->completion, "%sMarked - ", i ? "\n" : "");
-        lab_summary_write(&d->completion, d->w, &d->post, &s, true);
+        lab_summary_write(&d->completion, d->w, &d->post, &s, marks_of(d->o));
     }
 }
 
-static void draw_pair(struct writing *d, struct summary *a, struct summary *b, bool marks)
+static void draw_pair(struct writing *d, struct summary *a, struct summary *b, enum marks marks)
 {
-    summary_draw(a, d->w, &d->post, WRITER_ANY, &d->rng);
-    summary_draw(b, d->w, &d->post, WRITER_ANY, &d->rng);
+    summary_draw(a, d->w, &d->post, WRITER_ANY, d->o->repeat, &d->rng);
+    summary_draw(b, d->w, &d->post, WRITER_ANY, d->o->repeat, &d->rng);
     lab_summary_write(&d->a, d->w, &d->post, a, marks);
     lab_summary_write(&d->b, d->w, &d->post, b, marks);
 }
@@ -94,7 +102,7 @@ static void draw_pair(struct writing *d, struct summary *a, struct summary *b, b
 static void write_rationale(struct writing *d)
 {
     struct summary a, b;
-    draw_pair(d, &a, &b, true);
+    draw_pair(d, &a, &b, marks_of(d->o));
     buf_addf(&d->prompt, "Text - %s\n", d->body.s);
     buf_addf(&d->completion, "Marked 1 - %s\nMarked 2 - %s\nPreferred Summary=%s", d->a.s, d->b.s,
              verdict(d, &a, &b));
@@ -103,7 +111,7 @@ static void write_rationale(struct writing *d)
 static void write_verdict(struct writing *d)
 {
     struct summary a, b;
-    draw_pair(d, &a, &b, false);
+    draw_pair(d, &a, &b, MARKS_NONE);
     lab_render render = d->o->render ? d->o->render : lab_render_plain;
     d->prompt.failed |= render(d->o->render_arg, &d->prompt, d->policy.s, d->a.s, d->b.s) != 0;
     buf_adds(&d->completion, verdict(d, &a, &b));

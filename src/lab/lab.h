@@ -106,6 +106,8 @@ struct lab_corpus_options {
     double first;           // towards the first slot
     double longer;          // towards the longer one, per word
     double noise;           // standard deviation of the person's mood
+    double again;           // what a statement made before is worth to them; NaN: as much as the first time
+    double repeat;          // chance that a poor writer repeats a statement
     lab_render render;      // NULL: lab_render_plain
     void *render_arg;
 };

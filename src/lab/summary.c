@@ -71,7 +71,8 @@ static struct said choose(const struct summary *s, const struct post *p, enum sa
     return said;
 }
 
-void summary_draw(struct summary *s, const struct world *w, const struct post *p, enum writer who, struct rng *r)
+void summary_draw(struct summary *s, const struct world *w, const struct post *p, enum writer who, double repeat,
+                  struct rng *r)
 {
     if (who == WRITER_ANY)
         who = (enum writer)rng_below(r, 3);
@@ -82,14 +83,22 @@ void summary_draw(struct summary *s, const struct world *w, const struct post *p
     s->ask = rng_uniform(r) < 0.15 ? (int)rng_below(r, (uint32_t)w->asks.n) : -1;
     for (int i = 0; i < n; i++) {
         struct said f = choose(s, p, (enum salience)draw_from(h->kind, 4, r), r);
-        if (who == WRITER_POOR && s->n && rng_uniform(r) < 0.08)
+        if (who == WRITER_POOR && s->n && rng_uniform(r) < repeat)
             f = s->said[rng_below(r, (uint32_t)s->n)];      // says it twice
         f.joined = s->n && !s->said[s->n - 1].joined && rng_uniform(r) < 0.3;
         s->said[s->n++] = f;
     }
 }
 
-void lab_summary_write(struct buf *b, const struct world *w, const struct post *p, const struct summary *s, bool marks)
+bool said_before(const struct summary *s, int i)
+{
+    for (int k = 0; k < i; k++)
+        if (s->said[k].thing == s->said[i].thing)
+            return true;
+    return false;
+}
+
+void lab_summary_write(struct buf *b, const struct world *w, const struct post *p, const struct summary *s, enum marks marks)
 {
     static const char *const mark[] = {" KEY", " MINOR", " IDLE", " FALSE"};
     const struct topic *t = &w->topic[p->topic];
@@ -105,7 +114,7 @@ void lab_summary_write(struct buf *b, const struct world *w, const struct post *
         if (f->detail >= 0)
             buf_addf(b, " %s", w->details.item[f->detail]);
         if (marks)
-            buf_adds(b, mark[f->salience]);
+            buf_adds(b, marks == MARKS_AGAIN && said_before(s, i) ? " AGAIN" : mark[f->salience]);
         inside = false;
     }
     buf_adds(b, ".");

@@ -22,6 +22,8 @@ struct part { const char *name, *file; int count; bool reference; };
 struct making { const struct world *w; struct rows_out truth; struct buf body, prompt, completion; uint64_t seed; };
 
 /* Post i of a part; its row goes to out, its facts to the truth. */
+#define REPEAT 0.35   // of poor writers: enough for a reward model to meet repetition among SFT samples
+
 static int write_post(struct making *m, struct rows_out *out, const struct part *part, uint32_t stream, int i,
                       struct err *err)
 {
@@ -39,9 +41,9 @@ static int write_post(struct making *m, struct rows_out *out, const struct part 
     if (m->body.failed)
         return err_set(err, ERR_MEMORY, "writing post %s", id);
     post_prompt(&m->prompt, m->w, &p, m->body.s, &r);
-    summary_draw(&s, m->w, &p, WRITER_ANY, &r);
+    summary_draw(&s, m->w, &p, WRITER_ANY, REPEAT, &r);
     buf_adds(&m->completion, " ");
-    lab_summary_write(&m->completion, m->w, &p, &s, false);
+    lab_summary_write(&m->completion, m->w, &p, &s, MARKS_NONE);
     json_t *truth = truth_row(id, m->w, &p, &r);
     json_t *row = m->prompt.failed || m->completion.failed ? NULL
                 : part->reference ? json_pack("{s:s,s:s,s:s}", "id", id, "prompt", m->prompt.s, "completion",

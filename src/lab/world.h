@@ -61,9 +61,13 @@ void post_draw(struct post *p, const struct world *w, int n_facts, struct rng *r
 void post_write(struct buf *b, const struct world *w, const struct post *p, struct rng *r);
 /* "SUBREDDIT: r/...\n\nTITLE: ...\n\nPOST: BODY\n\nTL;DR:" */
 void post_prompt(struct buf *b, const struct world *w, const struct post *p, const char *body, struct rng *r);
-void summary_draw(struct summary *s, const struct world *w, const struct post *p, enum writer who, struct rng *r);
-/* marks: after each fact " KEY", " MINOR", " IDLE" or " FALSE". */
-void lab_summary_write(struct buf *b, const struct world *w, const struct post *p, const struct summary *s, bool marks);
+/* repeat: chance that a poor writer says something twice instead of something else. */
+void summary_draw(struct summary *s, const struct world *w, const struct post *p, enum writer who, double repeat,
+                  struct rng *r);
+/* marks: after each fact " KEY", " MINOR", " IDLE" or " FALSE"; MARKS_AGAIN has " AGAIN" where it was said before. */
+enum marks { MARKS_NONE, MARKS_TRUE, MARKS_AGAIN };
+bool said_before(const struct summary *s, int i);
+void lab_summary_write(struct buf *b, const struct world *w, const struct post *p, const struct summary *s, enum marks marks);
 /* The salience a fact has in a post. */
 enum salience post_salience(const struct post *p, int subject, int deed, int thing);
 

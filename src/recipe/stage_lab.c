@@ -7,6 +7,8 @@
  *     --make corpus       rows for `rlaif sft`: what a lab model reads
  *     --make published    a trained model copied to its place, with a manifest of what it has seen
  *     --make score        oracle scores of {"id","completion"} rows, the panel's vote on {"id","chosen","rejected"} rows */
+#include <math.h>
+
 #include "data/data.h"
 #include "feedback/feedback.h"
 #include "lab/lab.h"
@@ -42,6 +44,8 @@ static const struct option options[] = {
     { "noise", OPT_FLOAT, NULL, "corpus: spread of the moods behind verdicts, in key facts", NULL, false },
     { "trained", OPT_INPUTS, NULL, "published: the folders of its trainings, in order", NULL, false },
     { "corpora", OPT_INPUTS, NULL, "published: the corpora they read", NULL, false },
+    { "again", OPT_FLOAT, NULL, "corpus: what a repeated statement is worth to them (default: as much as the first time)", NULL, false },
+    { "repeat", OPT_FLOAT, NULL, "corpus: chance that a poor writer repeats a statement", NULL, false },
     { "truth", OPT_INPUT, NULL, "score: the truth.jsonl of the world", NULL, false },
     { "input", OPT_INPUT, NULL, "grown: the smaller model; score: rows with id and completion, or id, chosen and rejected", NULL, false },
 };
@@ -150,7 +154,8 @@ static int read_corpus_options(struct lab_corpus_options *o, const json_t *opt, 
 {
     const struct { const char *name; double *value; } share[] = {
         {"echo", &o->echo}, {"tldr", &o->tldr}, {"marks", &o->marks}, {"rationale", &o->rationale}, {"verdict", &o->verdict},
-        {"plain", &o->plain}, {"first", &o->first}, {"longer", &o->longer}, {"noise", &o->noise}};
+        {"plain", &o->plain}, {"first", &o->first}, {"longer", &o->longer}, {"noise", &o->noise}, {"again", &o->again},
+        {"repeat", &o->repeat}};
     o->seed = (uint64_t)opt_int(opt, "seed");
     for (size_t i = 0; i < ARRAY_LEN(share); i++)
         if (opt_given(opt, share[i].name))
@@ -167,10 +172,11 @@ static int read_corpus_options(struct lab_corpus_options *o, const json_t *opt, 
 static int note_options(const char *path, const struct lab_corpus_options *o, struct err *err)
 {
     char *beside = str_printf("%s.json", path);
-    json_t *v = json_pack("{s:I,s:i,s:i,s:i,s:{s:f,s:f,s:f,s:f,s:f,s:f},s:{s:f,s:f,s:f}}", "seed", (json_int_t)o->seed,
+    json_t *v = json_pack("{s:I,s:i,s:i,s:i,s:{s:f,s:f,s:f,s:f,s:f,s:f},s:{s:f,s:f,s:f,s:o,s:f}}", "seed", (json_int_t)o->seed,
         "documents", o->documents, "facts_min", o->facts_min, "facts_max", o->facts_max, "shares", "echo", o->echo, "tldr",
         o->tldr, "marks", o->marks, "rationale", o->rationale, "verdict", o->verdict, "plain", o->plain, "people", "first",
-        o->first, "longer", o->longer, "noise", o->noise);
+        o->first, "longer", o->longer, "noise", o->noise, "again", isnan(o->again) ? json_null() : json_real(o->again),
+        "repeat", o->repeat);
     int rc = beside && v ? json_write_file(beside, v, err) : err_set(err, ERR_MEMORY, "writing %s", path);
     json_decref(v);
     free(beside);

@@ -110,8 +110,8 @@ static void oracle_reads_what_writers_wrote(void **state)
         struct buf b = {0};
         int want[4] = {0}, twice = 0;
         rng_init(&r, 1, RNG_TEST, (uint64_t)i, 0);
-        summary_draw(&s, w, &p->post, WRITER_ANY, &r);
-        lab_summary_write(&b, w, &p->post, &s, false);
+        summary_draw(&s, w, &p->post, WRITER_ANY, 0.08, &r);
+        lab_summary_write(&b, w, &p->post, &s, MARKS_NONE);
         for (int k = 0; k < s.n; k++) {
             bool again = false;
             for (int j = 0; j < k; j++)
@@ -237,8 +237,8 @@ static struct votes count_votes(void)
         struct lab_panel panel;
         rng_init(&r, 2, RNG_TEST, (uint64_t)i, 0);
         for (int k = 0; k < 2; k++) {
-            summary_draw(&s[k], w, p, (enum writer)(i % 3), &r);
-            lab_summary_write(&b[k], w, p, &s[k], false);
+            summary_draw(&s[k], w, p, (enum writer)(i % 3), 0.08, &r);
+            lab_summary_write(&b[k], w, p, &s[k], MARKS_NONE);
         }
         assert_int_equal(lab_panel_vote(&panel, t, id, b[0].s, b[1].s, 1, NULL), 0);
         if (panel.preferred) {
