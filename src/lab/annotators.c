@@ -10,11 +10,11 @@
 
 static const struct taste tastes[LAB_ANNOTATORS] = {
     /* key  minor  idle  invented repeated unread word */
-    {1.00, 0.30, -0.20, -1.20, -0.50, -1.0, -0.02},     // strict
-    {1.20, 0.45, -0.05, -0.90, -0.40, -0.8, -0.01},     // wants to know it all
-    {1.00, 0.15, -0.35, -1.00, -0.60, -1.2, -0.04},     // likes it short
-    {1.10, 0.30, -0.20, -1.00, -0.50, -1.0, -0.02},
-    {0.90, 0.40, -0.20, -1.10, -0.50, -1.0, -0.03},
+    {1.00, 0.30, -0.20, -1.20, -0.15, -1.0, -0.02},     // strict
+    {1.20, 0.45, -0.05, -0.90, -0.10, -0.8, -0.01},     // wants to know it all
+    {1.00, 0.15, -0.35, -1.00, -0.20, -1.2, -0.03},     // likes it short
+    {1.10, 0.30, -0.20, -1.00, -0.15, -1.0, -0.02},
+    {0.90, 0.40, -0.20, -1.10, -0.15, -1.0, -0.02},
 };
 #define MOOD 0.60           // standard deviation per text; 75 % agreement on samples of an SFT policy
 #define SURE 1.3            // the gap at which confidence is 1 - 1/e

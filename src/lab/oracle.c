@@ -138,7 +138,7 @@ void oracle_read(struct lab_score *s, bool told[LAB_MAX_FACTS], const struct wor
     }
     s->coverage = s->key_total ? (double)s->key / s->key_total : 0;
     s->fluency = s->words ? 1 - (double)s->stray / s->words : 0;
-    const struct taste oracle = {1.0, 0.3, -0.2, -1.0, -0.5, -1.0, -0.02};
+    const struct taste oracle = {1.0, 0.3, -0.2, -1.0, -0.15, -1.0, -0.02};
     s->total = taste_total(&oracle, s);
 }
 
