@@ -22,7 +22,7 @@ struct part { const char *name, *file; int count; bool reference; };
 struct making { const struct world *w; struct rows_out truth; struct buf body, prompt, completion; uint64_t seed; };
 
 /* Post i of a part; its row goes to out, its facts to the truth. */
-#define REPEAT 0.35   // of poor writers: enough for a reward model to meet repetition among SFT samples
+#define REPEAT 0.15   // of poor writers: enough for a reward model to meet repetition among SFT samples
 
 static int write_post(struct making *m, struct rows_out *out, const struct part *part, uint32_t stream, int i,
                       struct err *err)
@@ -41,7 +41,9 @@ static int write_post(struct making *m, struct rows_out *out, const struct part 
     if (m->body.failed)
         return err_set(err, ERR_MEMORY, "writing post %s", id);
     post_prompt(&m->prompt, m->w, &p, m->body.s, &r);
-    summary_draw(&s, m->w, &p, WRITER_ANY, REPEAT, &r);
+    /* Careless writers are in the majority, as they are on a forum: there is much that a policy can do better. */
+    static const enum writer who[] = {WRITER_GOOD, WRITER_FAIR, WRITER_FAIR, WRITER_POOR, WRITER_POOR, WRITER_POOR};
+    summary_draw(&s, m->w, &p, who[rng_below(&r, ARRAY_LEN(who))], REPEAT, &r);
     buf_adds(&m->completion, " ");
     lab_summary_write(&m->completion, m->w, &p, &s, MARKS_NONE);
     json_t *truth = truth_row(id, m->w, &p, &r);
