@@ -5,8 +5,6 @@
 
 #include "cli/cli.h"
 
-const char *rlaif_version(void);
-
 /* A thread that waits for the others spins before it sleeps, by libgomp's own choice for tens of milliseconds.
  * Alone on a machine that gains nothing measurable over 50 microseconds; beside other programs the spinning takes
  * the very time that the others need (loading a model and 8 tokens with two threads, load 10: 37 s against 2 s).

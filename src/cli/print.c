@@ -1,8 +1,6 @@
 /* cli/print.c - help texts and results for people. */
 #include "cli/cli.h"
 
-const char *rlaif_version(void);
-
 void help_all(FILE *to)
 {
     int n;

@@ -8,8 +8,6 @@
 
 #include <math.h>
 
-const char *rlaif_version(void);
-
 enum { MAX_SAMPLES = 6, MAX_RATES = 10, MAX_CHARTS = 12, MAX_BINS = 40 };
 
 struct gather {

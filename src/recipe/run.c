@@ -5,8 +5,6 @@
  * checkpoints; under another key, what lies there is cleared first. */
 #include "recipe/internal.h"
 
-const char *rlaif_version(void);
-
 /* Starts a new peak for this stage; where the kernel refuses, peaks are those of the whole run. */
 static void reset_peak(void)
 {

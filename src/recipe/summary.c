@@ -3,8 +3,6 @@
  * One list of keys serves every recipe; docs/records.md says what each means. */
 #include "recipe/internal.h"
 
-const char *rlaif_version(void);
-
 static const char *const keys[] = {
     "recipe", "output_dir", "seed", "version",
     "labeler.pairs", "labeler.unanswered", "labeler.alignment", "labeler.alignment_ci",
