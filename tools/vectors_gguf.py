@@ -1,4 +1,4 @@
-"""Writes tests/vectors/gguf/: a tiny Llama as tiny.gguf, with a tensor of every type we read, and the same values
+"""Writes tests/vectors/gguf/: blocks/TYPE, eight random blocks of a type and their values; a tiny Llama as tiny.gguf, with a tensor of every type we read, and the same values
 as a Hugging Face folder in float32 (what the gguf package makes of the blocks, rows of q and k in Hugging Face's order).
 
     python tools/vectors_gguf.py
@@ -47,7 +47,22 @@ def tensors():
         yield f"blk.{i}.ffn_norm.weight", f"model.layers.{i}.post_attention_layernorm.weight", 1 + values(1, d)[0], T.F32, 0
 
 
+def blocks(out, kind, count=8):
+    """Random bytes with finite scales, then the values that gguf makes of them as float32."""
+    _, size = gguf.GGML_QUANT_SIZES[kind]
+    raw = np.random.default_rng(kind.value).integers(0, 256, (count, size), dtype=np.uint8)
+    scales = {T.IQ4_NL: [0], T.IQ4_XS: [0], T.Q2_K: [80, 82], T.Q3_K: [108], T.Q4_K: [0, 2], T.Q5_K: [0, 2], T.Q6_K: [208]}[kind]
+    for at in scales:
+        raw[:, at + 1] &= 0xbb
+    values = gguf.quants.dequantize(raw, kind).astype("<f4")
+    with open(os.path.join(out, kind.name), "wb") as f:
+        f.write(raw.tobytes() + values.tobytes())
+
+
 def main():
+    os.makedirs(os.path.join(HERE, "gguf", "blocks"), exist_ok=True)
+    for kind in [T.IQ4_NL, T.IQ4_XS, T.Q2_K, T.Q3_K, T.Q4_K, T.Q5_K, T.Q6_K]:
+        blocks(os.path.join(HERE, "gguf", "blocks"), kind)
     out = os.path.join(HERE, "gguf")
     os.makedirs(os.path.join(out, "folder"), exist_ok=True)
     w = gguf.GGUFWriter(os.path.join(out, "tiny.gguf"), "llama")

@@ -206,7 +206,7 @@ int model_save(const struct model *m, const char *dir, enum dtype dtype, struct 
             .name = s->name, .rows = s->vector ? 0 : s->rows, .cols = s->cols, .fill = fill_slice, .arg = &source[i]};
     }
     if (rc == 0)
-        rc = folder_write(dir, &m->config, dtype, t, m->n_slices, m->tokenizer, err);
+        rc = folder_write(dir, &m->config, &(struct folder_form){dtype_name(dtype), 0}, t, m->n_slices, m->tokenizer, err);
     free(t);
     free(source);
     return rc;

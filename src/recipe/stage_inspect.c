@@ -160,7 +160,7 @@ static int run_inspect(struct run *run, const json_t *opt, json_t *result, struc
         json_object_set_new(result, "kind", json_string("run"));
         return inspect_run(result, path, err);
     }
-    if (dir_exists(path) || begins(path, "GGUF")) {
+    if (dir_exists(path) || begins(path, "GGUF") || str_ends(path, ".gguf")) {
         json_object_set_new(result, "kind", json_string("model"));
         rc = model_inspect(&found, path, err);
         return rc ? rc : take(result, found);

@@ -2,6 +2,8 @@
  * with a sentence. */
 #include "model/checkpoint.h"
 
+#include <math.h>
+
 static struct weights *open_good(const char *path)
 {
     struct weights *w = NULL;
@@ -206,8 +208,8 @@ static void folders_that_lack_a_file_say_which(void **state)
     ck_refused(dir, "no config.json", NULL);
     ck_config(dir, "");
     ck_refused(dir, "no model.safetensors", NULL);
-    ck_text(dir, "model.safetensors.index.json", "{}");
-    ck_refused(dir, "several shards", NULL);
+    ck_text(dir, "pytorch_model.bin", "");
+    ck_refused(dir, "pytorch_model.bin is not read", NULL);
     ck_refused(kit_path("nowhere"), "nowhere", "no such model", NULL);
     ck_refused(kit_text("plain.txt", "hello"), "neither a folder nor a GGUF file", NULL);
 }
@@ -242,13 +244,14 @@ static void lying_headers_are_refused(void **state)
     static const struct {
         const char *from, *to, *a, *b;
     } cases[] = {
-        {"\"dtype\": \"F32\", \"shape\": [12, 8]", "\"dtype\": \"I64\", \"shape\": [12, 8]",
-         "model.embed_tokens.weight", "dtype is I64"},
+        {"\"dtype\": \"F32\", \"shape\": [12, 8]", "\"dtype\": \"I32\", \"shape\": [12, 8]",
+         "model.embed_tokens.weight", "dtype is I32"},
         {"\"dtype\": \"F32\"", "\"dtype\": 7", "embed_tokens", "'dtype' should be a string"},
         {"[12, 8]", "[12, 9]", "embed_tokens", "does not fill the 384 bytes"},
         {"[12, 8]", "[-12, -8]", "embed_tokens", "integers from 0 up"},
-        {"[12, 8]", "[12, 8, 1]", "embed_tokens", "3 dimensions"},
-        {"[12, 8]", "[]", "embed_tokens", "0 dimensions"},
+        {"[12, 8]", "[12, 8, 1]", "embed_tokens", "expected shape [12, 8], found [12, 8, 1]"},
+        {"[12, 8]", "[1, 1, 1, 12, 8]", "embed_tokens", "5 dimensions"},
+        {"[12, 8]", "[]", "embed_tokens", "does not fill"},
         {"[12, 8]", "\"big\"", "embed_tokens", "'shape' should be a list"},
         {"[12, 8]", "[4611686018427387904, 4611686018427387904]", "embed_tokens",
          "does not fill"},
@@ -332,7 +335,8 @@ static void copy_folder(const char *to, const char *from, enum dtype dtype)
         t[i] = (struct folder_tensor){
             .name = f.name, .rows = rows, .cols = (int)f.cols, .data = v};
     }
-    if (folder_write(to, weights_config(w), dtype, t, n, NULL, &err))
+    if (folder_write(to, weights_config(w), &(struct folder_form){dtype_name(dtype), 0}, t, n,
+                     NULL, &err))
         fail_msg("%s", err.msg);
     for (int i = 0; i < n; i++)
         free((void *)t[i].data);
@@ -415,15 +419,16 @@ static void values_are_rounded_to_the_nearest_bf16(void **state)
     struct model_config c;
     config_defaults(&c);
     const char *dir = kit_path("rounded");
-    assert_int_equal(folder_write(dir, &c, DTYPE_BF16, t, 1, NULL, NULL), 0);
+    assert_int_equal(folder_write(dir, &c, &(struct folder_form){"bfloat16", 0}, t, 1, NULL, NULL), 0);
     struct weights w = {.data_path = path_join(dir, "model.safetensors")};
-    assert_int_equal(file_map_open(&w.map, w.data_path, NULL), 0);
+    assert_int_equal(weights_add_file(&w, w.data_path, NULL), 0);
     assert_int_equal(safetensors_read_table(&w, NULL), 0);
     assert_int_equal(w.entry[0].offset % 8, 0);
-    store_to_float(got, w.map.p + w.entry[0].offset, 4, w.entry[0].type);
+    store_to_float(got, w.file[0].map.p + w.entry[0].offset, 4, w.entry[0].type);
     assert_true(got[0] == 1.0f && got[1] == 1.0f && got[2] == 1.015625f &&
                 got[3] == -3.140625f);
-    file_map_close(&w.map);
+    file_map_close(&w.file[0].map);
+    free(w.file);
     arena_release(&w.arena);
     free(w.entry);
     free(w.data_path);
@@ -444,7 +449,7 @@ static void a_failed_write_leaves_the_old_folder(void **state)
     struct model_config c;
     struct err err = {0};
     config_defaults(&c);
-    assert_int_equal(folder_write(dir, &c, DTYPE_F32, t, 2, NULL, &err), ERR_NUMERIC);
+    assert_int_equal(folder_write(dir, &c, &(struct folder_form){"float32", 0}, t, 2, NULL, &err), ERR_NUMERIC);
     kit_contains(err.msg, "no values today");
     check_values(dir, true, false);
     assert_false(kit_exists(kit_path("keep.partial")));
@@ -494,7 +499,177 @@ static void inspect_lists_config_and_tensors(void **state)
     json_decref(o);
 }
 
+/* ---- shards --------------------------------------------------------------------- */
+
+/* A folder of shards of at most `bytes` bytes, written from a good checkpoint in bf16. */
+static const char *sharded(const char *name, size_t bytes)
+{
+    const char *dir = kit_path(name);
+    struct weights *w = open_good(ck_folder("shard-source", "BF16", true, false, ""));
+    struct folder_tensor t[CK_MAX];
+    struct err err = {0};
+    int n = weights_count(w);
+    for (int i = 0; i < n; i++) {
+        struct weight_info f = weights_info(w, i);
+        float *v = malloc(f.rows * f.cols * sizeof *v);
+        int rows = f.dims == 2 ? (int)f.rows : 0;
+        assert_int_equal(weights_read(w, f.name, v, rows, (int)f.cols, NULL), 0);
+        t[i] = (struct folder_tensor){
+            .name = f.name, .rows = rows, .cols = (int)f.cols, .data = v};
+    }
+    if (folder_write(dir, weights_config(w), &(struct folder_form){"float16", bytes}, t, n,
+                     NULL, &err))
+        fail_msg("%s", err.msg);
+    for (int i = 0; i < n; i++)
+        free((void *)t[i].data);
+    weights_close(w);
+    return dir;
+}
+
+static json_t *shard_index(const char *dir)
+{
+    char *path = path_join(dir, "model.safetensors.index.json");
+    json_t *o = json_read_file(path, NULL);
+    assert_non_null(o);
+    free(path);
+    return o;
+}
+
+static void shards_hold_what_one_file_holds(void **state)
+{
+    static const size_t bytes[] = {1, 200, 1000, 0};
+    size_t shards[4];
+    for (size_t i = 0; i < ARRAY_LEN(bytes); i++) {
+        char name[32];
+        snprintf(name, sizeof name, "shards-%zu", bytes[i]);
+        const char *dir = sharded(name, bytes[i]);
+        check_values(dir, true, false);
+        struct weights *w = open_good(dir);
+        shards[i] = (size_t)w->n_files;
+        for (int f = 0; bytes[i] > 384 && f < w->n_files; f++)
+            assert_true(w->file[f].map.n < bytes[i] + 4096); // values and a header
+        weights_close(w);
+    }
+    assert_int_equal(shards[0], 2 + 9 * CK_LAYERS + 1); // no tensor fits: one each
+    assert_true(shards[1] < shards[0] && shards[2] < shards[1] && shards[2] > 1);
+    assert_int_equal(shards[3], 1);
+    json_t *o = shard_index(kit_path("shards-1000"));
+    json_int_t total = 0;
+    struct ck_part p[CK_MAX];
+    for (int i = 0, n = ck_parts(p, true, false); i < n; i++)
+        total += 2 * (json_int_t)ck_count(&p[i]);
+    assert_int_equal(
+        json_integer_value(json_object_get(json_object_get(o, "metadata"), "total_size")),
+        total);
+    assert_string_equal(json_string_value(json_object_get(json_object_get(o, "weight_map"),
+                                                          "model.embed_tokens.weight")),
+                        "model-00001-of-00003.safetensors");
+    json_decref(o);
+}
+
+/* Writes the index of dir with one member of weight_map changed; value NULL takes it away. */
+static void edit_index(const char *dir, const char *tensor, json_t *value)
+{
+    json_t *o = shard_index(dir), *map = json_object_get(o, "weight_map");
+    char *path = path_join(dir, "model.safetensors.index.json");
+    if (value)
+        json_object_set_new(map, tensor, value);
+    else
+        json_object_del(map, tensor);
+    assert_int_equal(json_write_file(path, o, NULL), 0);
+    json_decref(o);
+    free(path);
+}
+
+static void shards_that_contradict_their_index_are_refused(void **state)
+{
+    static const char norm[] = "model.norm.weight";
+    static const struct {
+        const char *tensor, *file, *a, *b;
+    } cases[] = {
+        {"model.extra.weight", "model-00001-of-00003.safetensors", "'model.extra.weight'",
+         "which does not hold it"},
+        {norm, "model-00003-of-00003.safetensors", "'model.norm.weight'",
+         "shard model-00003-of-00003.safetensors, which does not hold it"},
+        {norm, "model-00004-of-00003.safetensors", "model-00004-of-00003.safetensors",
+         "missing (download incomplete?)"},
+        {norm, "../shards-200/model.safetensors", norm, "a file in this folder"},
+        {norm, "..", norm, "a file in this folder"},
+        {norm, "", norm, "a file in this folder"},
+        {norm, NULL, "'model.norm.weight' is missing", "index.json"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        const char *dir = sharded("contradict", 1000);
+        edit_index(dir, cases[i].tensor, cases[i].file ? json_string(cases[i].file) : NULL);
+        ck_refused(dir, cases[i].a, cases[i].b, NULL);
+    }
+    const char *dir = sharded("contradict", 1000);
+    edit_index(dir, norm, json_integer(3));
+    ck_refused(dir, "the file of tensor 'model.norm.weight' should be a string", NULL);
+    ck_text(dir, "model.safetensors.index.json", "{\"weight_map\": []}");
+    ck_refused(dir, "'weight_map' should be an object", NULL);
+    dir = sharded("contradict", 1000);
+    ck_text(dir, "model-00002-of-00003.safetensors", "broken");
+    ck_refused(dir, "model-00002-of-00003.safetensors", "8-byte header", NULL);
+}
+
+/* ---- contradictions -------------------------------------------------------------- */
+
+static void tensors_that_the_config_does_not_promise_are_refused(void **state)
+{
+    static const struct {
+        const char *name, *a, *b;
+    } cases[] = {
+        {"model.layers.2.mlp.up_proj.weight", "'num_hidden_layers' is 2", "no layer 2"},
+        {"model.layers.1.self_attn.q_norm.weight", "q_norm", "not part of a model"},
+        {"model.layers.0.mlp.up_proj.weight_scale_inv", "weight_scale_inv",
+         "scales quantised weights"},
+        {"model.layers.0.self_attn.q_proj.bias", "q_proj.bias", "biases"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        char *to = str_printf("\"%s\"", cases[i].name);
+        const char *dir = edited("\"lm_head.weight\"", to);
+        ck_config(dir, "\"tie_word_embeddings\": true");
+        ck_refused(dir, cases[i].a, cases[i].b, NULL);
+        free(to);
+    }
+}
+
+static void a_tied_head_must_be_the_embedding(void **state)
+{
+    const char *dir = ck_folder("tied", "F32", true, false, "\"tie_word_embeddings\": true");
+    ck_refused(dir, "model.safetensors", "'tie_word_embeddings' is true", "lm_head.weight", NULL);
+    dir = edited("lm_head", "lm_head"); // all zeros: head and embedding are equal
+    ck_config(dir, "\"tie_word_embeddings\": true");
+    weights_close(open_good(dir));
+}
+
+static void weights_that_are_no_numbers_are_named(void **state)
+{
+    struct weights *w = open_good(ck_folder("nan", "F32", true, false, ""));
+    char *path = path_join(kit_path("nan"), "model.safetensors");
+    struct err err = {0};
+    float v[CK_VOCAB * CK_WIDTH], bad[] = {NAN, -INFINITY};
+    FILE *f = fopen(path, "r+b");
+    fseek(f, (long)w->entry[0].offset + 4 * (3 * CK_WIDTH + 5), SEEK_SET);
+    fwrite(bad, 4, 2, f);
+    fclose(f);
+    assert_int_equal(
+        weights_read(w, "model.embed_tokens.weight", v, CK_VOCAB, CK_WIDTH, &err), ERR_NUMERIC);
+    kit_contains(err.msg, "model.safetensors: tensor 'model.embed_tokens.weight' (F32): value "
+                          "[3, 5] is nan");
+    assert_int_equal(
+        weights_read_rows(w, "model.embed_tokens.weight", v, CK_VOCAB, CK_WIDTH, 4, 2, &err), 0);
+    free(path);
+    weights_close(w);
+}
+
 static const struct CMUnitTest tests[] = {
+    cmocka_unit_test(shards_hold_what_one_file_holds),
+    cmocka_unit_test(shards_that_contradict_their_index_are_refused),
+    cmocka_unit_test(tensors_that_the_config_does_not_promise_are_refused),
+    cmocka_unit_test(a_tied_head_must_be_the_embedding),
+    cmocka_unit_test(weights_that_are_no_numbers_are_named),
     cmocka_unit_test(values_come_back_from_every_dtype),
     cmocka_unit_test(rows_come_back_piece_by_piece),
     cmocka_unit_test(a_missing_tensor_and_a_wrong_shape_are_named),

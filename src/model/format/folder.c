@@ -1,123 +1,8 @@
-/* folder.c - writing a Hugging Face folder, whole or not at all.
- *
- * The safetensors header is padded with spaces so that values begin at a multiple of 8, as the
- * reference writer does.  Values are converted a piece at a time, so a matrix given by a
- * callback needs one buffer of its size. */
+/* folder.c - writing a Hugging Face folder, whole or not at all; the values are written by
+ * safetensors_out.c. */
 #include "model/format/store.h"
 
-struct writer {
-    FILE *f;
-    const char *path;
-    enum dtype dtype;
-    float *values; // for tensors that come from a callback
-    size_t cap;
-};
-
-static size_t tensor_count(const struct folder_tensor *t)
-{
-    return (size_t)(t->rows ? t->rows : 1) * (size_t)t->cols;
-}
-
-static int put(struct writer *w, const void *p, size_t n, struct err *err)
-{
-    if (fwrite(p, 1, n, w->f) != n)
-        return err_set(err, ERR_IO, "%s: writing failed (disk full?)", w->path);
-    return 0;
-}
-
-/* ---- header --------------------------------------------------------------------- */
-
-static json_t *header_json(const struct folder_tensor *t, int n, enum dtype dtype)
-{
-    json_t *o = json_pack("{s{ss}}", "__metadata__", "format", "pt");
-    size_t at = 0;
-    for (int i = 0; i < n; i++) {
-        size_t end = at + tensor_count(&t[i]) * dtype_size(dtype);
-        json_t *shape =
-            t[i].rows ? json_pack("[ii]", t[i].rows, t[i].cols) : json_pack("[i]", t[i].cols);
-        json_object_set_new(o, t[i].name,
-                            json_pack("{ss so s[II]}", "dtype",
-                                      dtype == DTYPE_BF16 ? "BF16" : "F32", "shape", shape,
-                                      "data_offsets", (json_int_t)at, (json_int_t)end));
-        at = end;
-    }
-    return o;
-}
-
-static int write_header(struct writer *w, const struct folder_tensor *t, int n, struct err *err)
-{
-    struct buf b = {0};
-    unsigned char size[8];
-    json_t *o = header_json(t, n, w->dtype);
-    if (o)
-        json_add_text(&b, o, 0);
-    while (!b.failed && b.len % 8)
-        buf_adds(&b, " ");
-    for (int i = 0; i < 8; i++)
-        size[i] = (unsigned char)((uint64_t)b.len >> (8 * i));
-    int rc = b.failed || !o ? err_set(err, ERR_MEMORY, "%s: no memory", w->path)
-                            : put(w, size, 8, err);
-    if (rc == 0)
-        rc = put(w, b.s, b.len, err);
-    json_decref(o);
-    buf_release(&b);
-    return rc;
-}
-
-/* ---- values --------------------------------------------------------------------- */
-
-static int write_values(struct writer *w, const float *v, size_t n, struct err *err)
-{
-    uint16_t half[4096];
-    if (w->dtype == DTYPE_F32)
-        return put(w, v, n * sizeof *v, err);
-    while (n) {
-        size_t k = n < ARRAY_LEN(half) ? n : ARRAY_LEN(half);
-        for (size_t i = 0; i < k; i++)
-            half[i] = bf16_from_float(v[i]);
-        int rc = put(w, half, k * sizeof *half, err);
-        if (rc)
-            return rc;
-        v += k;
-        n -= k;
-    }
-    return 0;
-}
-
-static int write_tensor(struct writer *w, const struct folder_tensor *t, struct err *err)
-{
-    size_t n = tensor_count(t);
-    if (t->data)
-        return write_values(w, t->data, n, err);
-    float *values = mem_grow(w->values, &w->cap, n, sizeof *values);
-    if (!values)
-        return err_set(err, ERR_MEMORY, "%s: no memory for tensor '%s'", w->path, t->name);
-    w->values = values;
-    int rc = t->fill(t->arg, values, err);
-    return rc ? rc : write_values(w, values, n, err);
-}
-
-static int write_safetensors(const char *dir, enum dtype dtype, const struct folder_tensor *t,
-                             int n, struct err *err)
-{
-    struct file_out out;
-    char *path = path_join(dir, "model.safetensors");
-    if (!path)
-        return err_set(err, ERR_MEMORY, "%s: no memory", dir);
-    int rc = file_out_open(&out, path, err);
-    if (rc == 0) {
-        struct writer w = {.f = out.f, .path = path, .dtype = dtype};
-        rc = write_header(&w, t, n, err);
-        for (int i = 0; i < n && rc == 0; i++)
-            rc = write_tensor(&w, &t[i], err);
-        if (rc == 0)
-            rc = file_out_commit(&out, err);
-        file_out_close(&out);
-        free(w.values);
-    }
-    free(path);
-    return rc;
-}
+static const size_t SHARD_BYTES = 5000000000; // the customary cut: "5GB" of transformers
 
 static int write_json(const char *dir, const char *name, json_t *o, struct err *err)
 {
@@ -140,20 +25,50 @@ static struct model_config written_config(const struct model_config *config,
     return c;
 }
 
-int folder_write(const char *dir, const struct model_config *config, enum dtype dtype,
-                 const struct folder_tensor *tensor, int n, const struct tokenizer *tokenizer,
-                 struct err *err)
+/* config.json of values stored as `type`. */
+static json_t *stored_config(const struct model_config *c, enum store_type type)
+{
+    json_t *o = config_to_json(c, type == STORE_BF16 ? DTYPE_BF16 : DTYPE_F32);
+    if (o && type == STORE_F16)
+        json_object_set_new(o, "torch_dtype", json_string("float16"));
+    return o;
+}
+
+static int form_type(enum store_type *out, const struct folder_form *form, const char *dir,
+                     struct err *err)
+{
+    static const struct {
+        const char *name;
+        enum store_type type;
+    } types[] = {
+        {"float32", STORE_F32}, {"bfloat16", STORE_BF16}, {"float16", STORE_F16}};
+    for (size_t i = 0; i < ARRAY_LEN(types); i++)
+        if (!strcmp(form->dtype, types[i].name)) {
+            *out = types[i].type;
+            return 0;
+        }
+    return err_set(err, ERR_VALUE, "%s: dtype '%s'; float32, bfloat16 or float16 is written",
+                   dir, form->dtype);
+}
+
+int folder_write(const char *dir, const struct model_config *config,
+                 const struct folder_form *form, const struct folder_tensor *tensor, int n,
+                 const struct tokenizer *tokenizer, struct err *err)
 {
     char *tmp;
+    enum store_type type = STORE_F32;
     struct model_config c = written_config(config, tokenizer);
-    int rc = dir_out_open(&tmp, dir, err);
+    int rc = form_type(&type, form, dir, err);
+    if (rc == 0)
+        rc = dir_out_open(&tmp, dir, err);
     if (rc)
         return rc;
-    rc = write_json(tmp, "config.json", config_to_json(&c, dtype), err);
+    rc = write_json(tmp, "config.json", stored_config(&c, type), err);
     if (rc == 0)
         rc = write_json(tmp, "generation_config.json", config_generation_json(&c), err);
     if (rc == 0)
-        rc = write_safetensors(tmp, dtype, tensor, n, err);
+        rc = safetensors_write(tmp, type, form->shard_bytes ? form->shard_bytes : SHARD_BYTES,
+                               tensor, n, err);
     if (rc == 0 && tokenizer)
         rc = tokenizer_save(tokenizer, tmp, err);
     if (rc == 0)

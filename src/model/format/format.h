@@ -1,14 +1,14 @@
 /* model/format/format.h - the inner door of the files a language model lives in.
  *
  * struct weights is one open checkpoint: a Hugging Face folder (config.json and
- * model.safetensors) or a GGUF file.  Whatever the file calls its tensors, they are asked for
+ * model.safetensors, or the shards that model.safetensors.index.json names) or a GGUF file.  Whatever the file calls its tensors, they are asked for
  * by their Hugging Face names ("model.layers.0.self_attn.q_proj.weight"), come as floats in
  * Hugging Face's order of rows, and were checked (offsets, sizes, overlaps, dtype) when the file
  * was opened.  The file stays mapped while it is open.
  *
  * folder_write goes the other way and always writes a Hugging Face folder.
  *
- * Left out: sharded checkpoints, writing GGUF, families other than Llama. */
+ * Left out: writing GGUF, families other than Llama, pickled weights (they are programs). */
 #ifndef MODEL_FORMAT_FORMAT_H
 #define MODEL_FORMAT_FORMAT_H
 
@@ -26,7 +26,8 @@ const struct model_config *weights_config(const struct weights *w);
 bool weights_has(const struct weights *w, const char *name);
 /* Values of a tensor as floats into out (rows * cols).  rows 0 asks for a vector of cols
  * (norms); anything else for a matrix of exactly (rows, cols), so a reward head is (1, C).
- * ERR_MISSING when absent, ERR_FORMAT when the shape differs. Thread-safe: several tensors may
+ * ERR_MISSING when absent, ERR_FORMAT when the shape differs, ERR_NUMERIC when a value is NaN or
+ * infinite. Thread-safe: several tensors may
  * be read at once. */
 int weights_read(const struct weights *w, const char *name, float *out, int rows, int cols,
                  struct err *err) MUST_CHECK;
@@ -43,8 +44,9 @@ struct weight_info {
     const char *name;      // Hugging Face name where it has one, else the file's own
     const char *file_name; // the file's own name
     const char *dtype;     // as the format spells it: "BF16", "Q4_1"
-    int dims;              // 1 or 2
-    size_t rows, cols;     // rows is 1 where dims is 1
+    int dims;              // 0 (one number) to 4
+    size_t size[4];        // (dims) the slowest first
+    size_t rows, cols;     // cols: the fastest dimension; rows: the product of the others
     size_t bytes;
 };
 int weights_count(const struct weights *w);
@@ -60,15 +62,20 @@ struct folder_tensor {
     int (*fill)(void *arg, float *out, struct err *err); // rows * cols floats
     void *arg;
 };
+struct folder_form {
+    const char *dtype;  // of the stored values: "float32", "bfloat16", "float16"
+    size_t shard_bytes; // most bytes of values in one file, unless a tensor alone is larger; 0: 5 GB
+};
 /* Writes folder `dir` so that it appears whole or not at all: config.json,
- * generation_config.json, model.safetensors, tokenizer files.  config->score_head makes it a
+ * generation_config.json, model.safetensors (or its shards and their index), tokenizer files.  config->score_head makes it a
  * LlamaForSequenceClassification, else a LlamaForCausalLM; where config->tied the list must not
- * hold lm_head.weight.  Values are rounded to dtype (nearest even).  A reward model's pad id is
+ * hold lm_head.weight.  Values are rounded to dtype (nearest even); one that float16 cannot hold is
+ * refused.  A reward model's pad id is
  * one that tokenizer_pad finds.  tokenizer (NULL: none is written) writes itself as
  * tokenizer_save says. */
-int folder_write(const char *dir, const struct model_config *config, enum dtype dtype,
-                 const struct folder_tensor *tensor, int n, const struct tokenizer *tokenizer,
-                 struct err *err) MUST_CHECK;
+int folder_write(const char *dir, const struct model_config *config,
+                 const struct folder_form *form, const struct folder_tensor *tensor, int n,
+                 const struct tokenizer *tokenizer, struct err *err) MUST_CHECK;
 /* A token to pad with that never ends a text: pad itself, or where it is none or one of the eos
  * ids, a special token called like a pad, else any special token that is neither bos nor eos.
  * -1 where there is none.  transformers takes the last token that is not the pad for the last

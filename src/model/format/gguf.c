@@ -181,7 +181,9 @@ static void read_start(struct reader *r, struct gguf *g)
     if (r->rc)
         return;
     if (magic != 0x46554747u) {
-        r->rc = err_set(r->err, ERR_FORMAT, "%s: not a GGUF file", g->path);
+        r->rc = err_set(r->err, ERR_FORMAT,
+                        "%s: not a GGUF file: it begins with %02x %02x %02x %02x, not \"GGUF\"",
+                        g->path, g->p[0], g->p[1], g->p[2], g->p[3]);
     } else if (version != 2 && version != 3) {
         bool swapped = version == 0x02000000u || version == 0x03000000u;
         r->rc = err_set(r->err, ERR_UNSUPPORTED,

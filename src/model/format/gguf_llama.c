@@ -193,37 +193,41 @@ static const char *ggml_name(uint32_t type)
 
 static int set_type(struct entry *e, uint32_t type, const char *path, struct err *err)
 {
+    e->type_name = ggml_name(type);
     for (enum store_type t = STORE_F32; t < STORE_TYPES; t++)
-        if (!strcmp(ggml_name(type), store_name(t))) {
+        if (!strcmp(e->type_name, store_name(t))) {
             e->type = t;
             return 0;
         }
-    return err_set(err, ERR_UNSUPPORTED,
-                   "%s: tensor '%.200s' has type %s (%u); read are F32, F16, BF16, Q8_0, Q4_0, "
-                   "Q4_1, Q5_0, Q5_1",
-                   path, e->file_name, ggml_name(type), type);
+    struct buf known = {0};
+    for (enum store_type t = STORE_F32; t < STORE_TYPES; t++)
+        buf_addf(&known, "%s%s", t ? ", " : "", store_name(t));
+    int rc = err_set(err, ERR_UNSUPPORTED, "%s: tensor '%.200s' has type %s (%u); read are %s",
+                     path, e->file_name, e->type_name, type, known.s ? known.s : "others");
+    buf_release(&known);
+    return rc;
 }
 
 static int set_shape(struct entry *e, const struct gguf_tensor *t, const char *path,
                      struct err *err)
 {
-    for (int i = 2; i < t->dims; i++)
-        if (t->size[i] != 1)
-            return err_set(err, ERR_UNSUPPORTED,
-                           "%s: tensor '%.200s' has %d dimensions, only 1 and 2 are read", path,
-                           e->file_name, t->dims);
-    e->dims = t->dims > 1 ? 2 : 1;
-    e->cols = t->size[0];
-    e->rows = t->size[1];
-    if (e->cols % store_block(e->type))
+    int dims = t->dims;
+    while (dims > 2 && t->size[dims - 1] == 1)
+        dims--;
+    e->dims = dims;
+    for (int i = 0; i < dims; i++)
+        e->size[i] = t->size[dims - 1 - i];
+    if (t->size[0] % store_block(e->type))
         return err_set(err, ERR_FORMAT,
-                       "%s: tensor '%.200s': %zu columns of %s, whose blocks hold %zu values",
-                       path, e->file_name, e->cols, store_name(e->type), store_block(e->type));
-    if (!size_mul(&e->bytes, e->cols / store_block(e->type), store_block_bytes(e->type)) ||
-        !size_mul(&e->bytes, e->bytes, e->rows))
-        return err_set(err, ERR_FORMAT,
-                       "%s: tensor '%.200s': shape [%zu, %zu] is larger than memory", path,
-                       e->file_name, e->rows, e->cols);
+                       "%s: tensor '%.200s': %llu columns of %s, whose blocks hold %zu values",
+                       path, e->file_name, (unsigned long long)t->size[0], store_name(e->type),
+                       store_block(e->type));
+    if (!entry_measure(e, 0)) {
+        char shape[100];
+        entry_shape_text(shape, e);
+        return err_set(err, ERR_FORMAT, "%s: tensor '%.200s': shape %s is larger than memory",
+                       path, e->file_name, shape);
+    }
     return 0;
 }
 
@@ -268,27 +272,24 @@ static int read_entry(struct weights *w, struct entry *e, const struct gguf *g,
         return err_set(err, ERR_FORMAT,
                        "%s: tensor '%.200s': offset %llu is far beyond the file", g->path,
                        e->file_name, (unsigned long long)t->offset);
-    return entry_check_range(e, g->data_start, w->map.n, g->path, err);
+    return entry_check_range(e, g->data_start, g->n, g->path, err);
 }
 
 static int read_entries(struct weights *w, const struct gguf *g, struct err *err)
 {
-    w->entry = mem_alloc(g->n_tensors + 1, sizeof *w->entry);
-    if (!w->entry)
-        return err_set(err, ERR_MEMORY, "%s: no memory for %zu tensors", g->path, g->n_tensors);
     for (size_t i = 0; i < g->n_tensors; i++) {
-        int rc = read_entry(w, &w->entry[i], g, &g->tensor[i], err);
+        struct entry *e = weights_add_entry(w, err);
+        int rc = e ? read_entry(w, e, g, &g->tensor[i], err) : ERR_MEMORY;
         if (rc)
             return rc;
-        w->n++;
     }
-    return entries_check_overlap(w->entry, w->n, g->data_start, w->map.n, false, g->path, err);
+    return entries_check_overlap(w->entry, w->n, g->data_start, g->n, false, g->path, err);
 }
 
 int gguf_read_table(struct weights *w, struct err *err)
 {
     struct gguf g = {0};
-    int rc = gguf_open(&g, w->map.p, w->map.n, w->data_path, err);
+    int rc = gguf_open(&g, w->file[0].map.p, w->file[0].map.n, w->data_path, err);
     if (rc)
         return rc;
     rc = read_config(&w->config, &g, err);

@@ -3,8 +3,9 @@
 
 static json_t *tensor_json(struct weight_info f)
 {
-    json_t *shape = f.dims == 2 ? json_pack("[II]", (json_int_t)f.rows, (json_int_t)f.cols)
-                                : json_pack("[I]", (json_int_t)f.cols);
+    json_t *shape = json_array();
+    for (int i = 0; i < f.dims; i++)
+        json_array_append_new(shape, json_integer((json_int_t)f.size[i]));
     json_t *o = json_pack("{ss ss so sI}", "name", f.name, "dtype", f.dtype, "shape", shape,
                           "bytes", (json_int_t)f.bytes);
     if (o && strcmp(f.name, f.file_name))

@@ -8,21 +8,32 @@
 
 #include "model/format/format.h"
 
-/* Types of stored values.  The last five are blocks of 32 values with one fp16 scale (and
- * minimum). */
+/* Types of stored values: plain numbers, then llama.cpp's blocks (32 values with one scale, or
+ * 256 with scales of 16 or 32 values each; dequant_loops.h, dequant_k.h draw them). */
 enum store_type {
     STORE_F32,
     STORE_F16,
     STORE_BF16,
+    STORE_F64,
+    STORE_F8_E4M3,
+    STORE_F8_E5M2,
     STORE_Q8_0,
     STORE_Q4_0,
     STORE_Q4_1,
     STORE_Q5_0,
     STORE_Q5_1,
-    STORE_TYPES
+    STORE_IQ4_NL,
+    STORE_Q2_K,
+    STORE_Q3_K,
+    STORE_Q4_K,
+    STORE_Q5_K,
+    STORE_Q6_K,
+    STORE_IQ4_XS,
+    STORE_TYPES, // of those that can be read
+    STORE_OTHER = STORE_TYPES // integers and booleans: listed, never converted
 };
 const char *store_name(enum store_type t); // "Q4_1"
-size_t store_block(enum store_type t);     // values in a block: 1 or 32
+size_t store_block(enum store_type t);     // values in a block: 1, 32 or 256
 size_t store_block_bytes(enum store_type t);
 /* n values (a multiple of the block) from src, which may be unaligned, to floats.  Exact: every
  * instruction set gives the same bits. */
@@ -31,38 +42,71 @@ void store_to_float(float *dst, const unsigned char *src, size_t n, enum store_t
 void store_to_float_plain(float *dst, const unsigned char *src, size_t n, enum store_type t);
 void store_to_float_avx2(float *dst, const unsigned char *src, size_t n, enum store_type t);
 
+enum { STORE_DIMS = 4 };
 struct entry {
     char *name;      // Hugging Face name, or the file's own where there is none
     char *file_name; // the file's own
     enum store_type type;
-    int dims; // 1 or 2; more make the open fail
-    size_t rows, cols;
-    size_t offset, bytes; // in the file
+    const char *type_name;   // as the format spells it
+    int dims;                // 0 (one number) to STORE_DIMS; only 1 and 2 can be read
+    size_t size[STORE_DIMS]; // the slowest first
+    size_t rows, cols;       // cols: the fastest; rows: the product of all others
+    int file;                // index in weights.file
+    size_t offset, bytes;    // in that file
     int heads; // > 0: llama.cpp interleaved the two halves of each head; undone on reading
 };
 
-struct weights {
-    char *path, *data_path; // data_path: the file that is mapped
-    bool gguf;
+/* A file that holds values; several where a checkpoint is cut into shards. */
+struct data_file {
+    char *path;
     struct file_map map;
+};
+
+struct weights {
+    char *path, *data_path; // data_path: what messages about all tensors name: the one file, or
+                            // the index of the shards
+    bool gguf;
+    struct data_file *file; // (n_files)
+    int n_files;
+    size_t file_cap;
     struct model_config config;
     struct arena arena;  // names
-    struct entry *entry; // in the file's order
+    struct entry *entry; // in the files' order
     int n;
+    size_t entry_cap;
     int *by_name;        // (n) sorted by name
     char extra_hash[33]; // of the files beside the data that matter to results
 };
 
-/* Adds what is always the same: the range of bytes of entry e, checked against the file's data
- * section. */
+/* Maps a file of values; its index is w->n_files - 1 afterwards.  A file that cannot be opened is
+ * not added. */
+int weights_add_file(struct weights *w, const char *path, struct err *err) MUST_CHECK;
+/* One more entry, zeroed, for the last file; NULL without memory. */
+struct entry *weights_add_entry(struct weights *w, struct err *err);
+/* Fills e->rows and e->cols from dims and size, and e->bytes from them and the type;
+ * value_bytes is the size of one value where the type is STORE_OTHER.  False where that is more
+ * than a size_t. */
+bool entry_measure(struct entry *e, size_t value_bytes);
+/* "[12, 8]" */
+void entry_shape_text(char out[100], const struct entry *e);
+/* The range of bytes of entry e, checked against the file's data section. */
 int entry_check_range(const struct entry *e, size_t data_start, size_t file_size,
                       const char *path, struct err *err);
 /* No two entries may share bytes; with `dense` there may be no gaps either. */
 int entries_check_overlap(const struct entry *e, int n, size_t data_start, size_t file_size,
                           bool dense, const char *path, struct err *err);
 
-/* Fill w->entry, w->n from the mapped file. */
+/* Append the entries of the last file to w->entry. */
 int safetensors_read_table(struct weights *w, struct err *err);
+/* model.safetensors.index.json and the shards it names (shards.c). */
+int shards_open(struct weights *w, const char *index_path, struct err *err);
+
+/* model.safetensors in a folder, or shards of at most shard_bytes and their index
+ * (safetensors_out.c). */
+int safetensors_write(const char *dir, enum store_type type, size_t shard_bytes,
+                      const struct folder_tensor *t, int n, struct err *err);
+/* n floats to F32, F16 or BF16, to the nearest, ties to even. */
+void float_to_store(unsigned char *dst, const float *src, size_t n, enum store_type type);
 
 /* config.json and generation_config.json of a folder.  seq_cls: architectures names
  * LlamaForSequenceClassification. */

@@ -2,74 +2,18 @@
  * values.
  *
  * Opening checks everything that can be checked without reading values: the table against the
- * file, the tensors the config promises against the table.  What is there but unknown is
- * ignored with a warning, except biases, which would change results. */
+ * file, the tensors the config promises against the table.  A tensor that the config does not
+ * promise is refused: it may be part of the computation. */
 #include "model/format/store.h"
 
 #include "model/format/gguf.h"
 
-#include <sys/mman.h>
+#include <math.h>
 
-/* ---- checks shared by the formats ----------------------------------------------- */
-
-int entry_check_range(const struct entry *e, size_t data_start, size_t file_size,
-                      const char *path, struct err *err)
+/* The file that holds tensor e, for messages. */
+static const char *file_of(const struct weights *w, const struct entry *e)
 {
-    size_t end;
-    if (e->offset < data_start || !size_add(&end, e->offset, e->bytes) || end > file_size)
-        return err_set(err, ERR_FORMAT,
-                       "%s: tensor '%.200s' takes %zu bytes at offset %zu, but the file has "
-                       "%zu (truncated?)",
-                       path, e->file_name, e->bytes, e->offset, file_size);
-    return 0;
-}
-
-static int compare_offset(const void *a, const void *b, void *entries)
-{
-    const struct entry *x = (const struct entry *)entries + *(const int *)a,
-                       *y = (const struct entry *)entries + *(const int *)b;
-    if (x->offset != y->offset)
-        return x->offset < y->offset ? -1 : 1;
-    return x->bytes < y->bytes ? -1 : x->bytes > y->bytes;
-}
-
-static int check_neighbours(const struct entry *e, const int *order, int n, size_t data_start,
-                            size_t file_size, bool dense, const char *path, struct err *err)
-{
-    size_t end = data_start;
-    const char *before = "the start of the data";
-    for (int i = 0; i < n; i++) {
-        const struct entry *x = &e[order[i]];
-        if (x->offset < end)
-            return err_set(err, ERR_FORMAT,
-                           "%s: tensor '%.200s' begins at offset %zu, inside '%.200s'", path,
-                           x->file_name, x->offset, before);
-        if (dense && x->offset > end)
-            return err_set(err, ERR_FORMAT,
-                           "%s: a gap of %zu bytes between '%.200s' and tensor '%.200s'", path,
-                           x->offset - end, before, x->file_name);
-        end = x->offset + x->bytes;
-        before = x->file_name;
-    }
-    if (dense && end != file_size)
-        return err_set(err, ERR_FORMAT,
-                       "%s: %zu bytes after the last tensor that no tensor uses", path,
-                       file_size - end);
-    return 0;
-}
-
-int entries_check_overlap(const struct entry *e, int n, size_t data_start, size_t file_size,
-                          bool dense, const char *path, struct err *err)
-{
-    int *order = mem_alloc((size_t)n + 1, sizeof *order);
-    if (!order)
-        return err_set(err, ERR_MEMORY, "%s: no memory for its table of tensors", path);
-    for (int i = 0; i < n; i++)
-        order[i] = i;
-    qsort_r(order, (size_t)n, sizeof *order, compare_offset, (void *)e);
-    int rc = check_neighbours(e, order, n, data_start, file_size, dense, path, err);
-    free(order);
-    return rc;
+    return w->file[e->file].path;
 }
 
 /* ---- finding -------------------------------------------------------------------- */
@@ -110,14 +54,6 @@ static const struct entry *find(const struct weights *w, const char *name)
     return NULL;
 }
 
-static void shape_text(char out[64], int dims, size_t rows, size_t cols)
-{
-    if (dims == 2)
-        snprintf(out, 64, "[%zu, %zu]", rows, cols);
-    else
-        snprintf(out, 64, "[%zu]", cols);
-}
-
 /* rows 0: a vector. */
 static int check_shape(const struct weights *w, const struct entry *e, const char *name,
                        int rows, int cols, struct err *err)
@@ -126,13 +62,19 @@ static int check_shape(const struct weights *w, const struct entry *e, const cha
         return err_set(err, ERR_MISSING, "%s: tensor '%s' is missing", w->data_path, name);
     bool same = e->cols == (size_t)cols &&
                 (rows ? e->dims == 2 && e->rows == (size_t)rows : e->dims == 1);
-    if (same)
-        return 0;
-    char want[64], found[64];
-    shape_text(want, rows ? 2 : 1, (size_t)rows, (size_t)cols);
-    shape_text(found, e->dims, e->rows, e->cols);
-    return err_set(err, ERR_FORMAT, "%s: tensor '%s': expected shape %s, found %s",
-                   w->data_path, name, want, found);
+    const struct entry want = {.dims = rows ? 2 : 1,
+                               .size = {(size_t)(rows ? rows : cols), (size_t)cols}};
+    char wanted[100], found[100];
+    entry_shape_text(wanted, &want);
+    entry_shape_text(found, e);
+    if (!same)
+        return err_set(err, ERR_FORMAT, "%s: tensor '%s': expected shape %s, found %s",
+                       file_of(w, e), name, wanted, found);
+    if (e->type == STORE_OTHER)
+        return err_set(err, ERR_UNSUPPORTED,
+                       "%s: tensor '%s': dtype is %s; weights should be floats", file_of(w, e),
+                       name, e->type_name);
+    return 0;
 }
 
 /* ---- what a config promises ----------------------------------------------------- */
@@ -205,32 +147,82 @@ static int check_tensors(struct weights *w, bool seq_cls, struct err *err)
 
 static bool known(const struct weights *w, const char *name)
 {
-    static const char *const rest[] = {"model.embed_tokens.weight", "model.norm.weight",
-                                       "lm_head.weight", "score.weight"};
+    static const char *const top[] = {"model.embed_tokens.weight", "model.norm.weight",
+                                      "lm_head.weight", "score.weight"};
+    static const char *const in_layer[] = {
+        "input_layernorm",  "self_attn.q_proj", "self_attn.k_proj",
+        "self_attn.v_proj", "self_attn.o_proj", "post_attention_layernorm",
+        "mlp.gate_proj",    "mlp.up_proj",      "mlp.down_proj"};
     int layer, end = 0;
-    for (size_t i = 0; i < ARRAY_LEN(rest); i++)
-        if (!strcmp(name, rest[i]))
+    for (size_t i = 0; i < ARRAY_LEN(top); i++)
+        if (!strcmp(name, top[i]))
             return true;
-    return sscanf(name, "model.layers.%d.%n", &layer, &end) == 1 && end > 0 && layer >= 0 &&
-           layer < w->config.layers && str_ends(name, ".weight");
+    if (sscanf(name, "model.layers.%9d.%n", &layer, &end) != 1 || !end || layer < 0 ||
+        layer >= w->config.layers || !str_ends(name, ".weight"))
+        return false;
+    size_t n = strlen(name) - (size_t)end - strlen(".weight");
+    for (size_t i = 0; i < ARRAY_LEN(in_layer); i++)
+        if (strlen(in_layer[i]) == n && !memcmp(name + end, in_layer[i], n))
+            return true;
+    return false;
 }
 
+/* Buffers that exporters saved with the weights and that follow from the config. */
+static bool harmless(const char *name)
+{
+    return str_ends(name, "rotary_emb.inv_freq");
+}
+
+/* Weights in eight bits are meaningless without their scales, whose layouts differ between
+ * exporters. */
+static bool is_scale(const char *name)
+{
+    return str_ends(name, "_scale") || str_ends(name, "_scale_inv") || str_ends(name, ".scale");
+}
+
+/* A tensor nobody asks for is a computation nobody does. */
 static int check_unknown(const struct weights *w, struct err *err)
 {
-    int ignored = 0;
     for (int i = 0; i < w->n; i++) {
-        const char *name = w->entry[i].name;
-        if (str_ends(name, ".bias"))
+        const struct entry *e = &w->entry[i];
+        int layer;
+        if (known(w, e->name) || harmless(e->name))
+            continue;
+        if (is_scale(e->name))
             return err_set(err, ERR_UNSUPPORTED,
-                           "%s: tensor '%.200s': biases are not supported", w->data_path,
-                           w->entry[i].file_name);
-        if (!known(w, name) && !str_ends(name, "rotary_emb.inv_freq") && ignored++ == 0)
-            log_warn("%s: tensor '%.200s' is not part of a Llama model and is ignored",
-                     w->data_path, w->entry[i].file_name);
+                           "%s: tensor '%.200s' scales quantised weights; such checkpoints are "
+                           "not supported (save it again in bfloat16)",
+                           file_of(w, e), e->file_name);
+        if (str_ends(e->name, ".bias"))
+            return err_set(err, ERR_UNSUPPORTED,
+                           "%s: tensor '%.200s': biases are not supported", file_of(w, e),
+                           e->file_name);
+        if (sscanf(e->name, "model.layers.%9d.", &layer) == 1 && layer >= w->config.layers)
+            return err_set(err, ERR_FORMAT,
+                           "%s: tensor '%.200s': 'num_hidden_layers' is %d, so there is no "
+                           "layer %d",
+                           file_of(w, e), e->file_name, w->config.layers, layer);
+        return err_set(err, ERR_UNSUPPORTED,
+                       "%s: tensor '%.200s' is not part of a model with this config",
+                       file_of(w, e), e->file_name);
     }
-    if (ignored > 1)
-        log_warn("%s: %d more tensors are ignored", w->data_path, ignored - 1);
     return 0;
+}
+
+/* A tied model may carry its head once more, as long as it is the embedding. */
+static int check_tied(const struct weights *w, struct err *err)
+{
+    const struct entry *a = find(w, "model.embed_tokens.weight"), *b = find(w, "lm_head.weight");
+    if (!w->config.tied || !b)
+        return 0;
+    bool same = a->type == b->type && a->bytes == b->bytes &&
+                !memcmp(w->file[a->file].map.p + a->offset, w->file[b->file].map.p + b->offset,
+                        a->bytes);
+    return same ? 0
+                : err_set(err, ERR_FORMAT,
+                          "%s: 'tie_word_embeddings' is true, but tensor '%s' is there and is "
+                          "not the embedding",
+                          file_of(w, b), b->file_name);
 }
 
 /* ---- opening -------------------------------------------------------------------- */
@@ -262,35 +254,39 @@ static int hash_beside(struct weights *w, struct err *err)
     return rc;
 }
 
-static int map_data(struct weights *w, struct err *err)
+/* Pickled weights are programs; nothing here runs them. */
+static int no_weights(const struct weights *w, struct err *err)
 {
-    int rc = file_map_open(&w->map, w->data_path, err);
-    if (rc == 0 && w->map.p) // values are read soon and in order; a hint only
-        madvise((void *)w->map.p, w->map.n, MADV_WILLNEED);
-    return rc;
+    char *pickled = path_join(w->path, "pytorch_model.bin");
+    bool is_pickled = pickled && file_exists(pickled);
+    free(pickled);
+    return err_set(err, ERR_MISSING, "%s: no model.safetensors%s in this folder%s", w->path,
+                   is_pickled ? "" : " or model.safetensors.index.json",
+                   is_pickled ? "; pytorch_model.bin is not read, since it may hold any program "
+                                "(transformers saves it again as safetensors)"
+                              : "");
 }
 
 static int open_folder(struct weights *w, bool *seq_cls, struct err *err)
 {
-    w->data_path = path_join(w->path, "model.safetensors");
-    if (!w->data_path)
-        return err_set(err, ERR_MEMORY, "%s: no memory", w->path);
     int rc = config_read(&w->config, seq_cls, w->path, err);
-    if (rc)
-        return rc;
-    if (!file_exists(w->data_path)) {
-        char *index = path_join(w->path, "model.safetensors.index.json");
-        bool sharded = index && file_exists(index);
-        free(index);
-        return sharded ? err_set(err, ERR_UNSUPPORTED,
-                                 "%s: checkpoint in several shards; only a single "
-                                 "model.safetensors is read",
-                                 w->path)
-                       : err_set(err, ERR_MISSING, "%s: no model.safetensors in this folder",
-                                 w->path);
+    char *index = path_join(w->path, "model.safetensors.index.json");
+    w->data_path = path_join(w->path, "model.safetensors");
+    if (!w->data_path || !index) {
+        rc = err_set(err, ERR_MEMORY, "%s: no memory", w->path);
+    } else if (rc == 0 && file_exists(w->data_path)) {
+        rc = weights_add_file(w, w->data_path, err);
+        if (rc == 0)
+            rc = safetensors_read_table(w, err);
+    } else if (rc == 0 && file_exists(index)) {
+        free(w->data_path);
+        w->data_path = index;
+        return shards_open(w, index, err);
+    } else if (rc == 0) {
+        rc = no_weights(w, err);
     }
-    rc = map_data(w, err);
-    return rc ? rc : safetensors_read_table(w, err);
+    free(index);
+    return rc;
 }
 
 static int open_gguf(struct weights *w, struct err *err)
@@ -299,7 +295,7 @@ static int open_gguf(struct weights *w, struct err *err)
     w->data_path = str_printf("%s", w->path);
     if (!w->data_path)
         return err_set(err, ERR_MEMORY, "%s: no memory", w->path);
-    int rc = map_data(w, err);
+    int rc = weights_add_file(w, w->path, err);
     return rc ? rc : gguf_read_table(w, err);
 }
 
@@ -319,7 +315,7 @@ int weights_open(struct weights **out, const char *path, struct err *err)
     else if (!file_exists(path))
         rc = err_set(err, ERR_MISSING,
                      "%s: no such model; expected a Hugging Face folder or a .gguf file", path);
-    else if (gguf_is(path))
+    else if (gguf_is(path) || str_ends(path, ".gguf"))
         rc = open_gguf(w, err);
     else
         rc = err_set(err, ERR_FORMAT,
@@ -335,6 +331,8 @@ int weights_open(struct weights **out, const char *path, struct err *err)
     if (rc == 0)
         rc = check_unknown(w, err);
     if (rc == 0)
+        rc = check_tied(w, err);
+    if (rc == 0)
         rc = hash_beside(w, err);
     if (rc == 0)
         *out = w;
@@ -347,7 +345,9 @@ void weights_close(struct weights *w)
 {
     if (!w)
         return;
-    file_map_close(&w->map);
+    for (int i = 0; i < w->n_files; i++)
+        file_map_close(&w->file[i].map);
+    free(w->file);
     arena_release(&w->arena);
     free(w->entry);
     free(w->by_name);
@@ -386,8 +386,9 @@ int weights_count(const struct weights *w)
 struct weight_info weights_info(const struct weights *w, int i)
 {
     const struct entry *e = &w->entry[i];
-    return (struct weight_info){e->name, e->file_name, store_name(e->type), e->dims, e->rows,
-                                e->cols, e->bytes};
+    struct weight_info info = {e->name, e->file_name, e->type_name, e->dims, {0}, e->rows, e->cols, e->bytes};
+    memcpy(info.size, e->size, sizeof info.size);
+    return info;
 }
 
 /* llama.cpp stores row 2j+s of a head where Hugging Face has row s D/2 + j (j the pair, s the
@@ -404,7 +405,7 @@ static void read_rows(const struct weights *w, const struct entry *e, float *out
                       size_t n)
 {
     size_t row_bytes = e->bytes / e->rows;
-    const unsigned char *p = w->map.p + e->offset;
+    const unsigned char *p = w->file[e->file].map.p + e->offset;
     if (!e->heads)
         store_to_float(out, p + first * row_bytes, n * e->cols, e->type);
     else
@@ -413,14 +414,42 @@ static void read_rows(const struct weights *w, const struct entry *e, float *out
                            e->type);
 }
 
+/* A weight that is no number makes every result one; said here, where its name is known. */
+static int check_finite(const struct weights *w, const struct entry *e, const float *v,
+                        size_t first, size_t n, struct err *err)
+{
+    size_t count = n * e->cols;
+    uint32_t bad = 0;
+    for (size_t i = 0; i < count; i++) {
+        uint32_t u;
+        memcpy(&u, &v[i], sizeof u);
+        bad |= (u & 0x7f800000) == 0x7f800000;
+    }
+    if (!bad)
+        return 0;
+    size_t at = 0;
+    while (at < count && isfinite(v[at]))
+        at++;
+    return err_set(err, ERR_NUMERIC, "%s: tensor '%s' (%s): value [%zu, %zu] is %g",
+                   file_of(w, e), e->file_name, e->type_name, first + at / e->cols,
+                   at % e->cols, (double)v[at]);
+}
+
+static int read_checked(const struct weights *w, const struct entry *e, float *out,
+                        size_t first, size_t n, struct err *err)
+{
+    if (!e->bytes)
+        return 0;
+    read_rows(w, e, out, first, n);
+    return check_finite(w, e, out, first, n, err);
+}
+
 int weights_read(const struct weights *w, const char *name, float *out, int rows, int cols,
                  struct err *err)
 {
     const struct entry *e = find(w, name);
     int rc = check_shape(w, e, name, rows, cols, err);
-    if (rc == 0 && e->bytes)
-        read_rows(w, e, out, 0, e->rows);
-    return rc;
+    return rc ? rc : read_checked(w, e, out, 0, e->rows, err);
 }
 
 int weights_read_rows(const struct weights *w, const char *name, float *out, int rows, int cols,
@@ -429,18 +458,18 @@ int weights_read_rows(const struct weights *w, const char *name, float *out, int
     const struct entry *e = find(w, name);
     int rc = check_shape(w, e, name, rows, cols, err);
     BUG_IF(rc == 0 && (first < 0 || n < 0 || first > (rows ? rows : 1) - n));
-    if (rc == 0 && e->bytes)
-        read_rows(w, e, out, (size_t)first, (size_t)n);
-    return rc;
+    return rc ? rc : read_checked(w, e, out, (size_t)first, (size_t)n, err);
 }
 
 int weights_hash(char out[33], const struct weights *w, struct err *err)
 {
     struct buf b = {0};
-    struct hash128 data = hash_bytes(w->map.p, w->map.n);
-    char hex[33];
-    hash_hex(hex, data);
-    buf_addf(&b, "%s %s", hex, w->extra_hash);
+    for (int i = 0; i < w->n_files; i++) {
+        char hex[33];
+        hash_hex(hex, hash_bytes(w->file[i].map.p, w->file[i].map.n));
+        buf_addf(&b, "%s ", hex);
+    }
+    buf_adds(&b, w->extra_hash);
     if (b.failed)
         return err_set(err, ERR_MEMORY, "%s: no memory", w->path);
     hash_hex(out, hash_bytes(b.s, b.len));
