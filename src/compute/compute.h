@@ -1,4 +1,4 @@
-/* compute/compute.h - tensors, packed weights and about thirty operations, forward and backward.
+/* compute/compute.h - tensors, packed weights and about forty operations, forward and backward.
  *
  * A device is a table of functions; an operation checks shapes here (a mismatch between our own calls is a
  * BUG) and goes to the table.  Nobody outside this room dereferences a tensor's data.  Index lists (token ids,
@@ -58,6 +58,7 @@ void op_zero(struct tensor *t);
 void op_copy(struct tensor *dst, const struct tensor *src);             // same shape; casts
 void op_add(struct tensor *dst, const struct tensor *src);              // dst += src, dst F32
 void op_scale(struct tensor *t, float by);                              // F32
+void op_axpy(struct tensor *dst, const struct tensor *src, float by);   // dst += by * src, dst F32
 void op_gather_rows(struct tensor *dst, const struct tensor *src, const int *rows, int n); // dst[i] = src[rows[i]]
 
 /* ---- weights: what a multiplication reads, packed for the device ---------------- */
@@ -70,6 +71,10 @@ void weight_free(struct weight *w);
 void weight_load(struct weight *w, const struct tensor *src);   // (out,in) F32 or BF16, rounded to w's dtype
 int weight_out(const struct weight *w);
 int weight_in(const struct weight *w);
+/* How a vocabulary head's logits are made of hidden . W: times scale, then softcap * tanh(z / softcap) unless
+ * softcap is 0 (Gemma 2; Granite divides by its logits_scaling).  Every head operation below follows it, before
+ * the temperature; op_linear does not.  Until said otherwise 1 and 0, which cost nothing. */
+void weight_set_logits(struct weight *w, float scale, float softcap);
 
 /* y (T,out) = x (T,in) W^T, or += when accumulate (y F32 then).  x has W's dtype; y is F32 or W's dtype. */
 void op_linear(struct tensor *y, const struct tensor *x, const struct weight *w, bool accumulate);
@@ -90,25 +95,55 @@ void op_rmsnorm(struct tensor *y, struct tensor *rstd, const struct tensor *x, c
 void op_rmsnorm_backward(struct tensor *dx, struct tensor *dgain, const struct tensor *dy, const struct tensor *x,
                          const struct tensor *rstd, const struct tensor *gain);
 
-/* Rotates, in place, `heads` heads of size D in each row by the row's position: pairs (i, i + D/2), angle
- * position * inv_freq[i] (D/2 host floats), as Llama does; inverse turns back (the backward pass). */
-void op_rope(struct tensor *x, const int *position, int heads, int head_size, const float *inv_freq, bool inverse);
+/* `heads` groups of D columns in each row, each normed by its own rms with the same gain (1,D): the query and key norms
+ * of Qwen 3 and Gemma 3; OLMo 2's is one head as wide as the row, and norms after a branch are too.  x and y are F32
+ * or dtype, y may be x; rstd (T,heads).  backward: dx (F32) is written, not added to, and may be dy (F32 or dtype);
+ * dgain (1,D) F32 += (NULL: not wanted). */
+void op_rmsnorm_heads(struct tensor *y, struct tensor *rstd, const struct tensor *x, const struct tensor *gain, int heads,
+                      float eps);
+void op_rmsnorm_heads_backward(struct tensor *dx, struct tensor *dgain, const struct tensor *dy, const struct tensor *x,
+                               const struct tensor *rstd, const struct tensor *gain, int heads);
+
+/* y = (x - mean) * rstd * gain + bias, the variance being that of the whole row (over C); x F32, gain and bias (1,C)
+ * F32, bias may be NULL; stat (T,2) F32 = [mean, rstd] is saved for backward.
+ * backward: dx (T,C) F32 +=, dgain and dbias (1,C) F32 += (either NULL: not wanted). */
+void op_layernorm(struct tensor *y, struct tensor *stat, const struct tensor *x, const struct tensor *gain,
+                  const struct tensor *bias, float eps);
+void op_layernorm_backward(struct tensor *dx, struct tensor *dgain, struct tensor *dbias, const struct tensor *dy,
+                           const struct tensor *x, const struct tensor *stat, const struct tensor *gain);
+
+/* y (T,n) F32 or dtype += bias (1,n) F32, in place; backward: dbias (1,n) F32 += the sums of dy's columns. */
+void op_bias(struct tensor *y, const struct tensor *bias);
+void op_bias_backward(struct tensor *dbias, const struct tensor *dy);
+
+/* Turns, in place, the first `rotary` columns of each of `heads` heads by the row's position: pairs (i, i + rotary/2),
+ * angle position * inv_freq[i], as transformers does for Llama and, where rotary < D, for GPT-NeoX.  inverse is
+ * the transpose, for the backward pass. */
+struct rope {
+    int head_size, rotary;      // rotary is even, at most head_size; the other columns pass
+    const float *inv_freq;      // (rotary/2) host
+    float factor;               // of the cosines and sines: 1, or the attention factor of yarn and longrope
+};
+void op_rope(struct tensor *x, const int *position, int heads, const struct rope *rope, bool inverse);
 
 /* Attention over a forest (D3).  A run is `len` consecutive rows of q at absolute positions position ..
  * position+len-1; keys[p], for 0 <= p < position+len, is the row of k and v that holds absolute position p of
- * this run's sequence: its own rows, its ancestors' rows, or rows of a cache.  Query at p sees keys 0..p.
+ * this run's sequence: its own rows, its ancestors' rows, or rows of a cache.  Query at p sees keys 0..p, or with a
+ * window the last `window` of them: p-window+1..p (transformers' sliding_window).
  * Keys are visited in fixed blocks of 64 absolute positions, whatever holds them.
  * Runs with the same `tree` may share keys; trees are numbered 0,1,.. in order and never share.  A tree's
  * gradients add up in run order. */
 struct attn_run { int row, len, position, tree; const int *keys; };
 struct attention {
     int heads, kv_heads, head_size;     // heads is a multiple of kv_heads
-    float scale;                        // 1/sqrt(head_size)
+    float scale;                        // of scores, positive: 1/sqrt(head_size) as a rule
     int n;
     const struct attn_run *run;         // (n)
+    int window;                         // keys a query sees at most, its own included; 0: all
+    float softcap;                      // scaled scores become softcap * tanh(s / softcap) (Gemma 2); 0: no
 };
-/* out (T,H*D), q (T,H*D), k and v (S,K*D) in one dtype; lse (T,H) F32: log-sum-exp of the scaled scores, for backward;
- * NULL when there will be none. */
+/* out (T,H*D), q (T,H*D), k and v (S,K*D) in one dtype; lse (T,H) F32: log-sum-exp of the scores, scaled and capped,
+ * for backward; NULL when there will be none. */
 void op_attention(struct tensor *out, struct tensor *lse, const struct tensor *q, const struct tensor *k,
                   const struct tensor *v, const struct attention *a);
 /* dq (T,H*D) F32 is written; dk, dv (S,K*D) F32 += . */
@@ -118,24 +153,56 @@ void op_attention_backward(struct tensor *dq, struct tensor *dk, struct tensor *
 /* Copies rows of src (T,n) to rows slot[i] of dst: how keys and values enter a cache. */
 void op_scatter_rows(struct tensor *dst, const struct tensor *src, const int *slot);
 
-/* h (T,F) = silu(gate) * up with gu (T,2F) = [gate | up]. */
+/* GELU is x * Phi(x), with the error function; GELU_TANH is the approximation of GPT-2 and Gemma ("gelu_new",
+ * "gelu_pytorch_tanh"): x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))). */
+enum activation { ACT_SILU, ACT_GELU, ACT_GELU_TANH, ACT_RELU };
+/* h (T,F) = act(gate) * up with gu (T,2F) = [gate | up]. */
+void op_gated(struct tensor *h, const struct tensor *gu, enum activation act);
+void op_gated_backward(struct tensor *dgu, const struct tensor *dh, const struct tensor *gu, enum activation act);
+/* h (T,F) = act(u); backward: du is written. */
+void op_activate(struct tensor *h, const struct tensor *u, enum activation act);
+void op_activate_backward(struct tensor *du, const struct tensor *dh, const struct tensor *u, enum activation act);
+/* op_gated with ACT_SILU. */
 void op_swiglu(struct tensor *h, const struct tensor *gu);
 void op_swiglu_backward(struct tensor *dgu, const struct tensor *dh, const struct tensor *gu);
+
+/* ---- experts ------------------------------------------------------------------- */
+
+/* As transformers' Mixtral.  prob (T,E) F32 = softmax of the router's logits (T,E) F32; expert (T*k, host) = the k
+ * likeliest experts of each row, likeliest first, the lower number first where equal; weight (T,k) F32 = their
+ * probabilities, which are divided by their sum.  Slot t*k+j is row t's j-th choice.
+ * The rows of one expert are then op_gather_rows of slot/k (backward: op_embed_backward), go through its matrices,
+ * and op_combine adds them up.  Callers take experts in ascending order, so that a row's sum has one order. */
+void op_route(int *expert, struct tensor *weight, struct tensor *prob, const struct tensor *logits);
+/* dlogits (T,E) F32 is written: from dweight (T,k) F32 and, where not NULL, dprob (E, host), added to the derivative
+ * by every row's probabilities (the load-balancing loss). */
+void op_route_backward(struct tensor *dlogits, const struct tensor *dweight, const float *dprob, const struct tensor *weight,
+                       const struct tensor *prob, const int *expert);
+/* dst (T,C) F32, row slot[i]/k += weight[slot[i]] * src[i], for n rows of src (F32 or dtype), which is one expert's
+ * output: no two slots of the same row. */
+void op_combine(struct tensor *dst, const struct tensor *src, const struct tensor *weight, const int *slot, int n);
+/* dsrc[i] (F32 or dtype) = weight[slot[i]] * ddst row slot[i]/k; dweight[slot[i]] = ddst row . src[i], both written. */
+void op_combine_backward(struct tensor *dsrc, struct tensor *dweight, const struct tensor *ddst, const struct tensor *src,
+                         const struct tensor *weight, const int *slot, int n);
+/* sums (E, host) += the sums of t's columns, in double over fixed chunks.  The load-balancing loss of transformers over
+ * N rows of router probabilities, all layers together: E * sum_e (times e was chosen / N) * (sum_e / N). */
+void op_column_sums(double *sums, const struct tensor *t);
 
 /* ---- heads -------------------------------------------------------------------- */
 
 /* The vocabulary head never holds (T,V): it runs in chunks of rows, logits in fp32.  Items name a row of hidden
  * (T,C) and a target token; items are sorted by row, a row may have several targets, rows without one are
- * not computed.  logits are multiplied by inv_temperature first.  Outputs are host arrays over items: log-probs, and
+ * not computed.  logits (weight_set_logits) are multiplied by inv_temperature first.  Outputs are host arrays over items: log-probs, and
  * where not NULL the entropy (nats) and the log-sum-exp of the row, and the row's arg-max. */
 struct head_item { int row, target; };
 void op_head_logp(float *logp, float *entropy, float *lse, int *argmax, const struct tensor *hidden,
                   const struct weight *w, const struct head_item *item, int n, float inv_temperature);
 /* dhidden (T,C) F32 += and dw (V,C) F32 += (either NULL) from the derivative of the loss by each item's log-prob:
- * dlogits = inv_temperature * sum over the row's items dlogp * (onehot(target) - p).  Recomputes the logits. */
+ * dlogits = inv_temperature * sum over the row's items dlogp * (onehot(target) - p), then back through scale and
+ * soft cap.  Recomputes the logits. */
 void op_head_backward(struct tensor *dhidden, struct tensor *dw, const struct tensor *hidden, const struct weight *w,
                       const struct head_item *item, const float *dlogp, int n, float inv_temperature);
-/* logits (n,V) F32, host, of the named rows: for sampling. */
+/* logits (n,V) F32, host, of the named rows, scaled and capped: for sampling. */
 void op_head_logits(float *logits, const struct tensor *hidden, const struct weight *w, const int *row, int n);
 /* From logits that op_head_logits made: what op_head_logp says of the same rows, bit for bit.  entropy may be NULL. */
 void op_logits_logp(float *logp, float *entropy, const float *logits, const struct weight *w, const int *target, int n,

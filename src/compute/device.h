@@ -28,6 +28,7 @@ struct device {
     void (*copy)(struct tensor *dst, const struct tensor *src);
     void (*add)(struct tensor *dst, const struct tensor *src);
     void (*scale)(struct tensor *t, float by);
+    void (*axpy)(struct tensor *dst, const struct tensor *src, float by);
     void (*gather_rows)(struct tensor *dst, const struct tensor *src, const int *rows, int n);
     void (*scatter_rows)(struct tensor *dst, const struct tensor *src, const int *slot);
     bool (*finite)(const struct tensor *t);
@@ -44,14 +45,34 @@ struct device {
     void (*rmsnorm)(struct tensor *y, struct tensor *rstd, const struct tensor *x, const struct tensor *gain, float eps);
     void (*rmsnorm_backward)(struct tensor *dx, struct tensor *dgain, const struct tensor *dy, const struct tensor *x,
                              const struct tensor *rstd, const struct tensor *gain);
-    void (*rope)(struct tensor *x, const int *position, int heads, int head_size, const float *inv_freq, bool inverse);
+    void (*rmsnorm_heads)(struct tensor *y, struct tensor *rstd, const struct tensor *x, const struct tensor *gain,
+                          int heads, float eps);
+    void (*rmsnorm_heads_backward)(struct tensor *dx, struct tensor *dgain, const struct tensor *dy,
+                                   const struct tensor *x, const struct tensor *rstd, const struct tensor *gain, int heads);
+    void (*layernorm)(struct tensor *y, struct tensor *stat, const struct tensor *x, const struct tensor *gain,
+                      const struct tensor *bias, float eps);
+    void (*layernorm_backward)(struct tensor *dx, struct tensor *dgain, struct tensor *dbias, const struct tensor *dy,
+                               const struct tensor *x, const struct tensor *stat, const struct tensor *gain);
+    void (*bias)(struct tensor *y, const struct tensor *bias);
+    void (*bias_backward)(struct tensor *dbias, const struct tensor *dy);
+    void (*rope)(struct tensor *x, const int *position, int heads, const struct rope *rope, bool inverse);
     void (*attention)(struct tensor *out, struct tensor *lse, const struct tensor *q, const struct tensor *k,
                       const struct tensor *v, const struct attention *a);
     void (*attention_backward)(struct tensor *dq, struct tensor *dk, struct tensor *dv, const struct tensor *dout,
                                const struct tensor *out, const struct tensor *lse, const struct tensor *q,
                                const struct tensor *k, const struct tensor *v, const struct attention *a);
-    void (*swiglu)(struct tensor *h, const struct tensor *gu);
-    void (*swiglu_backward)(struct tensor *dgu, const struct tensor *dh, const struct tensor *gu);
+    void (*gated)(struct tensor *h, const struct tensor *gu, enum activation act);
+    void (*gated_backward)(struct tensor *dgu, const struct tensor *dh, const struct tensor *gu, enum activation act);
+    void (*activate)(struct tensor *h, const struct tensor *u, enum activation act);
+    void (*activate_backward)(struct tensor *du, const struct tensor *dh, const struct tensor *u, enum activation act);
+
+    void (*route)(int *expert, struct tensor *weight, struct tensor *prob, const struct tensor *logits);
+    void (*route_backward)(struct tensor *dlogits, const struct tensor *dweight, const float *dprob,
+                           const struct tensor *weight, const struct tensor *prob, const int *expert);
+    void (*combine)(struct tensor *dst, const struct tensor *src, const struct tensor *weight, const int *slot, int n);
+    void (*combine_backward)(struct tensor *dsrc, struct tensor *dweight, const struct tensor *ddst,
+                             const struct tensor *src, const struct tensor *weight, const int *slot, int n);
+    void (*column_sums)(double *sums, const struct tensor *t);
 
     void (*head_logp)(float *logp, float *entropy, float *lse, int *argmax, const struct tensor *hidden,
                       const struct weight *w, const struct head_item *item, int n, float inv_temperature);
@@ -69,11 +90,14 @@ struct device {
                   const struct adamw *h);
 };
 
+struct logit_form { float scale, softcap; };    // weight_set_logits
+
 /* The part of a weight that every device shares; the device's own struct begins with it. */
 struct weight {
     struct device *dev;
     int out, in;
     enum dtype dtype;
+    struct logit_form logits;
 };
 
 int cpu_device_open(struct device **out, int threads, struct err *err) MUST_CHECK;

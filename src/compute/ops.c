@@ -50,6 +50,14 @@ void op_scale(struct tensor *t, float by)
     CHECK(t);
 }
 
+void op_axpy(struct tensor *dst, const struct tensor *src, float by)
+{
+    IS_F32(dst);
+    SHAPE(src, dst->rows, dst->cols);
+    dst->dev->axpy(dst, src, by);
+    CHECK(dst);
+}
+
 void op_gather_rows(struct tensor *dst, const struct tensor *src, const int *rows, int n)
 {
     WANT(dst->dtype == src->dtype, "op_gather_rows from %s to %s", dtype_name(src->dtype), dtype_name(dst->dtype));
@@ -77,6 +85,7 @@ struct weight *weight_new(struct device *dev, int out, int in, enum dtype dtype)
         w->out = out;
         w->in = in;
         w->dtype = dtype;
+        w->logits = (struct logit_form){ 1, 0 };
     }
     return w;
 }
@@ -101,6 +110,12 @@ int weight_out(const struct weight *w)
 int weight_in(const struct weight *w)
 {
     return w->in;
+}
+
+void weight_set_logits(struct weight *w, float scale, float softcap)
+{
+    WANT(scale > 0 && softcap >= 0, "logits times %g, capped at %g", (double)scale, (double)softcap);
+    w->logits = (struct logit_form){ scale, softcap };
 }
 
 static void check_product(const struct tensor *to, const struct tensor *from, const struct weight *w, bool accumulate)
@@ -189,10 +204,98 @@ void op_rmsnorm_backward(struct tensor *dx, struct tensor *dgain, const struct t
     CHECK(dx);
 }
 
-void op_rope(struct tensor *x, const int *position, int heads, int head_size, const float *inv_freq, bool inverse)
+static void check_heads(const struct tensor *x, const struct tensor *rstd, const struct tensor *gain, int heads)
 {
-    WANT(head_size % 2 == 0 && x->cols == heads * head_size, "%d heads of %d in %d columns", heads, head_size, x->cols);
-    x->dev->rope(x, position, heads, head_size, inv_freq, inverse);
+    IS_F32(gain);
+    IS_F32(rstd);
+    SHAPE(rstd, x->rows, heads);
+    WANT(gain->rows == 1 && heads > 0 && x->cols == heads * gain->cols, "%d heads of %d in %d columns", heads, gain->cols,
+         x->cols);
+}
+
+void op_rmsnorm_heads(struct tensor *y, struct tensor *rstd, const struct tensor *x, const struct tensor *gain, int heads,
+                      float eps)
+{
+    check_heads(x, rstd, gain, heads);
+    SHAPE(y, x->rows, x->cols);
+    x->dev->rmsnorm_heads(y, rstd, x, gain, heads, eps);
+    CHECK(y);
+}
+
+void op_rmsnorm_heads_backward(struct tensor *dx, struct tensor *dgain, const struct tensor *dy, const struct tensor *x,
+                               const struct tensor *rstd, const struct tensor *gain, int heads)
+{
+    check_heads(x, rstd, gain, heads);
+    IS_F32(dx);
+    SHAPE(dx, x->rows, x->cols);
+    SHAPE(dy, x->rows, x->cols);
+    if (dgain) {
+        IS_F32(dgain);
+        SHAPE(dgain, 1, gain->cols);
+    }
+    x->dev->rmsnorm_heads_backward(dx, dgain, dy, x, rstd, gain, heads);
+    CHECK(dx);
+}
+
+/* A vector of n numbers beside rows of n: a gain, a bias, a gradient of one; NULL is allowed. */
+static void check_vector(const struct tensor *v, int n)
+{
+    if (!v)
+        return;
+    IS_F32(v);
+    SHAPE(v, 1, n);
+}
+
+void op_layernorm(struct tensor *y, struct tensor *stat, const struct tensor *x, const struct tensor *gain,
+                  const struct tensor *bias, float eps)
+{
+    IS_F32(x);
+    IS_F32(stat);
+    SHAPE(y, x->rows, x->cols);
+    SHAPE(stat, x->rows, 2);
+    check_vector(gain, x->cols);
+    check_vector(bias, x->cols);
+    x->dev->layernorm(y, stat, x, gain, bias, eps);
+    CHECK(y);
+}
+
+void op_layernorm_backward(struct tensor *dx, struct tensor *dgain, struct tensor *dbias, const struct tensor *dy,
+                           const struct tensor *x, const struct tensor *stat, const struct tensor *gain)
+{
+    IS_F32(dx);
+    IS_F32(x);
+    IS_F32(stat);
+    SHAPE(dx, x->rows, x->cols);
+    SHAPE(dy, x->rows, x->cols);
+    SHAPE(stat, x->rows, 2);
+    check_vector(gain, x->cols);
+    check_vector(dgain, x->cols);
+    check_vector(dbias, x->cols);
+    x->dev->layernorm_backward(dx, dgain, dbias, dy, x, stat, gain);
+    CHECK(dx);
+}
+
+void op_bias(struct tensor *y, const struct tensor *bias)
+{
+    check_vector(bias, y->cols);
+    y->dev->bias(y, bias);
+    CHECK(y);
+}
+
+void op_bias_backward(struct tensor *dbias, const struct tensor *dy)
+{
+    check_vector(dbias, dy->cols);
+    dy->dev->bias_backward(dbias, dy);
+    CHECK(dbias);
+}
+
+void op_rope(struct tensor *x, const int *position, int heads, const struct rope *rope, bool inverse)
+{
+    WANT(rope->rotary % 2 == 0 && rope->rotary >= 0 && rope->rotary <= rope->head_size, "%d columns of a head of %d turn",
+         rope->rotary, rope->head_size);
+    WANT(x->cols == heads * rope->head_size, "%d heads of %d in %d columns", heads, rope->head_size, x->cols);
+    if (rope->rotary)
+        x->dev->rope(x, position, heads, rope, inverse);
     CHECK(x);
 }
 
@@ -203,6 +306,7 @@ static void check_attention(const struct tensor *q, const struct tensor *k, cons
     WANT(a->kv_heads > 0 && a->heads % a->kv_heads == 0, "%d heads over %d key heads", a->heads, a->kv_heads);
     WANT(q->cols == C && k->cols == K && v->cols == K, "q, k, v have %d, %d, %d columns, should have %d, %d, %d",
          q->cols, k->cols, v->cols, C, K, K);
+    WANT(a->window >= 0 && a->softcap >= 0, "a window of %d, scores capped at %g", a->window, (double)a->softcap);
     WANT(q->dtype == k->dtype && k->dtype == v->dtype && k->rows == v->rows, "q, k and v differ in dtype or length");
     for (int i = 0; i < a->n; i++) {
         const struct attn_run *r = &a->run[i];
@@ -246,19 +350,103 @@ void op_attention_backward(struct tensor *dq, struct tensor *dk, struct tensor *
     CHECK(dv);
 }
 
-void op_swiglu(struct tensor *h, const struct tensor *gu)
+void op_gated(struct tensor *h, const struct tensor *gu, enum activation act)
 {
     SHAPE(gu, h->rows, 2 * h->cols);
-    h->dev->swiglu(h, gu);
+    h->dev->gated(h, gu, act);
     CHECK(h);
+}
+
+void op_gated_backward(struct tensor *dgu, const struct tensor *dh, const struct tensor *gu, enum activation act)
+{
+    SHAPE(gu, dh->rows, 2 * dh->cols);
+    SHAPE(dgu, dh->rows, 2 * dh->cols);
+    dh->dev->gated_backward(dgu, dh, gu, act);
+    CHECK(dgu);
+}
+
+void op_activate(struct tensor *h, const struct tensor *u, enum activation act)
+{
+    SHAPE(u, h->rows, h->cols);
+    h->dev->activate(h, u, act);
+    CHECK(h);
+}
+
+void op_activate_backward(struct tensor *du, const struct tensor *dh, const struct tensor *u, enum activation act)
+{
+    SHAPE(u, dh->rows, dh->cols);
+    SHAPE(du, dh->rows, dh->cols);
+    dh->dev->activate_backward(du, dh, u, act);
+    CHECK(du);
+}
+
+void op_swiglu(struct tensor *h, const struct tensor *gu)
+{
+    op_gated(h, gu, ACT_SILU);
 }
 
 void op_swiglu_backward(struct tensor *dgu, const struct tensor *dh, const struct tensor *gu)
 {
-    SHAPE(gu, dh->rows, 2 * dh->cols);
-    SHAPE(dgu, dh->rows, 2 * dh->cols);
-    dh->dev->swiglu_backward(dgu, dh, gu);
-    CHECK(dgu);
+    op_gated_backward(dgu, dh, gu, ACT_SILU);
+}
+
+/* ---- experts ------------------------------------------------------------------------------- */
+
+void op_route(int *expert, struct tensor *weight, struct tensor *prob, const struct tensor *logits)
+{
+    IS_F32(weight);
+    IS_F32(prob);
+    IS_F32(logits);
+    SHAPE(prob, logits->rows, logits->cols);
+    SHAPE(weight, logits->rows, weight->cols);
+    WANT(weight->cols >= 1 && weight->cols <= logits->cols, "%d of %d experts", weight->cols, logits->cols);
+    logits->dev->route(expert, weight, prob, logits);
+    CHECK(prob);
+    CHECK(weight);
+}
+
+void op_route_backward(struct tensor *dlogits, const struct tensor *dweight, const float *dprob, const struct tensor *weight,
+                       const struct tensor *prob, const int *expert)
+{
+    IS_F32(dlogits);
+    IS_F32(dweight);
+    SHAPE(dlogits, prob->rows, prob->cols);
+    SHAPE(weight, prob->rows, weight->cols);
+    SHAPE(dweight, weight->rows, weight->cols);
+    check_list(expert, weight->rows * weight->cols, prob->cols, "expert");
+    prob->dev->route_backward(dlogits, dweight, dprob, weight, prob, expert);
+    CHECK(dlogits);
+}
+
+void op_combine(struct tensor *dst, const struct tensor *src, const struct tensor *weight, const int *slot, int n)
+{
+    IS_F32(dst);
+    IS_F32(weight);
+    WANT(src->rows >= n && src->cols == dst->cols && weight->rows == dst->rows, "%d rows of %d x %d into %d x %d", n,
+         src->rows, src->cols, dst->rows, dst->cols);
+    check_list(slot, n, weight->rows * weight->cols, "slot");
+    dst->dev->combine(dst, src, weight, slot, n);
+    CHECK(dst);
+}
+
+void op_combine_backward(struct tensor *dsrc, struct tensor *dweight, const struct tensor *ddst, const struct tensor *src,
+                         const struct tensor *weight, const int *slot, int n)
+{
+    IS_F32(dweight);
+    IS_F32(ddst);
+    SHAPE(dsrc, src->rows, src->cols);
+    SHAPE(dweight, weight->rows, weight->cols);
+    WANT(src->rows >= n && src->cols == ddst->cols && weight->rows == ddst->rows, "%d rows of %d x %d from %d x %d", n,
+         src->rows, src->cols, ddst->rows, ddst->cols);
+    check_list(slot, n, weight->rows * weight->cols, "slot");
+    ddst->dev->combine_backward(dsrc, dweight, ddst, src, weight, slot, n);
+    CHECK(dsrc);
+    CHECK(dweight);
+}
+
+void op_column_sums(double *sums, const struct tensor *t)
+{
+    t->dev->column_sums(sums, t);
 }
 
 /* ---- heads --------------------------------------------------------------------------------- */

@@ -61,7 +61,7 @@ static void log_probs_agree_with_the_definition(void **state)
             int best[200], best_want[200];
             scene_init(&s, dev, c, dtype);
             op_head_logp(got[0], got[1], got[2], best, &s.hidden, s.w, s.item, s.n, 1 / 0.7f);
-            define_head_logp(want[0], want[1], want[2], best_want, &s.hidden, &s.values, s.item, s.n, 1 / 0.7f);
+            define_head_logp(want[0], want[1], want[2], best_want, &s.hidden, &s.values, &s.w->logits, s.item, s.n, 1 / 0.7f);
             near(got[0], want[0], s.n, 2e-5, "log-prob");
             near(got[1], want[1], s.n, 2e-5, "entropy");
             near(got[2], want[2], s.n, 2e-5, "log-sum-exp");
@@ -134,7 +134,7 @@ static void head_backward_agrees_with_the_definition(void **state)
             struct tensor dh = randoms(dev, DTYPE_F32, cases[c].T, cases[c].C, 1, 5), dh_want = clone(&dh);
             struct tensor dw = randoms(dev, DTYPE_F32, cases[c].V, cases[c].C, 1, 6), dw_want = clone(&dw);
             op_head_backward(&dh, &dw, &s.hidden, s.w, s.item, s.dlogp, s.n, 1 / 0.7f);
-            define_head_backward(&dh_want, &dw_want, &s.hidden, &s.values, s.item, s.dlogp, s.n, 1 / 0.7f);
+            define_head_backward(&dh_want, &dw_want, &s.hidden, &s.values, &s.w->logits, s.item, s.dlogp, s.n, 1 / 0.7f);
             close_to(&dh, &dh_want, dtype == DTYPE_BF16 ? 8e-3 : 1e-5, "dhidden");
             close_to(&dw, &dw_want, dtype == DTYPE_BF16 ? 8e-3 : 1e-5, "dw");
             struct tensor dh_only = randoms(dev, DTYPE_F32, cases[c].T, cases[c].C, 1, 5);
@@ -168,7 +168,7 @@ static double loss(const struct scene *s, float by)
 {
     float logp[200];
     double sum = 0;
-    define_head_logp(logp, NULL, NULL, NULL, &s->hidden, &s->values, s->item, s->n, by);
+    define_head_logp(logp, NULL, NULL, NULL, &s->hidden, &s->values, &s->w->logits, s->item, s->n, by);
     for (int i = 0; i < s->n; i++)
         sum += (double)logp[i] * s->dlogp[i];
     return sum;

@@ -42,11 +42,11 @@ static void check_swiglu(struct device *dev, int F, enum dtype t)
 {
     struct tensor gu = randoms(dev, t, 20, 2 * F, 4, 1), h = zeros(dev, t, 20, F), h_want = clone(&h);
     op_swiglu(&h, &gu);
-    define_swiglu(&h_want, &gu);
+    define_gated(&h_want, &gu, ACT_SILU);
     close_to(&h, &h_want, tolerance(t), "swiglu");
     struct tensor dh = randoms(dev, t, 20, F, 1, 2), dgu = zeros(dev, t, 20, 2 * F), dgu_want = clone(&dgu);
     op_swiglu_backward(&dgu, &dh, &gu);
-    define_swiglu_backward(&dgu_want, &dh, &gu);
+    define_gated_backward(&dgu_want, &dh, &gu, ACT_SILU);
     close_to(&dgu, &dgu_want, tolerance(t), "swiglu backward");
     RELEASE(&gu, &h, &h_want, &dh, &dgu, &dgu_want);
 }
@@ -60,10 +60,11 @@ static void check_rope(struct device *dev, int half, enum dtype t)
     for (int i = 0; i < 10; i++)
         position[i] = (i * 71) % 600;
     struct tensor x = randoms(dev, t, 10, 3 * 2 * half, 1, 1), want = clone(&x), start = clone(&x);
-    op_rope(&x, position, 3, 2 * half, inv_freq, false);
-    define_rope(&want, position, 3, 2 * half, inv_freq, false);
+    struct rope rope = { .head_size = 2 * half, .rotary = 2 * half, .inv_freq = inv_freq, .factor = 1 };
+    op_rope(&x, position, 3, &rope, false);
+    define_rope(&want, position, 3, &rope, false);
     close_to(&x, &want, tolerance(t), "rope");
-    op_rope(&x, position, 3, 2 * half, inv_freq, true);
+    op_rope(&x, position, 3, &rope, true);
     close_to(&x, &start, 2 * tolerance(t), "rope there and back");
     RELEASE(&x, &want, &start);
 }
@@ -192,7 +193,7 @@ struct fd { struct tensor *y, *rstd, *x, *gain, *dy; bool swiglu; };
 static double fd_value(const struct fd *f)
 {
     if (f->swiglu)
-        define_swiglu(f->y, f->x);
+        define_gated(f->y, f->x, ACT_SILU);
     else
         define_rmsnorm(f->y, f->rstd, f->x, f->gain, 1e-5f);
     return dot_all(f->y, f->dy);

@@ -1,11 +1,12 @@
 /* compute/cpu/attention_plain.c - attention as its definition says, forward and backward.
  *
- * For a query at absolute position p of a run and one head:
- *     s_j = scale * q . k[keys[j]],  j = 0..p        lse = log sum_j exp(s_j)
+ * For a query at absolute position p of a run and one head, over the keys j it sees, 0..p or the last `window` of them:
+ *     s_j = cap(scale * q . k[keys[j]])              lse = log sum_j exp(s_j)
  *     P_j = exp(s_j - lse)                           out = sum_j P_j v[keys[j]]
  * Backward, with delta = sum_d dout_d out_d:
  *     dP_j = dout . v_j     dS_j = P_j (dP_j - delta)
  *     dq += scale dS_j k_j  dk_j += scale dS_j q     dv_j += P_j dout
+ * cap(s) is softcap * tanh(s / softcap) or nothing; dS_j is multiplied by its slope, 1 - (s_j / softcap)^2.
  * One query at a time, sums in double, any head size, either dtype (on a copy in fp32).  The fast versions are
  * tested against this file, and head sizes that they leave out come here.  Nothing is blocked or vectorised. */
 #include <math.h>
@@ -48,15 +49,26 @@ static double dot(const float *a, const float *b, int n)
     return sum;
 }
 
+static int first_seen(const struct attention *a, int position)
+{
+    return a->window && position >= a->window ? position - a->window + 1 : 0;
+}
+
+static double capped(const struct attention *a, double s)
+{
+    return a->softcap > 0 ? a->softcap * tanh(s / a->softcap) : s;
+}
+
 /* One query q (D) of one head that sees n keys, columns of the rows keys[] of k and v, which are K wide.  p (n) and
  * o (D) are scratch; o receives the result.  Returns the log-sum-exp. */
 static double query_forward(double *o, double *p, const float *q, const float *k, const float *v, size_t K,
-                            const int *keys, int n, int D, double scale)
+                            const int *keys, int n, const struct attention *a)
 {
     double max = -INFINITY, sum = 0;
+    int D = a->head_size;
 
     for (int j = 0; j < n; j++) {
-        p[j] = scale * dot(q, k + keys[j] * K, D);
+        p[j] = capped(a, (double)a->scale * dot(q, k + keys[j] * K, D));
         max = p[j] > max ? p[j] : max;
     }
     memset(o, 0, D * sizeof *o);
@@ -84,9 +96,9 @@ void attention_plain(struct tensor *out, struct tensor *lse, const struct tensor
             for (int h = 0; h < a->heads; h++)
                 for (int i = 0; i < a->run[r].len; i++) {
                     const struct attn_run *run = &a->run[r];
-                    int row = run->row + i, kv = h / group * D;
-                    double x = query_forward(o, p, fq + row * C + h * D, fk + kv, fv + kv, K, run->keys,
-                                             run->position + i + 1, D, a->scale);
+                    int row = run->row + i, kv = h / group * D, at = run->position + i, from = first_seen(a, at);
+                    double x = query_forward(o, p, fq + row * C + h * D, fk + kv, fv + kv, K, run->keys + from,
+                                             at + 1 - from, a);
                     for (int d = 0; d < D; d++)
                         t_set(out, row, h * D + d, (float)o[d]);
                     if (lse)
@@ -116,11 +128,13 @@ static void query_backward(const struct plain *x, const struct attn_run *r, int 
     double delta = dot(dout, x->out + row * x->C + h * D, D), lse = t_get(x->lse, row, h);
 
     memset(dq, 0, D * sizeof *dq);
-    for (int j = 0; j <= r->position + i; j++) {
+    for (int j = first_seen(x->a, r->position + i); j <= r->position + i; j++) {
         const float *k = x->k + r->keys[j] * x->K + kv, *v = x->v + r->keys[j] * x->K + kv;
         float *dk = t_f32(x->dk, r->keys[j]) + kv, *dv = t_f32(x->dv, r->keys[j]) + kv;
-        double p = exp(x->a->scale * dot(q, k, D) - lse);
+        double s = capped(x->a, (double)x->a->scale * dot(q, k, D)), p = exp(s - lse);
         double ds = x->a->scale * p * (dot(dout, v, D) - delta);
+        if (x->a->softcap > 0)
+            ds *= 1 - (s / x->a->softcap) * (s / x->a->softcap);
         for (int d = 0; d < D; d++) {
             dq[d] += ds * k[d];
             dk[d] += ds * q[d];

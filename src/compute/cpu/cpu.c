@@ -140,9 +140,11 @@ static void cpu_close(struct device *dev)
             free(cpu->shared[i].p);
         onednn_close(cpu->onednn);
         free(cpu->thread);
-        free(cpu->rope.inv_freq);
-        free(cpu->rope.cosine);
-        free(cpu->rope.sine);
+        for (size_t i = 0; i < ARRAY_LEN(cpu->rope); i++) {
+            free(cpu->rope[i].inv_freq);
+            free(cpu->rope[i].cosine);
+            free(cpu->rope[i].sine);
+        }
         free(cpu);
     }
     free(dev);
@@ -151,14 +153,21 @@ static void cpu_close(struct device *dev)
 static const struct device table = {
     .close = cpu_close, .measure_peak = measure_peak, .measure_bandwidth = measure_bandwidth,
     .alloc = cpu_alloc, .release = free, .write = cpu_write, .read = cpu_read,
-    .zero = cpu_zero, .copy = cpu_copy, .add = cpu_add, .scale = cpu_scale, .gather_rows = cpu_gather_rows,
+    .zero = cpu_zero, .copy = cpu_copy, .add = cpu_add, .scale = cpu_scale, .axpy = cpu_axpy,
+    .gather_rows = cpu_gather_rows,
     .scatter_rows = cpu_scatter_rows, .finite = cpu_finite,
     .weight_new = cpu_weight_new, .weight_free = cpu_weight_free, .weight_load = cpu_weight_load,
     .linear = cpu_linear, .linear_backward_x = cpu_linear_backward_x, .linear_backward_w = cpu_linear_backward_w,
     .embed = cpu_embed, .embed_backward = cpu_embed_backward,
     .rmsnorm = cpu_rmsnorm, .rmsnorm_backward = cpu_rmsnorm_backward, .rope = cpu_rope,
     .attention = cpu_attention, .attention_backward = cpu_attention_backward,
-    .swiglu = cpu_swiglu, .swiglu_backward = cpu_swiglu_backward,
+    .rmsnorm_heads = define_rmsnorm_heads, .rmsnorm_heads_backward = define_rmsnorm_heads_backward,
+    .layernorm = define_layernorm, .layernorm_backward = define_layernorm_backward,
+    .bias = define_bias, .bias_backward = define_bias_backward,
+    .gated = cpu_gated, .gated_backward = cpu_gated_backward,
+    .activate = define_activate, .activate_backward = define_activate_backward,
+    .route = define_route, .route_backward = define_route_backward, .combine = define_combine,
+    .combine_backward = define_combine_backward, .column_sums = define_column_sums,
     .head_logp = cpu_head_logp, .head_backward = cpu_head_backward, .head_logits = cpu_head_logits,
     .logits_logp = cpu_logits_logp, .scalar_head = cpu_scalar_head, .scalar_head_backward = cpu_scalar_head_backward,
     .sumsq = cpu_sumsq, .adamw = cpu_adamw,

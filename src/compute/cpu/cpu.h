@@ -57,10 +57,11 @@ struct cpu {
     struct scratch *thread;         // (threads) one per thread
     struct scratch shared[4];       // for operations as a whole; see enum
     enum { FEW_UNKNOWN, FEW_USED, FEW_NOT } few;    // our own loop for few rows: does it make oneDNN's bits?
-    struct rope_table {             // cosines and sines by position, kept while the frequencies stay
-        float *inv_freq, *cosine, *sine;    // (half), (positions,half)
+    struct rope_table {             // cosines and sines by position; several, as layers may differ in frequencies
+        float *inv_freq, *cosine, *sine, factor;    // (half), (positions,half)
         int half, positions;
-    } rope;
+    } rope[4];
+    int rope_next;                  // which of them is the next to be replaced
 };
 enum { SHARED_UNITS, SHARED_SUMS, SHARED_LOGITS, SHARED_DLOGITS };
 
@@ -122,6 +123,7 @@ void cpu_zero(struct tensor *t);
 void cpu_copy(struct tensor *dst, const struct tensor *src);
 void cpu_add(struct tensor *dst, const struct tensor *src);
 void cpu_scale(struct tensor *t, float by);
+void cpu_axpy(struct tensor *dst, const struct tensor *src, float by);
 void cpu_gather_rows(struct tensor *dst, const struct tensor *src, const int *rows, int n);
 void cpu_scatter_rows(struct tensor *dst, const struct tensor *src, const int *slot);
 bool cpu_finite(const struct tensor *t);
@@ -130,9 +132,9 @@ void cpu_embed_backward(struct tensor *dtable, const struct tensor *dx, const in
 void cpu_rmsnorm(struct tensor *y, struct tensor *rstd, const struct tensor *x, const struct tensor *gain, float eps);
 void cpu_rmsnorm_backward(struct tensor *dx, struct tensor *dgain, const struct tensor *dy, const struct tensor *x,
                           const struct tensor *rstd, const struct tensor *gain);
-void cpu_rope(struct tensor *x, const int *position, int heads, int head_size, const float *inv_freq, bool inverse);
-void cpu_swiglu(struct tensor *h, const struct tensor *gu);
-void cpu_swiglu_backward(struct tensor *dgu, const struct tensor *dh, const struct tensor *gu);
+void cpu_rope(struct tensor *x, const int *position, int heads, const struct rope *rope, bool inverse);
+void cpu_gated(struct tensor *h, const struct tensor *gu, enum activation act);
+void cpu_gated_backward(struct tensor *dgu, const struct tensor *dh, const struct tensor *gu, enum activation act);
 double cpu_sumsq(const struct tensor *t);
 void cpu_adamw(struct tensor *master, struct tensor *m, struct tensor *v, const struct tensor *grad,
                const struct adamw *h);
@@ -155,7 +157,7 @@ void cpu_attention_backward(struct tensor *dq, struct tensor *dk, struct tensor 
                             const struct tensor *out, const struct tensor *lse, const struct tensor *q,
                             const struct tensor *k, const struct tensor *v, const struct attention *a);
 
-/* ---- definitions (define.c, define_head.c) ------------------------------------------ */
+/* ---- definitions (define*.c) --------------------------------------------------------- */
 
 void define_linear(struct tensor *y, const struct tensor *x, const struct tensor *w, bool accumulate);
 void define_linear_backward_x(struct tensor *dx, const struct tensor *dy, const struct tensor *w, bool accumulate);
@@ -165,14 +167,36 @@ void define_embed_backward(struct tensor *dtable, const struct tensor *dx, const
 void define_rmsnorm(struct tensor *y, struct tensor *rstd, const struct tensor *x, const struct tensor *gain, float eps);
 void define_rmsnorm_backward(struct tensor *dx, struct tensor *dgain, const struct tensor *dy, const struct tensor *x,
                              const struct tensor *rstd, const struct tensor *gain);
-void define_rope(struct tensor *x, const int *position, int heads, int head_size, const float *inv_freq, bool inverse);
-void define_swiglu(struct tensor *h, const struct tensor *gu);
-void define_swiglu_backward(struct tensor *dgu, const struct tensor *dh, const struct tensor *gu);
+void define_rmsnorm_heads(struct tensor *y, struct tensor *rstd, const struct tensor *x, const struct tensor *gain,
+                          int heads, float eps);
+void define_rmsnorm_heads_backward(struct tensor *dx, struct tensor *dgain, const struct tensor *dy,
+                                   const struct tensor *x, const struct tensor *rstd, const struct tensor *gain, int heads);
+void define_layernorm(struct tensor *y, struct tensor *stat, const struct tensor *x, const struct tensor *gain,
+                      const struct tensor *bias, float eps);
+void define_layernorm_backward(struct tensor *dx, struct tensor *dgain, struct tensor *dbias, const struct tensor *dy,
+                               const struct tensor *x, const struct tensor *stat, const struct tensor *gain);
+void define_bias(struct tensor *y, const struct tensor *bias);
+void define_bias_backward(struct tensor *dbias, const struct tensor *dy);
+void define_rope(struct tensor *x, const int *position, int heads, const struct rope *rope, bool inverse);
+void define_gated(struct tensor *h, const struct tensor *gu, enum activation act);
+void define_gated_backward(struct tensor *dgu, const struct tensor *dh, const struct tensor *gu, enum activation act);
+void define_activate(struct tensor *h, const struct tensor *u, enum activation act);
+void define_activate_backward(struct tensor *du, const struct tensor *dh, const struct tensor *u, enum activation act);
+void define_route(int *expert, struct tensor *weight, struct tensor *prob, const struct tensor *logits);
+void define_route_backward(struct tensor *dlogits, const struct tensor *dweight, const float *dprob,
+                           const struct tensor *weight, const struct tensor *prob, const int *expert);
+void define_combine(struct tensor *dst, const struct tensor *src, const struct tensor *weight, const int *slot, int n);
+void define_combine_backward(struct tensor *dsrc, struct tensor *dweight, const struct tensor *ddst,
+                             const struct tensor *src, const struct tensor *weight, const int *slot, int n);
+void define_column_sums(double *sums, const struct tensor *t);
 void define_head_logp(float *logp, float *entropy, float *lse, int *argmax, const struct tensor *hidden,
-                      const struct tensor *w, const struct head_item *item, int n, float inv_temperature);
+                      const struct tensor *w, const struct logit_form *form, const struct head_item *item, int n,
+                      float inv_temperature);
 void define_head_backward(struct tensor *dhidden, struct tensor *dw, const struct tensor *hidden, const struct tensor *w,
-                          const struct head_item *item, const float *dlogp, int n, float inv_temperature);
-void define_head_logits(float *logits, const struct tensor *hidden, const struct tensor *w, const int *row, int n);
+                          const struct logit_form *form, const struct head_item *item, const float *dlogp, int n,
+                          float inv_temperature);
+void define_head_logits(float *logits, const struct tensor *hidden, const struct tensor *w, const struct logit_form *form,
+                        const int *row, int n);
 void define_scalar_head(float *out, const struct tensor *hidden, const struct tensor *w, const int *row, int n);
 void define_scalar_head_backward(struct tensor *dhidden, struct tensor *dw, const struct tensor *hidden,
                                  const struct tensor *w, const int *row, const float *dout, int n);

@@ -1,8 +1,8 @@
 /* compute/cpu/define.c - what the layers mean: plain loops, one thread.
  *
  * These are the reference for every faster version and are written to be read.  Sums run in double, so that a
- * faster version's error can be told from the definition's.  The heads are in define_head.c, attention has its
- * own file. */
+ * faster version's error can be told from the definition's.  The heads are in define_head.c, experts in
+ * define_expert.c, attention has its own file. */
 #include <math.h>
 
 #include "compute/cpu/cpu.h"
@@ -89,19 +89,106 @@ void define_rmsnorm_backward(struct tensor *dx, struct tensor *dgain, const stru
     }
 }
 
+void define_rmsnorm_heads(struct tensor *y, struct tensor *rstd, const struct tensor *x, const struct tensor *gain,
+                          int heads, float eps)
+{
+    for (int h = 0, D = gain->cols; h < heads; h++) {
+        struct tensor yh = tensor_cols(y, h * D, D), xh = tensor_cols(x, h * D, D), rh = tensor_cols(rstd, h, 1);
+        define_rmsnorm(&yh, &rh, &xh, gain, eps);
+    }
+}
+
+/* As define_rmsnorm_backward, but dx is written and may be dy. */
+void define_rmsnorm_heads_backward(struct tensor *dx, struct tensor *dgain, const struct tensor *dy,
+                                   const struct tensor *x, const struct tensor *rstd, const struct tensor *gain, int heads)
+{
+    int D = gain->cols;
+    for (int t = 0; t < x->rows; t++)
+        for (int h = 0; h < heads; h++) {
+            double mean = 0, r = t_get(rstd, t, h);
+            for (int d = 0, c = h * D; d < D; d++, c++)
+                mean += (double)t_get(dy, t, c) * t_get(gain, 0, d) * t_get(x, t, c) * r / D;
+            for (int d = 0, c = h * D; d < D; d++, c++) {
+                double n = t_get(x, t, c) * r, dyc = t_get(dy, t, c);
+                t_set(dx, t, c, (float)(r * (dyc * t_get(gain, 0, d) - n * mean)));
+                if (dgain)
+                    t_f32(dgain, 0)[d] += (float)(dyc * n);
+            }
+        }
+}
+
+void define_layernorm(struct tensor *y, struct tensor *stat, const struct tensor *x, const struct tensor *gain,
+                      const struct tensor *bias, float eps)
+{
+    int C = x->cols;
+    for (int t = 0; t < x->rows; t++) {
+        double mean = 0, var = 0;
+        for (int c = 0; c < C; c++)
+            mean += (double)t_get(x, t, c) / C;
+        for (int c = 0; c < C; c++)
+            var += (t_get(x, t, c) - mean) * (t_get(x, t, c) - mean) / C;
+        double r = 1 / sqrt(var + eps);
+        t_set(stat, t, 0, (float)mean);
+        t_set(stat, t, 1, (float)r);
+        for (int c = 0; c < C; c++)
+            t_set(y, t, c, (float)((t_get(x, t, c) - mean) * r * t_get(gain, 0, c) + (bias ? t_get(bias, 0, c) : 0)));
+    }
+}
+
+/* With n = (x - mean) * rstd and g = dy * gain:  dx = rstd * (g - mean(g) - n * mean(g * n)),
+ * dgain = sum over rows of dy * n,  dbias = sum over rows of dy. */
+void define_layernorm_backward(struct tensor *dx, struct tensor *dgain, struct tensor *dbias, const struct tensor *dy,
+                               const struct tensor *x, const struct tensor *stat, const struct tensor *gain)
+{
+    int C = x->cols;
+    for (int t = 0; t < x->rows; t++) {
+        double mean = t_get(stat, t, 0), r = t_get(stat, t, 1), mean_g = 0, mean_gn = 0;
+        for (int c = 0; c < C; c++) {
+            double g = (double)t_get(dy, t, c) * t_get(gain, 0, c);
+            mean_g += g / C;
+            mean_gn += g * (t_get(x, t, c) - mean) * r / C;
+        }
+        for (int c = 0; c < C; c++) {
+            double n = (t_get(x, t, c) - mean) * r, d = t_get(dy, t, c);
+            t_f32(dx, t)[c] += (float)(r * (d * t_get(gain, 0, c) - mean_g - n * mean_gn));
+            if (dgain)
+                t_f32(dgain, 0)[c] += (float)(d * n);
+            if (dbias)
+                t_f32(dbias, 0)[c] += (float)d;
+        }
+    }
+}
+
+void define_bias(struct tensor *y, const struct tensor *bias)
+{
+    for (int t = 0; t < y->rows; t++)
+        for (int c = 0; c < y->cols; c++)
+            t_set(y, t, c, t_get(y, t, c) + t_get(bias, 0, c));
+}
+
+void define_bias_backward(struct tensor *dbias, const struct tensor *dy)
+{
+    for (int c = 0; c < dy->cols; c++) {
+        double sum = 0;
+        for (int t = 0; t < dy->rows; t++)
+            sum += t_get(dy, t, c);
+        t_f32(dbias, 0)[c] += (float)sum;
+    }
+}
+
 /* The angle is the float product position * inv_freq, as in the models' own code; its cosine and sine are
  * those of double precision rounded to float. */
-void define_rope(struct tensor *x, const int *position, int heads, int head_size, const float *inv_freq, bool inverse)
+void define_rope(struct tensor *x, const int *position, int heads, const struct rope *rope, bool inverse)
 {
-    int half = head_size / 2;
+    int half = rope->rotary / 2;
     for (int t = 0; t < x->rows; t++)
         for (int i = 0; i < half; i++) {
-            float angle = (float)position[t] * inv_freq[i];
-            float c = (float)cos(angle), s = (float)sin(angle);
+            float angle = (float)position[t] * rope->inv_freq[i];
+            float c = (float)cos(angle) * rope->factor, s = (float)sin(angle) * rope->factor;
             if (inverse)
                 s = -s;
             for (int h = 0; h < heads; h++) {
-                int lo = h * head_size + i, hi = lo + half;
+                int lo = h * rope->head_size + i, hi = lo + half;
                 float a = t_get(x, t, lo), b = t_get(x, t, hi);
                 t_set(x, t, lo, a * c - b * s);
                 t_set(x, t, hi, b * c + a * s);
@@ -114,25 +201,67 @@ static double sigmoid(double x)
     return x >= 0 ? 1 / (1 + exp(-x)) : exp(x) / (1 + exp(x));
 }
 
-void define_swiglu(struct tensor *h, const struct tensor *gu)
+/* The activation of x; slope receives its derivative.
+ *     silu'      = s + x s (1 - s), s = sigmoid(x)
+ *     gelu'      = Phi(x) + x phi(x), the normal distribution and its density
+ *     gelu_tanh is x sigmoid(2 z), z = sqrt(2/pi) (x + 0.044715 x^3), since (1 + tanh z)/2 = sigmoid(2 z) */
+static double activate(double x, enum activation act, double *slope)
 {
-    int F = h->cols;
-    for (int t = 0; t < h->rows; t++)
-        for (int f = 0; f < F; f++) {
-            double g = t_get(gu, t, f);
-            t_set(h, t, f, (float)(g * sigmoid(g) * t_get(gu, t, F + f)));
-        }
+    double s, root = sqrt(2 / M_PI);
+    switch (act) {
+    case ACT_GELU:
+        s = 0.5 * erfc(-x * M_SQRT1_2);
+        *slope = s + x * exp(-x * x / 2) / sqrt(2 * M_PI);
+        return x * s;
+    case ACT_GELU_TANH:
+        s = sigmoid(2 * root * (x + 0.044715 * x * x * x));
+        *slope = s + x * s * (1 - s) * 2 * root * (1 + 3 * 0.044715 * x * x);
+        return x * s;
+    case ACT_RELU:
+        *slope = x > 0;
+        return x > 0 ? x : 0;
+    default:
+        s = sigmoid(x);
+        *slope = s + x * s * (1 - s);
+        return x * s;
+    }
 }
 
-/* silu'(g) = s + g s (1 - s), s = sigmoid(g). */
-void define_swiglu_backward(struct tensor *dgu, const struct tensor *dh, const struct tensor *gu)
+void define_gated(struct tensor *h, const struct tensor *gu, enum activation act)
+{
+    int F = h->cols;
+    double slope;
+    for (int t = 0; t < h->rows; t++)
+        for (int f = 0; f < F; f++)
+            t_set(h, t, f, (float)(activate(t_get(gu, t, f), act, &slope) * t_get(gu, t, F + f)));
+}
+
+void define_gated_backward(struct tensor *dgu, const struct tensor *dh, const struct tensor *gu, enum activation act)
 {
     int F = dh->cols;
     for (int t = 0; t < dh->rows; t++)
         for (int f = 0; f < F; f++) {
-            double g = t_get(gu, t, f), u = t_get(gu, t, F + f), d = t_get(dh, t, f), s = sigmoid(g);
-            t_set(dgu, t, f, (float)(d * u * (s + g * s * (1 - s))));
-            t_set(dgu, t, F + f, (float)(d * g * s));
+            double slope, a = activate(t_get(gu, t, f), act, &slope), u = t_get(gu, t, F + f), d = t_get(dh, t, f);
+            t_set(dgu, t, f, (float)(d * u * slope));
+            t_set(dgu, t, F + f, (float)(d * a));
+        }
+}
+
+void define_activate(struct tensor *h, const struct tensor *u, enum activation act)
+{
+    double slope;
+    for (int t = 0; t < h->rows; t++)
+        for (int f = 0; f < h->cols; f++)
+            t_set(h, t, f, (float)activate(t_get(u, t, f), act, &slope));
+}
+
+void define_activate_backward(struct tensor *du, const struct tensor *dh, const struct tensor *u, enum activation act)
+{
+    double slope;
+    for (int t = 0; t < dh->rows; t++)
+        for (int f = 0; f < dh->cols; f++) {
+            activate(t_get(u, t, f), act, &slope);
+            t_set(du, t, f, (float)(t_get(dh, t, f) * slope));
         }
 }
 

@@ -28,7 +28,13 @@ struct head_rows {
     char *hidden;       // (n rounded up, C) copies of the rows as the product wants them
     struct tensor e;    // (n,V) where wanted: exponentials, then dlogits
     bool argmax;        // wanted
+    struct logit_form form;
 };
+
+static bool formed(const struct logit_form *f)
+{
+    return f->scale != 1 || f->softcap > 0;
+}
 
 static int chunk_count(const struct packed *p)
 {
@@ -88,15 +94,19 @@ static void gather(const struct head_rows *h, struct device *dev, const struct p
 }
 
 /* What a tile says of its rows: statistics, the targets among its columns, and exponentials where wanted. */
-static void read_tile(const struct head_rows *h, const struct kernels *k, const struct packed *p, const float *tile,
+static void read_tile(const struct head_rows *h, const struct kernels *k, const struct packed *p, float *tile,
                       int r0, int b, int rows, int chunk, const struct head_item *item, float by)
 {
     int from = chunk_start(p, chunk, h->chunks), cols = chunk_start(p, chunk + 1, h->chunks) - from;
     for (int r = b; r < b + BLOCK && r < rows; r++) {
-        const float *z = tile + (size_t)(r - b) * (size_t)cols;
+        float *z = tile + (size_t)(r - b) * (size_t)cols;
         struct logit_stats *s = &h->stats[(size_t)r * (size_t)h->chunks + (size_t)chunk];
         char *e = h->e.data ? (char *)t_row(&h->e, r) + (size_t)from * dtype_size(h->e.dtype) : NULL;
+        if (formed(&h->form))
+            k->logit_form(z, &h->form, (size_t)cols);
         *s = k->logit_stats(e, h->e.dtype, z, by, (size_t)cols);
+        if (e && h->form.softcap > 0)
+            k->cap_slope(e, h->e.dtype, z, h->form.softcap, (size_t)cols);
         if (h->argmax)
             s->argmax = k->first_of(z, by, s->max, (size_t)cols);
         for (int i = h->first[r0 + r]; item && i < h->first[r0 + r + 1]; i++)
@@ -159,7 +169,7 @@ void cpu_head_logp(float *logp, float *entropy, float *lse, int *argmax, const s
                    const struct weight *w, const struct head_item *item, int n, float inv_temperature)
 {
     const struct packed *p = &((const struct cpu_weight *)w)->forward;
-    struct head_rows h = { .argmax = argmax };
+    struct head_rows h = { .argmax = argmax, .form = w->logits };
     rows_prepare(&h, cpu_of(w->dev), p, item, n, n);
     gather(&h, w->dev, p, hidden, 0, h.n);
     run_tiles(&h, w->dev, p, 0, h.n, item, inv_temperature);
@@ -202,7 +212,7 @@ void cpu_logits_logp(float *logp, float *entropy, const float *logits, const str
 /* ---- backward ------------------------------------------------------------------------------ */
 
 /* dlogits = inv_temperature * (sum of the row's dlogp * onehot - total * p), where p is the exponentials that are there
- * already times e^(the chunk's maximum - lse). */
+ * already times e^(the chunk's maximum - lse), and times the slope of the soft cap. */
 static void row_dlogits(const struct head_rows *h, const struct kernels *k, const struct packed *p, int r0, int r,
                         const struct head_item *item, const float *dlogp, float by)
 {
@@ -210,18 +220,24 @@ static void row_dlogits(const struct head_rows *h, const struct kernels *k, cons
     struct row_summary s = merge(stats, h->chunks, p);
     int first = h->first[r0 + r], end = h->first[r0 + r + 1];
     float total = 0;
+    float out = by * h->form.scale, cap = h->form.softcap;
     for (int i = first; i < end; i++)
         total += dlogp[i];
     for (int c = 0; c < h->chunks; c++) {
         int from = chunk_start(p, c, h->chunks), cols = chunk_start(p, c + 1, h->chunks) - from;
         k->scale((char *)t_row(&h->e, r) + (size_t)from * dtype_size(h->e.dtype), h->e.dtype,
-                 (float)(-total * by * exp(stats[c].max - s.lse)), (size_t)cols);
+                 (float)(-total * out * exp(stats[c].max - s.lse)), (size_t)cols);
     }
     for (int i = first; i < end; i++) {
         double mine = 0, q = exp((double)h->target[i] - s.lse);
         for (int j = first; j < end; j++)
             mine += item[j].target == item[i].target ? dlogp[j] : 0;
-        t_set(&h->e, r, item[i].target, (float)(by * (mine - total * q)));
+        if (cap > 0) {
+            double t = (double)h->target[i] / by / cap;
+            mine *= 1 - t * t;
+            q *= 1 - t * t;
+        }
+        t_set(&h->e, r, item[i].target, (float)(out * (mine - total * q)));
     }
 }
 
@@ -241,7 +257,7 @@ void cpu_head_backward(struct tensor *dhidden, struct tensor *dw, const struct t
     size_t V = (size_t)w->out, C = (size_t)w->in;
     int step = (int)(DLOGIT_BYTES / (V * dtype_size(w->dtype))) / BLOCK * BLOCK;
     step = step > BLOCK ? step : BLOCK;
-    struct head_rows h = { 0 };
+    struct head_rows h = { .form = w->logits };
     rows_prepare(&h, cpu, p, item, n, step);
     int most = h.n < step ? h.n : step;
     char *at = scratch_get(&cpu->shared[SHARED_DLOGITS], (size_t)most * (V * dtype_size(w->dtype) + 8 * C) + 1024);
@@ -277,6 +293,8 @@ void cpu_head_logits(float *logits, const struct tensor *hidden, const struct we
                           .data = logits };
     cpu_gather_rows(&rows, hidden, row, n);
     cpu_linear(&out, &rows, w, false);
+    for (int i = 0; formed(&w->logits) && i < n; i++)
+        cpu->k->logit_form(t_f32(&out, i), &w->logits, (size_t)w->out);
 }
 
 /* ---- scalar heads -------------------------------------------------------------------------- */

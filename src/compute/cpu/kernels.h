@@ -7,7 +7,7 @@
 #ifndef COMPUTE_CPU_KERNELS_H
 #define COMPUTE_CPU_KERNELS_H
 
-#include "compute/compute.h"
+#include "compute/device.h"
 
 struct adamw_now { float beta1, beta2, eps, scale, shrink, rate, inv_root_c2; };    // one step's constants
 struct logit_stats { float max, sum, sum_z; int argmax; };  // of z: max, sum exp(z - max), sum exp(z - max) (z - max)
@@ -33,6 +33,8 @@ struct kernels {
                             const void *up, enum dtype t, size_t n);
     /* Of by * z, n numbers.  exp(by * z - max) is kept in e where not NULL.  The arg-max is the caller's to ask for. */
     struct logit_stats (*logit_stats)(void *e, enum dtype te, const float *z, float by, size_t n);
+    void (*logit_form)(float *z, const struct logit_form *f, size_t n);     // scale, then soft cap, in place
+    void (*cap_slope)(void *e, enum dtype te, const float *z, float cap, size_t n);     // e *= 1 - (z / cap)^2
     int (*first_of)(const float *z, float by, float value, size_t n);       // first i with by * z[i] == value; 0: none
     void (*exponential)(float *y, const float *x, size_t n);
     void (*adamw)(float *p, float *m, float *v, const float *g, const struct adamw_now *h, size_t n);

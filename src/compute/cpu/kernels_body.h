@@ -304,6 +304,25 @@ static struct logit_stats logit_stats(void *e, enum dtype te, const float *z, fl
     return s;
 }
 
+static void logit_form(float *z, const struct logit_form *f, size_t n)
+{
+    const float inverse = 1 / f->softcap;
+    for (size_t i = 0; i < n; i++) {
+        z[i] *= f->scale;
+        if (f->softcap > 0)
+            z[i] = f->softcap * tanhf(z[i] * inverse);
+    }
+}
+
+static void cap_slope(void *e, enum dtype te, const float *z, float cap, size_t n)
+{
+    const float inverse = 1 / cap;
+    EACH (i, n) {
+        vf t = get(z, DTYPE_F32, i, LEFT) * inverse;
+        put(e, te, i, LEFT, get(e, te, i, LEFT) * (1.0f - t * t));
+    }
+}
+
 static int first_of(const float *z, float by, float value, size_t n)
 {
     EACH (i, n) {
@@ -363,6 +382,7 @@ static void interleave(uint32_t *to, const uint16_t *a, const uint16_t *b, size_
 const struct kernels KERNELS = {
     .name = KERNELS_NAME, .convert = convert, .add = add, .scale = scale, .axpy = axpy, .dot = dot, .sumsq = sumsq,
     .all_finite = all_finite, .rmsnorm = rmsnorm, .rmsnorm_backward = rmsnorm_backward, .rope = rope,
-    .swiglu = swiglu, .swiglu_backward = swiglu_backward, .logit_stats = logit_stats, .first_of = first_of,
+    .swiglu = swiglu, .swiglu_backward = swiglu_backward, .logit_stats = logit_stats,
+    .logit_form = logit_form, .cap_slope = cap_slope, .first_of = first_of,
     .exponential = exponential, .adamw = adamw, .transpose32 = transpose32, .interleave = interleave,
 };

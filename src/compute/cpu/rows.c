@@ -47,6 +47,14 @@ void cpu_scale(struct tensor *t, float by)
         k->scale(t_f32(t, r), DTYPE_F32, by, (size_t)t->cols);
 }
 
+void cpu_axpy(struct tensor *dst, const struct tensor *src, float by)
+{
+    struct device *dev = dst->dev;
+    const struct kernels *k = cpu_of(dev)->k;
+    FOR_ROWS (r, dst->rows, dst->cols / 2)
+        k->axpy(t_f32(dst, r), by, t_row(src, r), src->dtype, (size_t)dst->cols);
+}
+
 void cpu_gather_rows(struct tensor *dst, const struct tensor *src, const int *rows, int n)
 {
     struct device *dev = dst->dev;
@@ -126,12 +134,26 @@ void cpu_rmsnorm_backward(struct tensor *dx, struct tensor *dgain, const struct 
 
 /* ---- rotary positions -------------------------------------------------------------------------- */
 
-/* Makes sure that positions up to `last` are in the table for these frequencies. */
-static void rope_prepare(struct rope_table *t, const float *inv_freq, int half, int last)
+static bool rope_same(const struct rope_table *t, const struct rope *r)
 {
-    bool same = t->half == half && !memcmp(t->inv_freq, inv_freq, (size_t)half * sizeof *inv_freq);
+    int half = r->rotary / 2;
+    return t->half == half && t->factor == r->factor && !memcmp(t->inv_freq, r->inv_freq, (size_t)half * sizeof *r->inv_freq);
+}
+
+/* The table of these frequencies, with positions up to `last` in it. */
+static const struct rope_table *rope_prepare(struct cpu *cpu, const struct rope *r, int last)
+{
+    int half = r->rotary / 2, at = 0, tables = ARRAY_LEN(cpu->rope);
+    while (at < tables && !rope_same(&cpu->rope[at], r))
+        at++;
+    bool same = at < tables;
+    if (!same) {
+        at = cpu->rope_next;
+        cpu->rope_next = (at + 1) % tables;
+    }
+    struct rope_table *t = &cpu->rope[at];
     if (same && last < t->positions)
-        return;
+        return t;
     int positions = same ? t->positions : 0, start = positions;
     positions = positions ? positions : 256;
     while (positions <= last)
@@ -142,30 +164,32 @@ static void rope_prepare(struct rope_table *t, const float *inv_freq, int half, 
     t->sine = realloc(t->sine, n * sizeof *t->sine);
     if (!t->inv_freq || !t->cosine || !t->sine)
         mem_die("the cosines of %d positions", positions);
-    memcpy(t->inv_freq, inv_freq, (size_t)half * sizeof *inv_freq);
+    memcpy(t->inv_freq, r->inv_freq, (size_t)half * sizeof *t->inv_freq);
     for (size_t i = (size_t)start * (size_t)half; i < n; i++) {
-        float angle = (float)(i / (size_t)half) * inv_freq[i % (size_t)half];
-        t->cosine[i] = (float)cos(angle);
-        t->sine[i] = (float)sin(angle);
+        float angle = (float)(i / (size_t)half) * r->inv_freq[i % (size_t)half];
+        t->cosine[i] = (float)cos(angle) * r->factor;
+        t->sine[i] = (float)sin(angle) * r->factor;
     }
     t->half = half;
+    t->factor = r->factor;
     t->positions = positions;
+    return t;
 }
 
-void cpu_rope(struct tensor *x, const int *position, int heads, int head_size, const float *inv_freq, bool inverse)
+void cpu_rope(struct tensor *x, const int *position, int heads, const struct rope *rope, bool inverse)
 {
     struct device *dev = x->dev;
     struct cpu *cpu = cpu_of(dev);
-    int half = head_size / 2, last = 0;
+    int half = rope->rotary / 2, last = 0;
     for (int r = 0; r < x->rows; r++)
         last = position[r] > last ? position[r] : last;
-    rope_prepare(&cpu->rope, inv_freq, half, last);
+    const struct rope_table *table = rope_prepare(cpu, rope, last);
     size_t size = dtype_size(x->dtype);
     FOR_ROWS (r, x->rows, x->cols) {
         size_t at = (size_t)position[r] * (size_t)half;
         for (int h = 0; h < heads; h++) {
-            char *lo = (char *)t_row(x, r) + (size_t)(h * head_size) * size;
-            cpu->k->rope(lo, lo + (size_t)half * size, x->dtype, cpu->rope.cosine + at, cpu->rope.sine + at,
+            char *lo = (char *)t_row(x, r) + (size_t)(h * rope->head_size) * size;
+            cpu->k->rope(lo, lo + (size_t)half * size, x->dtype, table->cosine + at, table->sine + at,
                          inverse ? -1 : 1, half);
         }
     }
@@ -173,8 +197,12 @@ void cpu_rope(struct tensor *x, const int *position, int heads, int head_size, c
 
 /* ---- feed-forward gate ---------------------------------------------------------------------------- */
 
-void cpu_swiglu(struct tensor *h, const struct tensor *gu)
+void cpu_gated(struct tensor *h, const struct tensor *gu, enum activation act)
 {
+    if (act != ACT_SILU) {
+        define_gated(h, gu, act);
+        return;
+    }
     struct device *dev = h->dev;
     const struct kernels *k = cpu_of(dev)->k;
     size_t F = (size_t)h->cols, up = F * dtype_size(gu->dtype);
@@ -182,8 +210,12 @@ void cpu_swiglu(struct tensor *h, const struct tensor *gu)
         k->swiglu(t_row(h, r), h->dtype, t_row(gu, r), (char *)t_row(gu, r) + up, gu->dtype, F);
 }
 
-void cpu_swiglu_backward(struct tensor *dgu, const struct tensor *dh, const struct tensor *gu)
+void cpu_gated_backward(struct tensor *dgu, const struct tensor *dh, const struct tensor *gu, enum activation act)
 {
+    if (act != ACT_SILU) {
+        define_gated_backward(dgu, dh, gu, act);
+        return;
+    }
     struct device *dev = dh->dev;
     const struct kernels *k = cpu_of(dev)->k;
     size_t F = (size_t)dh->cols, up = F * dtype_size(gu->dtype), dup = F * dtype_size(dgu->dtype);

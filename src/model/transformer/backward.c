@@ -69,7 +69,8 @@ static void attention_backward(struct workspace *ws, struct trainable *t, int l,
     op_linear_backward_x(&datt, &dy, p[PARAM_OUT].packed, false);
     op_zero(&dqkv);
     op_attention_backward(&dq, &dk, &dv, &datt, &att, &lse, &vq, &vk, &vv, &ws->attention);
-    op_rope(&turned, ws->position, c->heads + c->kv_heads, c->head_size, m->inv_freq, true);
+    struct rope rope = { .head_size = c->head_size, .rotary = c->head_size, .inv_freq = m->inv_freq, .factor = 1 };
+    op_rope(&turned, ws->position, c->heads + c->kv_heads, &rope, true);
 
     struct tensor x = first_rows(&ws->x[l], n), rstd = first_rows(&a->rstd1, n), normed = first_rows(&ws->normed, n);
     struct tensor low = rounded(&ws->dqkv_low, &dqkv), dnorm = first_rows(&ws->dnorm, n);

@@ -34,7 +34,8 @@ static void attention_forward(struct workspace *ws, const struct model *m, int l
     op_rmsnorm(&normed, &rstd, x, &p[PARAM_NORM1].value, c->norm_eps);
     op_linear(&qkv, &normed, p[PARAM_QKV].packed, false);
     struct tensor turned = tensor_cols(&qkv, 0, q + kv), vq = tensor_cols(&qkv, 0, q);
-    op_rope(&turned, ws->position, c->heads + c->kv_heads, c->head_size, m->inv_freq, false);
+    struct rope rope = { .head_size = c->head_size, .rotary = c->head_size, .inv_freq = m->inv_freq, .factor = 1 };
+    op_rope(&turned, ws->position, c->heads + c->kv_heads, &rope, false);
 
     struct tensor keys = tensor_cols(&qkv, q, kv), values = tensor_cols(&qkv, q + kv, kv);
     if (cache) {
