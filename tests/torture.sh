@@ -25,7 +25,7 @@ run_recipe() { tiny "$1" >"$T/log" 2>&1; }
 # Everything that is promised byte for byte; times and the database file are not.
 fingerprint() {
     (cd "$1" && find . -type f \( -name '*.safetensors' -o -name '*.jsonl' -o -name 'config.json' -o -name 'tokenizer*.json' \
-        -o -name 'trainer_state.json' \) ! -path '*/checkpoint-*' ! -name rejected.jsonl | sort | xargs sha256sum)
+        -o -name 'trainer_state.json' \) ! -path '*/checkpoint-*' ! -name '*rejected.jsonl' | sort | xargs sha256sum)
     # figures, less those of time and memory
     awk '/^  "(seconds|memory|machine)": \{/ { skip = 1 } !skip && !/"(output_dir|version)"|per_second/ { print }
          /^  }/ { skip = 0 }' "$1/summary.json"

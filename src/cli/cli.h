@@ -24,6 +24,7 @@ void help_all(FILE *to);
 void help_stage(const struct stage *s, FILE *to);
 /* "key  value" lines, nested objects as key.sub, numbers short. */
 void print_result(const json_t *result, FILE *to);
+void print_json(const json_t *result, FILE *to);     // what --json prints
 
 int cmd_run(int argc, char **argv);
 int cmd_stage(const struct stage *s, int argc, char **argv);

@@ -107,7 +107,7 @@ int cmd_run(int argc, char **argv)
     else if (rc == 0)
         rc = recipe_run(&run, f.recipe, f.set, f.output_dir, &summary, &err);
     if (rc == 0 && summary && f.common.json)
-        json_dumpf(summary, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(17)), putchar('\n');
+        print_json(summary, stdout);
     else if (rc == 0 && summary)
         print_figures(summary, json_string_value(json_object_get(summary, "output_dir")));
     if (rc == 0 && fflush(stdout))

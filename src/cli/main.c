@@ -43,7 +43,7 @@ int cmd_stage(const struct stage *s, int argc, char **argv)
     if (rc == 0)
         rc = s->run(&run, opt, result, &err);
     if (rc == 0 && common.json)
-        json_dumpf(result, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(17)), putchar('\n');
+        print_json(result, stdout);
     else if (rc == 0)
         (s->print ? s->print : print_result)(result, stdout);
     if (rc == 0 && fflush(stdout))

@@ -82,3 +82,13 @@ void print_result(const json_t *result, FILE *to)
     json_object_foreach((json_t *)result, key, v)
         print_value(key, v, to);
 }
+
+void print_json(const json_t *result, FILE *to)
+{
+    struct buf b = {0};
+    json_add_text(&b, result, 2);
+    if (b.failed)
+        mem_die("no memory to print results");
+    fprintf(to, "%s\n", b.s);
+    buf_release(&b);
+}

@@ -29,6 +29,9 @@ int rows_read(struct rows *r, const char *path, int max_rows, struct err *err) M
 void rows_reject(struct rows *r, int i, const char *fmt, ...) PRINTF_LIKE(3, 4);
 /* Writes DIR/rejected.jsonl ({"file","line","reason","row"}) when anything was rejected, and warns with the count. */
 int rows_write_rejected(const struct rows *r, const char *dir, struct err *err);
+/* The same beside an output file and under its name: OUT.jsonl leaves OUT.rejected.jsonl, so that stages which write into
+ * one folder keep theirs apart. */
+int rows_write_rejected_beside(const struct rows *r, const char *output, struct err *err);
 void rows_release(struct rows *r);
 
 /* One compact object per line, written atomically: nothing under the final name before commit. */

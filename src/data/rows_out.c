@@ -47,28 +47,43 @@ static int add_rejected(struct rows_out *w, const char *file, const struct rejec
     return rc;
 }
 
-int rows_write_rejected(const struct rows *r, const char *dir, struct err *err)
+static int write_rejected(const struct rows *r, const char *path, struct err *err)
 {
     struct rows_out w;
-    if (r->n_rejected == 0)
-        return 0;
-    char *path = path_join(dir, "rejected.jsonl");
-    if (!path)
-        return err_set(err, ERR_MEMORY, "%s: no memory", dir);
-    int rc = dir_make(dir, err);
+    int rc = rows_out_open(&w, path, err);
+    if (rc)
+        return rc;
+    for (int i = 0; rc == 0 && i < r->n_rejected; i++)
+        rc = add_rejected(&w, r->path, &r->rejected[i], err);
     if (rc == 0)
-        rc = rows_out_open(&w, path, err);
-    if (rc == 0) {
-        for (int i = 0; rc == 0 && i < r->n_rejected; i++)
-            rc = add_rejected(&w, r->path, &r->rejected[i], err);
-        if (rc == 0)
-            rc = rows_out_commit(&w, err);
-        rows_out_close(&w);
-    }
+        rc = rows_out_commit(&w, err);
+    rows_out_close(&w);
     if (rc == 0)
         log_warn("%s: %d of %d rows cannot be used (line %d: %s); all of them are listed in %s",
                  r->path, r->n_rejected, r->n_rejected + r->n, r->rejected[0].line,
                  r->rejected[0].why ? r->rejected[0].why : "no memory for the reason", path);
+    return rc;
+}
+
+int rows_write_rejected(const struct rows *r, const char *dir, struct err *err)
+{
+    if (r->n_rejected == 0)
+        return 0;
+    char *path = path_join(dir, "rejected.jsonl");
+    int rc = path ? dir_make(dir, err) : err_set(err, ERR_MEMORY, "%s: no memory", dir);
+    if (rc == 0)
+        rc = write_rejected(r, path, err);
+    free(path);
+    return rc;
+}
+
+int rows_write_rejected_beside(const struct rows *r, const char *output, struct err *err)
+{
+    if (r->n_rejected == 0)
+        return 0;
+    size_t stem = strlen(output) - (str_ends(output, ".jsonl") ? strlen(".jsonl") : 0);
+    char *path = str_printf("%.*s.rejected.jsonl", (int)stem, output);
+    int rc = path ? write_rejected(r, path, err) : err_set(err, ERR_MEMORY, "%s: no memory", output);
     free(path);
     return rc;
 }

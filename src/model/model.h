@@ -158,7 +158,8 @@ struct completion {
 };
 void completions_release(struct completion *c, int n);
 /* K = per_prompt samples of each prompt: out has n * per_prompt entries, prompt-major.  The random stream of a token is keyed by (seed, item_id
- * of the prompt, sample, position), so results do not depend on the batch.  batch: sequences in flight.  done (NULL allowed) is told after each finished completion. */
+ * of the prompt, sample, position), so results do not depend on the batch.  batch: sequences in flight.  done (NULL allowed) is told after each finished completion.
+ * ERR_INTERRUPTED once interrupted() (base.h), within a token of every running sequence; out is then empty. */
 struct prompt_ids { const int *id; int n; uint64_t item; };
 int model_generate(struct completion *out, const struct model *m, const struct prompt_ids *prompt, int n, int per_prompt,
                    const struct sampling *s, int batch, void (*done)(void *, int), void *arg, struct err *err) MUST_CHECK;

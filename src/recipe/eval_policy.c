@@ -108,6 +108,8 @@ int contest_sample(struct contest *c, struct said *said, const struct model *m, 
         rc = model_generate(out, m, list, c->n, 1, s, batch, told, &bar, err);
         progress_end(&bar);
     }
+    if (rc == ERR_INTERRUPTED)
+        rc = err_set(err, rc, "interrupted while a model was writing; the same command asks it again from the start");
     for (int i = 0; i < c->n && rc == 0; i++) {
         rc = keep_said(c, &said[i], i, &out[i], err);
         if (rc == 0 && said == c->policy)

@@ -4,6 +4,7 @@
 
 #include "data/data.h"
 #include "lab/lab.h"
+#include "recipe/inference.h"
 #include "recipe/labeling.h"
 
 /* Pairs and who is right about them, whatever file they came from. */
@@ -25,6 +26,14 @@ void judged_release(struct judged *j);
 int eval_labeler(json_t *result, const struct judged *j, const struct judged *calibration, uint64_t seed, struct err *err);
 /* Figures NAME_pairs, NAME_accuracy, NAME_ties of a reward model on the pairs that people compared. */
 int eval_reward(json_t *result, const char *name, const struct judged *j, const struct model *m, struct err *err);
+
+/* The model at `path`, which --option names, as the stage's --dtype wants it.  scalar: a reward model, and refused where
+ * it is none. */
+int eval_model(struct model **m, struct device *dev, const json_t *opt, const char *option, const char *path, bool scalar,
+               struct err *err);
+/* Sampling by the stage's options; above temperature 0, where drift means something.  Speaker k has random numbers of its
+ * own: two models that say the same for the same numbers would tie where independent samples do not. */
+int eval_sampling(struct sampling *s, const char *stop[MAX_STOPS], const json_t *opt, int k, struct err *err);
 
 /* One prompt, what policy and baseline say to it. */
 struct said { char *text; double logp; int tokens; bool ended; };

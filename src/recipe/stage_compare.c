@@ -7,8 +7,6 @@
 
 #include "eval/eval.h"
 #include "recipe/evaluating.h"
-#include "recipe/inference.h"
-#include "recipe/training.h"
 
 enum { MAX_POLICIES = 16 };
 
@@ -45,23 +43,6 @@ struct meeting {
     double length[MAX_POLICIES];
 };
 
-static int open_one(struct model **m, const struct meeting *a, const char *path, struct err *err)
-{
-    struct model_options mo = { .dtype = training_dtype(a->opt, a->dev) };
-    return model_open(m, a->dev, path, &mo, err);
-}
-
-static int sampling_of(struct sampling *s, const struct meeting *a, int k, struct err *err)
-{
-    sampling_defaults(s);
-    s->temperature = (float)opt_float(a->opt, "temperature");
-    // A stream of its own for each policy: equal policies then tie by chance, not by construction.
-    s->seed = a->seed + (uint64_t)k * 0x9e3779b97f4a7c15u;
-    if (!(s->temperature > 0) || s->temperature > 100)
-        return err_set(err, ERR_USAGE, "--temperature is %g, expected more than 0", (double)s->temperature);
-    return option_positive(a->opt, "max_new_tokens", &s->max_new_tokens, err);
-}
-
 static int oracle_scores(struct meeting *a, int k, struct err *err)
 {
     double *score = mem_alloc((size_t)a->c.n, sizeof *score);
@@ -82,11 +63,12 @@ static int speak(struct meeting *a, int k, const struct model *reference, struct
 {
     struct sampling s;
     struct model *m = NULL;
-    int batch, rc = sampling_of(&s, a, k, err);
+    const char *stop[MAX_STOPS];
+    int batch, rc = eval_sampling(&s, stop, a->opt, k, err);
     if (rc == 0)
         rc = option_positive(a->opt, "batch_size", &batch, err);
     if (rc == 0)
-        rc = open_one(&m, a, a->path[k], err);
+        rc = eval_model(&m, a->dev, a->opt, "policies", a->path[k], false, err);
     if (rc == 0)
         rc = contest_sample(&a->c, a->c.policy, m, &s, batch, err);
     model_close(m);
@@ -212,7 +194,7 @@ static int meet(struct meeting *a, json_t *result, struct err *err)
     a->text = mem_alloc((size_t)a->n * (size_t)a->c.n + 1, sizeof *a->text);
     int rc = a->text && w ? 0 : err_set(err, ERR_MEMORY, "no memory to compare policies");
     if (rc == 0 && opt_given(a->opt, "reference"))
-        rc = open_one(&reference, a, opt_str(a->opt, "reference"), err);
+        rc = eval_model(&reference, a->dev, a->opt, "reference", opt_str(a->opt, "reference"), false, err);
     for (int k = 0; k < a->n && rc == 0; k++)
         rc = speak(a, k, reference, err);
     model_close(reference);

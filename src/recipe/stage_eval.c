@@ -11,8 +11,6 @@
 
 #include "learn/learn.h"
 #include "recipe/evaluating.h"
-#include "recipe/inference.h"
-#include "recipe/training.h"
 
 static const struct option options[] = {
     { "labels", OPT_INPUT, NULL, "labels.jsonl of `rlaif label`: its labeler is compared with people", NULL, false },
@@ -52,14 +50,7 @@ struct evaluation {
 
 static int open_model(struct model **m, const struct evaluation *e, const char *option, bool scalar, struct err *err)
 {
-    struct model_options mo = { .dtype = training_dtype(e->opt, e->dev), .scalar_head = scalar };
-    int rc = model_open(m, e->dev, opt_str(e->opt, option), &mo, err);
-    if (rc == 0 && scalar && model_head_is_fresh(*m)) {
-        model_close(*m);
-        *m = NULL;
-        rc = err_set(err, ERR_VALUE, "--%s: %s has no scalar head (score.weight): it is no reward model", option, opt_str(e->opt, option));
-    }
-    return rc;
+    return eval_model(m, e->dev, e->opt, option, opt_str(e->opt, option), scalar, err);
 }
 
 /* ---- labels and reward models ----------------------------------------------------------------- */
@@ -109,19 +100,6 @@ static int eval_judged(const struct evaluation *e, struct err *err)
 
 /* ---- the policy ---------------------------------------------------------------------------------- */
 
-static int sampling_from(struct sampling *s, const char **stop, const json_t *opt, struct err *err)
-{
-    const json_t *list = opt_list(opt, "stop");
-    sampling_defaults(s);
-    s->temperature = (float)opt_float(opt, "temperature");
-    s->stop = stop;
-    for (size_t i = 0; i < json_array_size(list) && s->n_stop < 32; i++)
-        stop[s->n_stop++] = json_string_value(json_array_get(list, i));
-    if (!(s->temperature > 0) || s->temperature > 100)
-        return err_set(err, ERR_USAGE, "--temperature is %g, expected more than 0", (double)s->temperature);
-    return option_positive(opt, "max_new_tokens", &s->max_new_tokens, err);
-}
-
 static int speak(struct contest *c, const struct evaluation *e, bool policy, struct err *err)
 {
     const char *name = policy ? "policy" : "baseline", *file = policy ? "policy_completions" : "baseline_completions";
@@ -132,10 +110,8 @@ static int speak(struct contest *c, const struct evaluation *e, bool policy, str
         return err_set(err, ERR_USAGE, "to compare policies, eval needs --%s or --%s", name, file);
     struct sampling s;
     struct model *m = NULL;
-    const char *stop[32];
-    int batch, rc = sampling_from(&s, stop, e->opt, err);
-    // Two models that say the same for the same random numbers would tie where independent samples do not.
-    s.seed = policy ? e->seed : e->seed + 0x9e3779b97f4a7c15u;
+    const char *stop[MAX_STOPS];
+    int batch, rc = eval_sampling(&s, stop, e->opt, policy ? 0 : 1, err);
     if (rc == 0)
         rc = option_positive(e->opt, "batch_size", &batch, err);
     if (rc == 0)

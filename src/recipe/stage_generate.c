@@ -181,24 +181,6 @@ static int read_prompts(struct generation *g, const json_t *opt, struct err *err
 
 /* ---- the stage --------------------------------------------------------------------------- */
 
-static int read_sampling(struct sampling *s, const char **stop, const json_t *opt, struct err *err)
-{
-    const json_t *list = opt_list(opt, "stop");
-    sampling_defaults(s);
-    s->temperature = (float)opt_float(opt, "temperature");
-    s->top_p = (float)opt_float(opt, "top_p");
-    s->seed = (uint64_t)opt_int(opt, "seed");
-    int64_t k = opt_int(opt, "top_k");
-    s->top_k = k < 0 || k > INT32_MAX ? -1 : (int)k;
-    if (s->top_k < 0 || !(s->top_p > 0) || !(s->temperature >= 0) || s->temperature > 1e6f)
-        return err_set(err, ERR_USAGE, "--temperature %g, --top_k %lld, --top_p %g: expected 0 or more, 0 or more, above 0",
-                       (double)s->temperature, (long long)k, (double)s->top_p);
-    s->stop = stop;
-    for (size_t i = 0; i < json_array_size(list) && s->n_stop < 32; i++)
-        stop[s->n_stop++] = json_string_value(json_array_get(list, i));
-    return option_positive(opt, "max_new_tokens", &s->max_new_tokens, err);
-}
-
 static int generate(struct generation *g, const struct sampling *s, int batch, struct err *err)
 {
     int todo = g->n - g->from;
@@ -249,7 +231,7 @@ static int run_generate(struct run *run, const json_t *opt, json_t *result, stru
     struct sampling s;
     struct device *dev;
     struct model *m = NULL;
-    const char *stop[32], *output = opt_str(opt, "output");
+    const char *stop[MAX_STOPS], *output = opt_str(opt, "output");
     int batch, rc = read_sampling(&s, stop, opt, err);
     if (rc == 0)
         rc = option_positive(opt, "num_return_sequences", &g.per_prompt, err);
@@ -273,7 +255,7 @@ static int run_generate(struct run *run, const json_t *opt, json_t *result, stru
     if (rc == 0)
         rc = commit_output(&g, output, err);
     if (rc == 0)
-        rc = write_rejected_beside(&g.rows, output, err);
+        rc = rows_write_rejected_beside(&g.rows, output, err);
     if (rc == 0)
         figures(result, &g, seconds);
     else if (g.path && (!run->out || g.written == 0))

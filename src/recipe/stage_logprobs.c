@@ -204,7 +204,7 @@ static int run_logprobs(struct run *run, const json_t *opt, json_t *result, stru
     if (rc == 0)
         rc = rows_out_commit(&w.out, err);
     if (rc == 0)
-        rc = write_rejected_beside(&w.rows, output, err);
+        rc = rows_write_rejected_beside(&w.rows, output, err);
     if (rc == 0)
         figures(result, &w);
     release(&w);

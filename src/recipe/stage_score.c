@@ -149,7 +149,7 @@ static int write_rows(struct work *w, const char *output, struct err *err)
     if (rc == 0)
         rc = rows_out_commit(&out, err);
     rows_out_close(&out);
-    return rc ? rc : write_rejected_beside(&w->rows, output, err);
+    return rc ? rc : rows_write_rejected_beside(&w->rows, output, err);
 }
 
 /* ---- the stage --------------------------------------------------------------------------------- */

@@ -50,3 +50,8 @@ if [ -e /dev/full ]; then
     "$rlaif" lab --output_dir "$T/w" --sft_prompts 2 --train_prompts 2 --eval_prompts 2 --json >/dev/full 2>"$ERR"; rc=$?
     exits 1; says "standard output"
 fi
+
+claim json_numbers_have_no_more_digits_than_they_need
+mkdir -p "$T/run/stages"
+echo '{"x": 0.1, "y": 0.30000000000000004}' >"$T/run/summary.json"
+run "$rlaif" inspect "$T/run" --json; exits 0; prints '"x": 0.1,'; prints '"y": 0.30000000000000004'

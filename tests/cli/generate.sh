@@ -18,7 +18,7 @@ gen --output "$T/a.jsonl" --num_return_sequences 3 --max_new_tokens 9 --seed 5
 exits 0; prints '"completions": 9'; prints '"prompts": 3'; prints '"rejected": 1'
 check [ "$(wc -l <"$T/a.jsonl")" = 3 ]
 check grep -q '"id": *"a".*"kept": *1.*"completions": *\[' "$T/a.jsonl"
-check grep -q no_prompt "$T/rejected.jsonl"
+check grep -q no_prompt "$T/a.rejected.jsonl"
 absent "$T/a.jsonl.unfinished"
 
 claim completions_do_not_depend_on_the_batch_or_the_threads
@@ -128,7 +128,7 @@ check awk -F'"logprobs": *\\[' '{ split($2, p, /[],]/); first[NR] = p[1] + 0 } E
 
 claim rows_without_a_completion_are_listed_not_dropped
 echo '{"prompt": "x"}' >>"$T/rows.jsonl"
-lp --output "$T/m.jsonl"; exits 0; prints '"rejected": 1'; same "$T/l.jsonl" "$T/m.jsonl"; present "$T/rejected.jsonl"
+lp --output "$T/m.jsonl"; exits 0; prints '"rejected": 1'; same "$T/l.jsonl" "$T/m.jsonl"; present "$T/m.rejected.jsonl"
 lp --output "$T/m.jsonl" --temperature 0; exits 2; says temperature
 
 # ---- scores ---------------------------------------------------------------------------------------

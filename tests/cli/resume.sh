@@ -23,7 +23,7 @@ same "$T/straight/trainer_state.json" "$T/stopped/trainer_state.json"
 bytes_of() { cat "$1" || echo "missing: $1, $RANDOM"; }
 # What is promised byte for byte, of a run in $1.
 bytes() {
-    (cd "$1" && find . \( -name '*.safetensors' -o -name '*.jsonl' -o -name trainer_state.json \) ! -path '*/checkpoint-*' ! -name rejected.jsonl |
+    (cd "$1" && find . \( -name '*.safetensors' -o -name '*.jsonl' -o -name trainer_state.json \) ! -path '*/checkpoint-*' ! -name '*rejected.jsonl' |
         sort | xargs sha256sum)
 }
 

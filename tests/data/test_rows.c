@@ -47,6 +47,18 @@ static void broken_lines_are_kept_with_their_reason(void **state)
     rows_release(&r);
 }
 
+static void rejected_rows_lie_under_the_name_of_the_output(void **state)
+{
+    struct rows r;
+    struct err e;
+    assert_int_equal(read_text(&r, "{}\n[1]\n", 0, &e), 0);
+    assert_int_equal(rows_write_rejected_beside(&r, kit_path("a.b.jsonl"), &e), 0);
+    assert_int_equal(rows_write_rejected_beside(&r, kit_path("plain"), &e), 0);
+    rows_release(&r);
+    assert_true(kit_exists(kit_path("a.b.rejected.jsonl")));
+    assert_true(kit_exists(kit_path("plain.rejected.jsonl")));
+}
+
 static void nothing_rejected_writes_nothing(void **state)
 {
     struct rows r;
@@ -197,6 +209,7 @@ static void rows_go_out_as_they_came_in(void **state)
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(lines_become_rows_with_their_numbers),
     cmocka_unit_test(broken_lines_are_kept_with_their_reason),
+    cmocka_unit_test(rejected_rows_lie_under_the_name_of_the_output),
     cmocka_unit_test(nothing_rejected_writes_nothing),
     cmocka_unit_test(a_list_is_told_by_its_content),
     cmocka_unit_test(gzip_is_read_like_text),

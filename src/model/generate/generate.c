@@ -5,12 +5,16 @@
  *
  *     waiting -> (prompt computed, with others) -> running: sample, append one token, ... -> done
  *
+ * Being interrupted (base.h) is looked for between steps and between portions of prompts.
+ *
  * Every token's random number is keyed by (seed, prompt's item, sample, position) and rows do not know their company
  * (compute.h), so results do not depend on the batch.  Left out: preemption; the cache is made large enough
  * for the batch before starting. */
 #include <math.h>
 
 #include "model/generate/generate.h"
+
+enum { PORTION = 512 };    // tokens of prompts computed in one go
 
 struct prompt_state {
     int handle, row;        // row of `first` that holds its last hidden state
@@ -135,25 +139,17 @@ static void release(struct batch *b)
 
 /* ---- joining ------------------------------------------------------------------------------ */
 
-/* Computes the prompts of completions next .. next+n-1 that are not in the cache yet, together. */
-static int compute_prompts(struct batch *b, int n, struct err *err)
+/* Computes prompts from .. to-1 together. */
+static int compute_portion(struct batch *b, int from, int to, int *handles, struct err *err)
 {
-    int from = b->next / b->per_prompt, to = (b->next + n - 1) / b->per_prompt, rc = 0;
-    if (b->next % b->per_prompt)
-        from++;             // its earlier samples brought it in
-    int count = to - from + 1;
-    if (count <= 0)
-        return 0;
-    int *handles = mem_alloc((size_t)count, sizeof *handles);
-    if (!handles)
-        return err_set(err, ERR_MEMORY, "%d prompts", count);
+    int rc = 0;
     forest_clear(&b->forest);
-    for (int p = from; rc == 0 && p <= to; p++)
+    for (int p = from; rc == 0 && p < to; p++)
         if (forest_add(&b->forest, CONTEXT_ROOT, b->prompt[p].id, b->prompt[p].n) < 0)
-            rc = err_set(err, ERR_MEMORY, "%d prompts", count);
+            rc = err_set(err, ERR_MEMORY, "%d prompts", to - from);
     if (rc == 0)
         rc = context_extend(b->context, &b->forest, handles, err);
-    for (int p = from; rc == 0 && p <= to; p++) {
+    for (int p = from; rc == 0 && p < to; p++) {
         const struct segment *s = &b->forest.seg[p - from];
         struct prompt_state *st = &b->state[p];
         st->handle = handles[p - from];
@@ -161,6 +157,34 @@ static int compute_prompts(struct batch *b, int n, struct err *err)
         st->row = b->free_first[--b->n_free_first];
         context_hidden_row(b->context, s->start + s->len - 1, &b->first, st->row);
         b->live++;
+    }
+    return rc;
+}
+
+static int stop_asked(struct err *err)
+{
+    return interrupted() ? err_set(err, ERR_INTERRUPTED, "interrupted while generating") : 0;
+}
+
+/* Computes the prompts of completions next .. next+n-1 that are not in the cache yet, in portions of about PORTION tokens:
+ * as fast as all at once, and stopping does not have to wait for all of them. */
+static int compute_prompts(struct batch *b, int n, struct err *err)
+{
+    int from = b->next / b->per_prompt, to = (b->next + n - 1) / b->per_prompt + 1, rc = 0;
+    if (b->next % b->per_prompt)
+        from++;             // its earlier samples brought it in
+    if (from >= to)
+        return 0;
+    int *handles = mem_alloc((size_t)(to - from), sizeof *handles);
+    if (!handles)
+        return err_set(err, ERR_MEMORY, "%d prompts", to - from);
+    for (int end; rc == 0 && from < to; from = end) {
+        long tokens = b->prompt[from].n;
+        for (end = from + 1; end < to && tokens + b->prompt[end].n <= PORTION; end++)
+            tokens += b->prompt[end].n;
+        rc = stop_asked(err);
+        if (rc == 0)
+            rc = compute_portion(b, from, end, handles, err);
     }
     free(handles);
     return rc;
@@ -356,8 +380,7 @@ int model_generate(struct completion *out, const struct model *m, const struct p
     b.longest_stop = stop_longest(s);
     rc = allocate(&b, err);
     while (rc == 0 && (b.n_running || b.next < total)) {
-        if (interrupted())
-            rc = err_set(err, ERR_INTERRUPTED, "interrupted while generating");
+        rc = stop_asked(err);
         if (rc == 0)
             rc = admit(&b, err);
         if (rc == 0)
