@@ -5,14 +5,14 @@ ifeq ($(origin CC),default)
 CC      := gcc
 endif
 PREFIX  ?= /usr/local
-ROOMS   := cli recipe report eval learn feedback lab model data compute objective base
+ROOMS   := cli recipe report eval learn feedback lab model net data compute objective base
 ROOMS   := $(foreach r,$(ROOMS),$(if $(wildcard src/$(r)/*.c src/$(r)/*/*.c),$(r)))
 
 # ---- flags ---------------------------------------------------------------------
 # SAN=address,undefined or SAN=thread   sanitizers, in a build folder of their own
 # DEV=1                                 more warnings, and they are errors
 # V=1                                   shows the commands
-LIBS    := -ldnnl -ljansson -lsqlite3 -lyaml -lpcre2-8 -lutf8proc -lz -lxxhash -lcrypto -lm
+LIBS    := -ldnnl -ljansson -lsqlite3 -lyaml -lpcre2-8 -lutf8proc -lz -lxxhash -lcurl -lcrypto -lm
 CFLAGS  ?= -O2 -g
 WARN    := -Wall -Wextra -Wno-unused-parameter -Wno-missing-field-initializers -Wno-psabi
 ifdef DEV
@@ -84,7 +84,7 @@ unit:  ## the unit tests only, about a minute
 	@$(MAKE) --no-print-directory $(JOBS) tests-built
 	@BUILD=$(BUILD) tests/run.sh $(TESTBIN)
 
-tests-built: $(TESTBIN)
+tests-built: $(TESTBIN) $(BUILD)/tests/hub
 .PHONY: tests-built
 
 $(BUILD)/%.o: src/%.c
@@ -107,6 +107,10 @@ $(BUILD)/base/version.o: ARCH := -DRLAIF_VERSION='"$(VERSION)"'
 $(BUILD)/tests/version.o: src/base/version.c
 	@mkdir -p $(@D)
 	$(call say,cc)$(CC) $(ALLC) -c $< -o $@
+# What tests of net/ talk to, and shell tests.
+$(BUILD)/tests/hub: tests/kit/hub.c
+	@mkdir -p $(@D)
+	$(call say,link)$(CC) $(ALLC) -Wno-format-truncation -MF $@.d -MT $@ -o $@ $< $(LINK) -lcrypto
 $(BUILD)/tests/kit.o: tests/kit/kit.c
 	@mkdir -p $(@D)
 	$(call say,cc)$(CC) $(ALLC) -Itests -DKIT_TESTS='"$(CURDIR)/tests"' -c $< -o $@
@@ -189,4 +193,4 @@ clean:  ## removes the build folder
 	rm -rf $(BUILD)
 
 -include $(foreach r,$(ROOMS),$(patsubst %.o,%.d,$(call objs,$(r)))) $(TESTBIN:=.d) $(EXAMPLES:=.d) \
-         $(TESTOBJ:.o=.d)
+         $(TESTOBJ:.o=.d) $(BUILD)/tests/hub.d

@@ -15,6 +15,7 @@ T=$(mktemp -d "${TMPDIR:-/tmp}/rlaif-fuzz-XXXXXX")
 trap 'rm -rf "$T"' EXIT
 export ASAN_OPTIONS=allocator_may_return_null=1:hard_rss_limit_mb=2000:detect_leaks=1:exitcode=99
 export UBSAN_OPTIONS=print_stacktrace=1:exitcode=99 RLAIF_THREADS=1
+export HF_HUB_OFFLINE=1
 mkdir -p "$keep"
 findings=0 refused=0 accepted=0
 

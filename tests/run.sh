@@ -7,6 +7,8 @@ export TSAN_OPTIONS=${TSAN_OPTIONS:-allocator_may_return_null=1}
 export UBSAN_OPTIONS=${UBSAN_OPTIONS:-print_stacktrace=1}
 # As cli/main.c: threads that wait do not spin for long, for the sake of what else runs.
 export GOMP_SPINCOUNT=${GOMP_SPINCOUNT:-1000}
+# No test reaches beyond this machine: those of the Hub bring their own.
+export HF_HUB_OFFLINE=1
 limit=${TEST_TIMEOUT:-600}
 pass=0 fail=0 skip=0
 log=$(mktemp) ; trap 'rm -f "$log"' EXIT

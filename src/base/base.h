@@ -126,6 +126,7 @@ int json_bool_or(const json_t *o, const char *key, bool dflt, bool *out, const c
 /* A YAML file as JSON values in the file's order: mappings, lists, scalars; no anchors, aliases or tags.
  * Errors name line and column.  The caller owns *out. */
 int yaml_read_file(json_t **out, const char *path, struct err *err) MUST_CHECK;
+int yaml_parse(json_t **out, const char *text, size_t n, const char *where, struct err *err) MUST_CHECK;
 
 /* ---- random numbers ---------------------------------------------------------
  * Philox4x32-10 (Salmon et al. 2011).  A stream is keyed by what it is for, not by when it is used:

@@ -166,6 +166,20 @@ static int document(struct reader *r, json_t **out)
     }
 }
 
+int yaml_parse(json_t **out, const char *text, size_t n, const char *where, struct err *err)
+{
+    struct reader r = { .path = where, .err = err };
+    if (!yaml_parser_initialize(&r.parser))
+        return err_set(err, ERR_MEMORY, "reading %s", where);
+    yaml_parser_set_input_string(&r.parser, (const unsigned char *)text, n);
+    json_t *v = NULL;
+    int rc = document(&r, &v);
+    if (rc == 0)
+        *out = v;
+    yaml_parser_delete(&r.parser);
+    return rc;
+}
+
 int yaml_read_file(json_t **out, const char *path, struct err *err)
 {
     char *text;
@@ -173,17 +187,7 @@ int yaml_read_file(json_t **out, const char *path, struct err *err)
     int rc = file_read(&text, &n, path, YAML_MAX_BYTES, err);
     if (rc)
         return rc;
-    struct reader r = { .path = path, .err = err };
-    if (!yaml_parser_initialize(&r.parser)) {
-        free(text);
-        return err_set(err, ERR_MEMORY, "reading %s", path);
-    }
-    yaml_parser_set_input_string(&r.parser, (const unsigned char *)text, n);
-    json_t *v = NULL;
-    rc = document(&r, &v);
-    if (rc == 0)
-        *out = v;
-    yaml_parser_delete(&r.parser);
+    rc = yaml_parse(out, text, n, path, err);
     free(text);
     return rc;
 }
