@@ -11,6 +11,8 @@ static const char *canonical(char *out, size_t size, const char *flag)
     size_t i = 0;
     if (!strcmp(flag, "m"))
         flag = "model_name_or_path";
+    else if (!strncmp(flag, "dataset_train_split", 19) && (!flag[19] || flag[19] == '='))
+        flag = "dataset_split";     // TRL's spelling
     for (; flag[i] && flag[i] != '=' && i + 1 < size; i++)
         out[i] = flag[i] == '-' ? '_' : flag[i];
     out[i] = '\0';
@@ -92,8 +94,9 @@ int flags_parse(json_t *given, struct common_flags *common, const struct stage *
     for (int i = 0; i < argc;) {
         char name[128];
         const char *flag = argv[i], *eq = strchr(flag, '=');
-        if (!is_flag(flag) && option_of(s, "path") && !json_object_get(given, "path")) {
-            json_object_set_new(given, "path", json_string(flag));     // `rlaif inspect PATH`
+        const char *bare = option_of(s, "path") ? "path" : option_of(s, "repo_id") ? "repo_id" : NULL;
+        if (!is_flag(flag) && bare && !json_object_get(given, bare)) {
+            json_object_set_new(given, bare, json_string(flag));       // `rlaif inspect PATH`, `rlaif pull ID`
             i++;
             continue;
         }
@@ -117,7 +120,7 @@ int flags_parse(json_t *given, struct common_flags *common, const struct stage *
         }
         if (!next || (!eq && is_flag(next)))
             return err_set(err, ERR_USAGE, "rlaif %s: --%s needs a value (%s)", s->name, name, o->help);
-        if ((o->type == OPT_LIST || o->type == OPT_INPUTS) && !eq) {
+        if ((o->type == OPT_LIST || o->type == OPT_INPUTS || o->type == OPT_MODELS) && !eq) {
             i = take_list(given, name, argc, argv, i + 1);
             continue;
         }

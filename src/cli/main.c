@@ -27,7 +27,7 @@ int cmd_stage(const struct stage *s, int argc, char **argv)
     struct err err = { 0 };
     struct common_flags common = { 0 };
     struct run run = { 0 };
-    json_t *given = json_object(), *opt = NULL, *result = json_object();
+    json_t *given = json_object(), *opt = NULL, *local = NULL, *commits = json_object(), *result = json_object();
     int rc = flags_parse(given, &common, s, argc, argv, &err);
     if (rc == 0 && common.help) {
         help_stage(s, stdout);
@@ -41,7 +41,9 @@ int cmd_stage(const struct stage *s, int argc, char **argv)
     if (rc == 0)
         rc = options_resolve(&opt, s, given, where, &err);
     if (rc == 0)
-        rc = s->run(&run, opt, result, &err);
+        rc = inputs_resolve(&local, commits, s, opt, NULL, &err);
+    if (rc == 0)
+        rc = s->run(&run, local, result, &err);
     if (rc == 0 && common.json)
         print_json(result, stdout);
     else if (rc == 0)
@@ -52,6 +54,8 @@ out:
     device_close(run.device);
     json_decref(given);
     json_decref(opt);
+    json_decref(local);
+    json_decref(commits);
     json_decref(result);
     return rc ? report_failure(&err) : EXIT_DONE;
 }

@@ -24,6 +24,9 @@ static const char *type_word(const struct option *o)
     case OPT_LIST: return "A B ...";
     case OPT_INPUTS: return "PATH PATH ...";
     case OPT_INPUT: return "PATH";
+    case OPT_MODEL: return "MODEL";
+    case OPT_MODELS: return "MODEL MODEL ...";
+    case OPT_DATA: return "DATA";
     case OPT_OUTPUT: return "FILE";
     case OPT_OUTPUT_DIR: return "DIR";
     default: return "TEXT";

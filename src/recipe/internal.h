@@ -26,8 +26,9 @@ struct record {
     bool done, same;            // finished; made by these very options and inputs
     json_t *json;               // the whole record, or NULL
 };
-/* Key of a step: hash of stage, options and the content of its inputs.  inputs receives {path: hash}. */
-int record_key(char key[33], json_t *inputs, const struct step *s, struct err *err);
+/* Key of a step: hash of stage, options and the content of its inputs.  inputs receives {path: hash}; what came from the
+ * Hub counts by its name and commit, which commits gives. */
+int record_key(char key[33], json_t *inputs, const struct step *s, const json_t *commits, struct err *err);
 int record_read(struct record *rec, const char *out, const struct step *s, const char *key, struct err *err);
 int record_write(const char *out, const struct step *s, const char *key, const json_t *inputs, const json_t *result,
                  double seconds, double peak_mb, bool done, struct err *err);

@@ -68,6 +68,7 @@ static json_t *parse_string(const struct option *o, const char *s)
         return parse_bool(s);
     case OPT_LIST:
     case OPT_INPUTS:
+    case OPT_MODELS:
         return parse_list(s);
     case OPT_CHOICE:
         return choice_has(o->choices, s) ? json_string(s) : NULL;
@@ -98,7 +99,7 @@ static json_t *typed(const struct option *o, const json_t *v)
         return json_real(json_number_value(v));
     if (o->type == OPT_BOOL && json_is_boolean(v))
         return json_boolean(json_is_true(v));
-    if ((o->type == OPT_LIST || o->type == OPT_INPUTS) && json_is_array(v))
+    if ((o->type == OPT_LIST || o->type == OPT_INPUTS || o->type == OPT_MODELS) && json_is_array(v))
         return string_list(v);
     return NULL;
 }
@@ -110,7 +111,8 @@ static const char *expectation(const struct option *o)
     case OPT_FLOAT: return "a number";
     case OPT_BOOL: return "true or false";
     case OPT_LIST:
-    case OPT_INPUTS: return "a list of strings";
+    case OPT_INPUTS:
+    case OPT_MODELS: return "a list of strings";
     case OPT_CHOICE: return o->choices;
     default: return "a string";
     }

@@ -23,6 +23,9 @@ enum option_type {
     OPT_LIST,       // YAML list, or words after the flag / separated by commas
     OPT_INPUT,      // an existing file or folder that is read: part of a stage's freshness
     OPT_INPUTS,     // a list of such
+    OPT_MODEL,      // a model that is read: a folder, a GGUF file, or its name on the Hub (ORG/NAME@REVISION:FILE)
+    OPT_MODELS,     // a list of such
+    OPT_DATA,       // rows that are read: a file, or a data set's name on the Hub (ORG/NAME@REVISION:SPLIT)
     OPT_OUTPUT,     // a file that is written
     OPT_OUTPUT_DIR, // a folder that is written
 };
@@ -70,7 +73,13 @@ struct stage {
     /* Prints result for people; NULL: one "key  value" line each. */
     void (*print)(const json_t *result, FILE *to);
 };
-extern const struct stage stage_lab, stage_tokenize, stage_logprobs, stage_generate, stage_score, stage_split, stage_label, stage_sft,
+/* The options as the stage gets them: names on the Hub become paths (fetched where the cache lacks them), everything else
+ * stays.  commits (an object) receives {name: commit}.  out: the recipe's output folder, whose paths are never names; NULL:
+ * none.  The caller owns *local. */
+int inputs_resolve(json_t **local, json_t *commits, const struct stage *s, const json_t *opt, const char *out,
+                   struct err *err) MUST_CHECK;
+
+extern const struct stage stage_pull, stage_models, stage_lab, stage_tokenize, stage_logprobs, stage_generate, stage_score, stage_split, stage_label, stage_sft,
     stage_reward, stage_dpo, stage_rl, stage_eval, stage_compare, stage_inspect, stage_report;
 const struct stage *stage_find(const char *name);           // NULL: none of that name
 const struct stage *const *stage_list(int *n);

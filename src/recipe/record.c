@@ -50,9 +50,15 @@ static int hash_path(char out[33], const char *path, struct err *err)
     return dir_exists(path) ? hash_folder(out, path, err) : hash_file(out, path, err);
 }
 
-static int add_input(json_t *inputs, const struct step *s, const char *option, const char *path, struct err *err)
+static int add_input(json_t *inputs, const struct step *s, const char *option, const char *path, const json_t *commits,
+                     struct err *err)
 {
     char hex[33];
+    json_t *commit = json_object_get(commits, path);
+    if (commit) {
+        json_object_set(inputs, path, commit);
+        return 0;
+    }
     if (!file_exists(path) && !dir_exists(path))
         return err_set(err, ERR_MISSING, "stage '%s': %s: there is no file or folder %s", s->name, option, path);
     int rc = hash_path(hex, path, err);
@@ -61,27 +67,37 @@ static int add_input(json_t *inputs, const struct step *s, const char *option, c
     return rc;
 }
 
-static int hash_inputs(json_t *inputs, const struct step *s, struct err *err)
+static bool names_file(enum option_type t)
+{
+    return t == OPT_INPUT || t == OPT_MODEL || t == OPT_DATA;
+}
+
+static bool names_files(enum option_type t)
+{
+    return t == OPT_INPUTS || t == OPT_MODELS;
+}
+
+static int hash_inputs(json_t *inputs, const struct step *s, const json_t *commits, struct err *err)
 {
     int rc = 0;
     for (int i = 0; rc == 0 && i < s->stage->n_options; i++) {
         const struct option *o = &s->stage->option[i];
         const json_t *v = json_object_get(s->options, o->name);
-        if (o->type == OPT_INPUT && json_is_string(v))
-            rc = add_input(inputs, s, o->name, json_string_value(v), err);
+        if (names_file(o->type) && json_is_string(v))
+            rc = add_input(inputs, s, o->name, json_string_value(v), commits, err);
         size_t k;
         json_t *e;
-        if (o->type == OPT_INPUTS && json_is_array(v))
+        if (names_files(o->type) && json_is_array(v))
             json_array_foreach((json_t *)v, k, e)
                 if (rc == 0)
-                    rc = add_input(inputs, s, o->name, json_string_value(e), err);
+                    rc = add_input(inputs, s, o->name, json_string_value(e), commits, err);
     }
     return rc;
 }
 
-int record_key(char key[33], json_t *inputs, const struct step *s, struct err *err)
+int record_key(char key[33], json_t *inputs, const struct step *s, const json_t *commits, struct err *err)
 {
-    int rc = hash_inputs(inputs, s, err);
+    int rc = hash_inputs(inputs, s, commits, err);
     if (rc)
         return rc;
     json_t *all = json_pack("{s:s, s:O, s:O}", "stage", s->stage->name, "options", s->options, "inputs", inputs);

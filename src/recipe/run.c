@@ -15,7 +15,8 @@ static void reset_peak(void)
     }
 }
 
-static int run_step(struct run *run, const struct recipe *r, const struct step *s, const char *key,
+/* local: the step's options as its stage gets them. */
+static int run_step(struct run *run, const struct recipe *r, const struct step *s, const char *key, const json_t *local,
                     const json_t *inputs, bool resume, double spent, struct err *err)
 {
     json_t *none = json_object(), *result = json_object();
@@ -26,7 +27,7 @@ static int run_step(struct run *run, const struct recipe *r, const struct step *
     reset_peak();
     run->resume = resume;
     if (rc == 0)
-        rc = s->stage->run(run, s->options, result, err);
+        rc = s->stage->run(run, local, result, err);
     double seconds = spent + time_now() - start;
     if (rc == 0) {
         rc = record_write(r->out, s, key, inputs, result, seconds, mem_peak_mb(), true, err);
@@ -59,9 +60,13 @@ static int do_step(struct run *run, const struct recipe *r, int i, struct err *e
 {
     const struct step *s = &r->step[i];
     char key[33];
-    json_t *inputs = json_object();
+    json_t *inputs = json_object(), *commits = json_object(), *local = NULL;
     struct record rec = { 0 };
-    int rc = record_key(key, inputs, s, err);
+    int rc = inputs_resolve(&local, commits, s->stage, s->options, r->out, err);
+    if (rc == 0)
+        rc = record_key(key, inputs, s, commits, err);
+    else
+        err_prefix(err, "stage '%s'", s->name);
     if (rc == ERR_MISSING && err)
         add_hint(r, err);
     if (rc == 0)
@@ -73,10 +78,12 @@ static int do_step(struct run *run, const struct recipe *r, int i, struct err *e
         bool resume = rec.same && !rec.done;
         log_info("[%d/%d] %s: %s%s", i + 1, r->n, s->name, s->stage->name, resume ? ", continued" : "");
         double spent = resume ? json_number_value(json_object_get(rec.json, "seconds")) : 0;
-        rc = run_step(run, r, s, key, inputs, resume, spent, err);
+        rc = run_step(run, r, s, key, local, inputs, resume, spent, err);
     }
     record_release(&rec);
     json_decref(inputs);
+    json_decref(commits);
+    json_decref(local);
     return rc;
 }
 

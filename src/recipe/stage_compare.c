@@ -11,13 +11,13 @@
 enum { MAX_POLICIES = 16 };
 
 static const struct option options[] = {
-    { "policies", OPT_INPUTS, NULL, "models to compare", NULL, true },
+    { "policies", OPT_MODELS, NULL, "models to compare", NULL, true },
     { "names", OPT_LIST, NULL, "what they are called in the table (default: their folders)", NULL, false },
-    { "reference", OPT_INPUT, NULL, "model that drift is measured from", NULL, false },
-    { "prompts", OPT_INPUT, NULL, "held-out prompts", NULL, true },
+    { "reference", OPT_MODEL, NULL, "model that drift is measured from", NULL, false },
+    { "prompts", OPT_DATA, NULL, "held-out prompts", NULL, true },
     { "max_prompts", OPT_INT, "0", "the first so many; 0: all", NULL, false },
     { "truth", OPT_INPUT, NULL, "the lab's truth.jsonl: its annotators judge", NULL, false },
-    { "judge", OPT_INPUT, NULL, "model that judges (where there is no truth)", NULL, false },
+    { "judge", OPT_MODEL, NULL, "model that judges (where there is no truth)", NULL, false },
     { "store", OPT_STRING, NULL, "label store of the judge (default: labels.db in the run's folder)", NULL, false },
     LABELING_OPTIONS,
     { "temperature", OPT_FLOAT, "0.9", "of the samples", NULL, false },

@@ -3,7 +3,7 @@
 
 static const struct option options[] = {
     TRAINING_MODEL_OPTIONS("policy to train, also the reference"),
-    { "dataset_name", OPT_INPUT, NULL, "pairs {prompt, chosen, rejected, label_prob}", NULL, true },
+    TRAINING_DATASET_OPTIONS("pairs {prompt, chosen, rejected, label_prob}"),
     { "beta", OPT_FLOAT, "0.1", "hold on the reference", NULL, false },
     TRAINING_OPTIONS("1e-6", "linear", "8", "1", "1024", "1e-8"),
 };

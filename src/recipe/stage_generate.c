@@ -10,7 +10,7 @@
 
 static const struct option options[] = {
     TRAINING_MODEL_OPTIONS("model that writes"),
-    { "input", OPT_INPUT, NULL, "rows {prompt}: a string taken as it is, or messages put through the template", NULL, true },
+    { "input", OPT_DATA, NULL, "rows {prompt}: a string taken as it is, or messages put through the template", NULL, true },
     { "output", OPT_OUTPUT, NULL, "the same rows with `completions` added (.jsonl)", NULL, true },
     { "num_return_sequences", OPT_INT, "1", "completions per prompt", NULL, false },
     { "max_new_tokens", OPT_INT, "128", "a completion's length at most", NULL, false },

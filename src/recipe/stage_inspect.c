@@ -10,7 +10,7 @@
 #include "recipe/recipe.h"
 
 static const struct option options[] = {
-    {"path", OPT_INPUT, NULL,
+    {"path", OPT_MODEL, NULL,
      "model folder, GGUF file, dataset (.jsonl, .jsonl.gz, .json), label store or run folder",
      NULL, true},
 };

@@ -9,11 +9,11 @@
 #include <math.h>
 
 static const struct option options[] = {
-    { "labeler", OPT_INPUT, NULL, "model that labels: a Hugging Face folder or a GGUF file", NULL, false },
+    { "labeler", OPT_MODEL, NULL, "model that labels: a Hugging Face folder or a GGUF file", NULL, false },
     { "truth", OPT_INPUT, NULL, "the lab's truth.jsonl: simulated annotators label (when there is no labeler)", NULL, false },
     { "dtype", OPT_CHOICE, "auto", "of computation; auto: bfloat16 where the processor multiplies it",
       "auto|float32|bfloat16", false },
-    { "input", OPT_INPUT, NULL, "rows {prompt, completions} or {prompt, chosen, rejected}: .jsonl, .jsonl.gz, .json", NULL, true },
+    { "input", OPT_DATA, NULL, "rows {prompt, completions} or {prompt, chosen, rejected}: .jsonl, .jsonl.gz, .json", NULL, true },
     { "output_dir", OPT_OUTPUT_DIR, NULL, "folder for pairs.jsonl and labels.jsonl", NULL, true },
     { "store", OPT_STRING, NULL, "label store (default: labels.db in the run's folder); can be shared between runs", NULL, false },
     LABELING_OPTIONS,

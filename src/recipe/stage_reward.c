@@ -3,9 +3,9 @@
 
 static const struct option options[] = {
     TRAINING_MODEL_OPTIONS("body of the reward model"),
-    { "dataset_name", OPT_INPUT, NULL, "pairs {prompt, chosen, rejected, label_prob}", NULL, true },
-    { "eval_dataset_name", OPT_INPUT, NULL, "held-out pairs: eval_loss, eval_accuracy", NULL, false },
-    { "normalize_on", OPT_INPUT, NULL,
+    TRAINING_DATASET_OPTIONS("pairs {prompt, chosen, rejected, label_prob}"),
+    { "eval_dataset_name", OPT_DATA, NULL, "held-out pairs: eval_loss, eval_accuracy", NULL, false },
+    { "normalize_on", OPT_DATA, NULL,
       "samples {prompt, completion} or {prompt, completions} whose scores get mean 0 and deviation 1", NULL, false },
     { "normalize_rows", OPT_INT, "0", "rows of normalize_on to use; 0: all", NULL, false },
     { "hard_labels", OPT_BOOL, "false", "ignore label_prob: the chosen one is certainly the better one", NULL, false },

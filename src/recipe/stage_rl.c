@@ -4,8 +4,8 @@
 static const struct option options[] = {
     TRAINING_MODEL_OPTIONS("policy to start from; the frozen reference and the value model start there too"),
     { "algorithm", OPT_CHOICE, "reinforce", "the papers' REINFORCE with a learned baseline", "reinforce", false },
-    { "reward_model_path", OPT_INPUT, NULL, "reward model, a folder written by rlaif reward", NULL, true },
-    { "dataset_name", OPT_INPUT, NULL, "prompts {prompt}", NULL, true },
+    { "reward_model_path", OPT_MODEL, NULL, "reward model, a folder written by rlaif reward", NULL, true },
+    TRAINING_DATASET_OPTIONS("prompts {prompt}"),
     { "beta", OPT_FLOAT, "0.05", "the reward is (1 - beta) score - beta KL", NULL, false },
     { "temperature", OPT_FLOAT, "0.9", "of sampling, and of every log-prob", NULL, false },
     { "num_generations", OPT_INT, "4", "samples per prompt; divides the batch", NULL, false },

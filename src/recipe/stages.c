@@ -18,6 +18,8 @@ static const struct stage *const stages[] = {
     &stage_compare,
     &stage_inspect,
     &stage_report,
+    &stage_pull,
+    &stage_models,
     NULL,
 };
 

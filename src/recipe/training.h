@@ -6,8 +6,13 @@
 #include "recipe/recipe.h"
 
 #define TRAINING_MODEL_OPTIONS(what)                                                                              \
-    { "model_name_or_path", OPT_INPUT, NULL, what ": a Hugging Face folder or a GGUF file", NULL, true },         \
+    { "model_name_or_path", OPT_MODEL, NULL, what ": a Hugging Face folder or a GGUF file", NULL, true },         \
     { "dtype", OPT_CHOICE, "auto", "of computation; auto: bfloat16 where the processor multiplies it", "auto|float32|bfloat16", false }
+
+#define TRAINING_DATASET_OPTIONS(what)                                                                            \
+    { "dataset_name", OPT_DATA, NULL, what ": a file, or ORG/NAME on the Hub", NULL, true },                       \
+    { "dataset_config", OPT_STRING, NULL, "configuration of a data set on the Hub", NULL, false },                 \
+    { "dataset_split", OPT_STRING, NULL, "its split (default: train)", NULL, false }
 
 #define TRAINING_OPTIONS(lr, schedule, batch, epochs, length, eps)                                                    \
     { "output_dir", OPT_OUTPUT_DIR, NULL, "folder for the model, its log and checkpoints", NULL, true },           \

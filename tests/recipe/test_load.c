@@ -72,7 +72,7 @@ static void a_step_is_stale_when_an_input_or_option_changes(void **state)
         if (i == 2)
             kit_text("input.txt", "two");
         json_t *inputs = json_object();
-        assert_int_equal(record_key(key[i], inputs, &r.step[0], &err), 0);
+        assert_int_equal(record_key(key[i], inputs, &r.step[0], NULL, &err), 0);
         assert_non_null(json_object_get(inputs, input));
         json_decref(inputs);
     }
@@ -88,7 +88,7 @@ static void a_missing_input_names_stage_option_and_path(void **state)
     char key[33];
     assert_int_equal(load(&r, good, NULL, NULL, &err), 0);
     json_t *inputs = json_object();
-    assert_int_equal(record_key(key, inputs, &r.step[0], &err), ERR_MISSING);
+    assert_int_equal(record_key(key, inputs, &r.step[0], NULL, &err), ERR_MISSING);
     kit_contains(err.msg, "page");
     kit_contains(err.msg, "run_dir");
     kit_contains(err.msg, "runs/x/a-3");
