@@ -52,7 +52,8 @@ gen --output "$T/x.jsonl" --num_return_sequences 0; exits 2; says num_return_seq
 gen --output "$T/x.jsonl" --top_p 0; exits 2; says top_p
 
 claim an_output_that_cannot_be_written_is_named
-gen --output "$T/nowhere/x.jsonl"; exits 1; says "$T/nowhere/x.jsonl"
+gen --output "$T/prompts.jsonl/x.jsonl"; exits 1; says "$T/prompts.jsonl"
+gen --output "$T/new/folder/x.jsonl" --max_new_tokens 1; exits 0; present "$T/new/folder/x.jsonl"
 echo '{"nothing": 1}' >"$T/none.jsonl"
 run "$rlaif" generate -m $tiny --input "$T/none.jsonl" --output "$T/x.jsonl"; exits 1; says none.jsonl; absent "$T/x.jsonl"
 
