@@ -21,6 +21,17 @@ static inline struct tensor zeros(struct device *dev, enum dtype dtype, int rows
     return t;
 }
 
+static const char *const isas[] = { "plain", "avx2", "avx512", "avx512bf16" };
+
+/* A device held to one instruction set, where the machine has it. */
+static inline struct device *device_with(const char *isa, int threads)
+{
+    setenv("RLAIF_ISA", isa, 1);
+    struct device *dev = device(threads);
+    unsetenv("RLAIF_ISA");
+    return dev;
+}
+
 /* Normal numbers times scale; item names the stream, so that equal items mean equal numbers. */
 static inline struct tensor randoms(struct device *dev, enum dtype dtype, int rows, int cols, float scale, int item)
 {
@@ -65,6 +76,15 @@ static inline void close_to(const struct tensor *got, const struct tensor *want,
     if (!(d <= tolerance * size))
         fail_msg("%s (%d x %d %s): differs by %g of %g, allowed %g", what, got->rows, got->cols, dtype_name(got->dtype), d,
                  size, tolerance * size);
+}
+
+static inline double dot_all(const struct tensor *a, const struct tensor *b)
+{
+    double sum = 0;
+    for (int r = 0; r < a->rows; r++)
+        for (int c = 0; c < a->cols; c++)
+            sum += (double)t_get(a, r, c) * t_get(b, r, c);
+    return sum;
 }
 
 static inline void same_bits(const struct tensor *a, const struct tensor *b, const char *what)

@@ -8,7 +8,8 @@
 
 /* ---- scenes: forests of runs with random queries, keys and values ------------------- */
 
-struct shape { int heads, kv_heads, D, trees, parent, children, child; };
+/* window and cap (of the scores, which have a variance of about 1) are 0 unless said otherwise. */
+struct shape { int heads, kv_heads, D, trees, parent, children, child, window; float cap; };
 
 static const struct shape shapes[] = {
     { 1, 1, 16, 1, 1, 0, 0 },       { 1, 1, 32, 1, 2, 0, 0 },       { 2, 1, 64, 2, 63, 0, 0 },
@@ -16,6 +17,9 @@ static const struct shape shapes[] = {
     { 4, 4, 32, 2, 127, 2, 2 },     { 6, 2, 128, 1, 70, 2, 61 },    { 9, 3, 64, 2, 129, 1, 71 },
     { 5, 1, 48, 1, 33, 2, 100 },    { 2, 2, 80, 1, 128, 1, 64 },    { 4, 2, 32, 2, 200, 4, 1 },
     { 3, 3, 256, 1, 30, 1, 40 },    { 12, 1, 64, 1, 11, 2, 60 },    { 4, 2, 96, 1, 190, 0, 0 },
+    { 2, 1, 32, 1, 40, 1, 50, 0, 1.5f },    { 3, 1, 64, 1, 200, 0, 0, 1 },          { 4, 2, 32, 2, 70, 2, 75, 30 },
+    { 9, 3, 64, 1, 129, 1, 71, 64, 2 },     { 2, 2, 32, 1, 300, 1, 40, 65 },        { 12, 1, 64, 1, 90, 1, 100, 100, 1 },
+    { 2, 1, 48, 1, 250, 1, 3, 130, 3 },     { 2, 2, 16, 1, 130, 0, 0, 1000 },
 };
 
 struct scene {
@@ -68,7 +72,7 @@ static void scene_init(struct scene *s, const struct shape *w, enum dtype dtype,
         }
     }
     free(place);
-    s->a = (struct attention){ w->heads, w->kv_heads, w->D, 1 / sqrtf(w->D), runs, s->run };
+    s->a = (struct attention){ w->heads, w->kv_heads, w->D, 1 / sqrtf(w->D), runs, s->run, w->window, w->cap };
     s->q = tensor(s->dev, dtype, s->rows, C);
     s->k = tensor(s->dev, dtype, s->rows + 9, K);
     s->v = tensor(s->dev, dtype, s->rows + 9, K);
@@ -201,7 +205,7 @@ static void backward_equals_definition(void **state)
                 op_zero(&got.dv);
                 attention_backward_with(k, &c, 1);
                 // With one key dS is zero, and with few its rounding is all there is: nothing to compare.
-                if (shapes[i].parent > (t ? 8 : 1)) {
+                if (shapes[i].parent > (t ? 8 : 1) && shapes[i].window != 1) {
                     assert_near(&got.dq, &want.dq, bound_backward(dtype), "dq", k, i);
                     assert_near(&got.dk, &want.dk, bound_backward(dtype), "dk", k, i);
                 }
@@ -241,12 +245,11 @@ static void check_slope(struct scene *s, const struct attention_kernel *k, struc
         fail_msg("gradient %g, finite difference %g, kernel %s", got, slope, k ? k->name : "definition");
 }
 
-static void backward_equals_finite_differences(void **state)
+static void check_slopes(const struct shape *shape)
 {
-    static const struct shape shape = { 4, 2, 32, 2, 20, 2, 51 };
     const struct attention_kernel *k;
     struct scene s;
-    scene_init(&s, &shape, DTYPE_F32, DTYPE_F32);
+    scene_init(&s, shape, DTYPE_F32, DTYPE_F32);
     for (int n = -1; n < 0 || kernel_at(&k, n, &s); n++) {
         if (n < 0)
             k = NULL;
@@ -266,6 +269,46 @@ static void backward_equals_finite_differences(void **state)
         }
     }
     scene_release(&s);
+}
+
+static void backward_equals_finite_differences(void **state)
+{
+    check_slopes(&(struct shape){ 4, 2, 32, 2, 20, 2, 51 });
+    check_slopes(&(struct shape){ 4, 2, 32, 1, 20, 2, 70, 0, 1.5f });
+    check_slopes(&(struct shape){ 4, 2, 32, 1, 20, 2, 70, 11, 1.5f });
+}
+
+/* Values before the window are not read: whatever is there, NaN included. */
+static void keys_outside_the_window_do_not_exist(void **state)
+{
+    static const struct shape shape = { 2, 1, 64, 1, 300, 0, 0, 40 };
+    const struct attention_kernel *k;
+    struct scene s, dirty;
+    scene_init(&s, &shape, DTYPE_BF16, DTYPE_F32);
+    scene_init(&dirty, &shape, DTYPE_BF16, DTYPE_F32);
+    for (int p = 0; p < 150; p++)
+        for (int d = 0; d < 64; d++) {
+            t_set(&dirty.k, dirty.keys[p], d, NAN);
+            t_set(&dirty.v, dirty.keys[p], d, NAN);
+        }
+    struct attn_run late = { 256, 44, 256, 0, s.keys }, late_dirty = { 256, 44, 256, 0, dirty.keys };
+    s.a.run = &late;
+    dirty.a.run = &late_dirty;
+    for (int n = 0; kernel_at(&k, n, &s); n++) {
+        struct attention_call c = call_of(&s), d = call_of(&dirty);
+        if (!k)
+            continue;
+        op_zero(&s.out);
+        op_zero(&dirty.out);
+        attention_forward_with(k, &c, 1);
+        attention_forward_with(k, &d, 1);
+        assert_same_bits(&s.out, &dirty.out, "out", k);
+        attention_backward_with(k, &c, 1);
+        attention_backward_with(k, &d, 1);
+        assert_same_bits(&s.dq, &dirty.dq, "dq", k);
+    }
+    scene_release(&s);
+    scene_release(&dirty);
 }
 
 /* One query after the other, each as a run of its own. */
@@ -491,6 +534,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(forward_equals_definition),
     cmocka_unit_test(backward_equals_definition),
     cmocka_unit_test(backward_equals_finite_differences),
+    cmocka_unit_test(keys_outside_the_window_do_not_exist),
     cmocka_unit_test(a_query_has_the_same_bits_alone_and_in_a_run),
     cmocka_unit_test(it_does_not_matter_where_keys_lie_or_how_runs_are_cut),
     cmocka_unit_test(gradients_do_not_depend_on_threads),

@@ -5,16 +5,6 @@
 #include "compute/tensors.h"
 
 static const int widths[] = { 1, 7, 16, 17, 64, 100, 128, 576 };
-static const char *const isas[] = { "plain", "avx2", "avx512", "avx512bf16" };
-
-static struct device *device_with(const char *isa, int threads)
-{
-    setenv("RLAIF_ISA", isa, 1);
-    struct device *dev = device(threads);
-    unsetenv("RLAIF_ISA");
-    return dev;
-}
-
 /* fp32 results differ by a few roundings, sums by a few dozen; bf16 results by one rounding. */
 static double tolerance(enum dtype t)
 {
@@ -38,17 +28,26 @@ static void check_rmsnorm(struct device *dev, int C, enum dtype to)
     RELEASE(&x, &gain, &y, &y_want, &rstd, &rstd_want, &dy, &dx, &dx_want, &dgain, &dgain_want);
 }
 
-static void check_swiglu(struct device *dev, int F, enum dtype t)
+static void check_activations(struct device *dev, int F, enum dtype t)
 {
-    struct tensor gu = randoms(dev, t, 20, 2 * F, 4, 1), h = zeros(dev, t, 20, F), h_want = clone(&h);
-    op_swiglu(&h, &gu);
-    define_gated(&h_want, &gu, ACT_SILU);
-    close_to(&h, &h_want, tolerance(t), "swiglu");
-    struct tensor dh = randoms(dev, t, 20, F, 1, 2), dgu = zeros(dev, t, 20, 2 * F), dgu_want = clone(&dgu);
-    op_swiglu_backward(&dgu, &dh, &gu);
-    define_gated_backward(&dgu_want, &dh, &gu, ACT_SILU);
-    close_to(&dgu, &dgu_want, tolerance(t), "swiglu backward");
-    RELEASE(&gu, &h, &h_want, &dh, &dgu, &dgu_want);
+    for (enum activation act = ACT_SILU; act <= ACT_RELU; act++) {
+        struct tensor gu = randoms(dev, t, 20, 2 * F, 4, 1), h = zeros(dev, t, 20, F), h_want = clone(&h);
+        op_gated(&h, &gu, act);
+        define_gated(&h_want, &gu, act);
+        close_to(&h, &h_want, tolerance(t), "gated");
+        struct tensor dh = randoms(dev, t, 20, F, 1, 2), dgu = zeros(dev, t, 20, 2 * F), dgu_want = clone(&dgu);
+        op_gated_backward(&dgu, &dh, &gu, act);
+        define_gated_backward(&dgu_want, &dh, &gu, act);
+        close_to(&dgu, &dgu_want, tolerance(t), "gated backward");
+        struct tensor u = tensor_cols(&gu, F, F), du = tensor_cols(&dgu, 0, F), du_want = tensor_cols(&dgu_want, 0, F);
+        op_activate(&h, &u, act);
+        define_activate(&h_want, &u, act);
+        close_to(&h, &h_want, tolerance(t), "activation");
+        op_activate_backward(&du, &dh, &u, act);
+        define_activate_backward(&du_want, &dh, &u, act);
+        close_to(&du, &du_want, tolerance(t), "activation backward");
+        RELEASE(&gu, &h, &h_want, &dh, &dgu, &dgu_want);
+    }
 }
 
 static void check_rope(struct device *dev, int half, enum dtype t)
@@ -114,7 +113,7 @@ static void rows_agree_with_the_definition_on_every_instruction_set(void **state
         for (size_t w = 0; w < ARRAY_LEN(widths); w++)
             for (enum dtype t = DTYPE_F32; t <= DTYPE_BF16; t++) {
                 check_rmsnorm(dev, widths[w], t);
-                check_swiglu(dev, widths[w], t);
+                check_activations(dev, widths[w], t);
                 check_rope(dev, widths[w], t);
                 check_elementwise(dev, widths[w], t);
                 check_adamw(dev, widths[w]);
@@ -136,14 +135,14 @@ static void a_row_does_not_know_its_company(void **state)
             struct tensor wide = zeros(one, DTYPE_F32, 1, C + 5), place = tensor_cols(&wide, 5, C);
             struct tensor y1 = zeros(one, t, 1, C), r1 = zeros(one, DTYPE_F32, 1, 1), h1 = zeros(one, t, 1, C);
             op_rmsnorm(&y, &rstd, &x, &gain, 1e-6f);
-            op_swiglu(&h, &gu);
+            op_gated(&h, &gu, ACT_SILU);
             for (int r = 0; r < 300; r += 37) {
                 struct tensor xr = tensor_rows(&x, r, 1), yr = tensor_rows(&y, r, 1), gr = tensor_rows(&gu, r, 1), hr = tensor_rows(&h, r, 1);
                 op_copy(&place, &xr);
                 op_rmsnorm(&y1, &r1, &place, &gain, 1e-6f);
                 same_bits(&y1, &yr, "rmsnorm alone");
-                op_swiglu(&h1, &gr);
-                same_bits(&h1, &hr, "swiglu alone");
+                op_gated(&h1, &gr, ACT_SILU);
+                same_bits(&h1, &hr, "silu(gate) * up alone");
             }
             RELEASE(&x, &gain, &y, &rstd, &gu, &h, &wide, &y1, &r1, &h1);
         }
@@ -179,20 +178,11 @@ static void sums_over_rows_do_not_know_the_threads(void **state)
 
 enum { FD_ROWS = 3, FD_COLS = 12 };
 
-static double dot_all(const struct tensor *a, const struct tensor *b)
-{
-    double sum = 0;
-    for (int r = 0; r < a->rows; r++)
-        for (int c = 0; c < a->cols; c++)
-            sum += (double)t_get(a, r, c) * t_get(b, r, c);
-    return sum;
-}
-
-struct fd { struct tensor *y, *rstd, *x, *gain, *dy; bool swiglu; };
+struct fd { struct tensor *y, *rstd, *x, *gain, *dy; bool gated; };
 
 static double fd_value(const struct fd *f)
 {
-    if (f->swiglu)
+    if (f->gated)
         define_gated(f->y, f->x, ACT_SILU);
     else
         define_rmsnorm(f->y, f->rstd, f->x, f->gain, 1e-5f);
@@ -228,7 +218,7 @@ static void backward_is_the_slope_of_forward(void **state)
     check_slopes(&norm, &gain, &dgain);
     struct tensor gu = randoms(dev, DTYPE_F32, FD_ROWS, 2 * FD_COLS, 1, 4), dgu = clone(&gu);
     struct fd gate = { &y, NULL, &gu, NULL, &dy, true };
-    op_swiglu_backward(&dgu, &dy, &gu);
+    op_gated_backward(&dgu, &dy, &gu, ACT_SILU);
     check_slopes(&gate, &gu, &dgu);
     RELEASE(&x, &gain, &y, &rstd, &dy, &dx, &dgain, &gu, &dgu);
     device_close(dev);

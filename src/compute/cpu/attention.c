@@ -33,7 +33,7 @@ const struct attention_kernel *const *attention_kernels(void)
 bool attention_fits(const struct attention_kernel *kernel, const struct attention_call *c)
 {
     const struct attention *a = c->a;
-    return !a->window && a->softcap <= 0 && a->head_size % (16 * kernel->pair) == 0 && a->head_size <= ATTENTION_MAX_HEAD && a->scale > 0 &&
+    return a->head_size % (16 * kernel->pair) == 0 && a->head_size <= ATTENTION_MAX_HEAD && a->scale > 0 &&
            a->heads / a->kv_heads <= ATTENTION_ROWS && (kernel->pair == 1 || c->q->dtype == DTYPE_BF16);
 }
 

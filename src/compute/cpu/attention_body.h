@@ -230,19 +230,51 @@ ALWAYS int seen(int p, int b)
     return p + 1 - b * BLOCK < BLOCK ? p + 1 - b * BLOCK : BLOCK;
 }
 
+/* Keys of block b that come before the window of a query at absolute position p. */
+ALWAYS int unseen(int p, int b, int window)
+{
+    return window ? p - window + 1 - b * BLOCK : 0;
+}
+
+/* The first block that a query at absolute position p sees anything of. */
+static int first_block(int p, int window)
+{
+    return window && p >= window ? (p - window + 1) / BLOCK : 0;
+}
+
+/* What raw scores are multiplied by before the tanh, 0: there is none; and what follows, to base-2 logarithms. */
+static float tanh_scale(const struct attention *a)
+{
+    return a->softcap > 0 ? a->scale / a->softcap : 0;
+}
+
+static float score_scale(const struct attention *a)
+{
+    return (a->softcap > 0 ? a->softcap : a->scale) * LOG2E;
+}
+
+/* n rows of scores, of which `cols` columns matter, become the tanh of them times by; the cap itself becomes the scale. */
+static void cap_scores(float *s, int n, int cols, float by)
+{
+    for (int r = 0; r < n; r++)
+        for (int j = 0; j < cols; j += LANES)
+            vec_store(s + r * BLOCK + j, vec_tanh(vec_load(s + r * BLOCK + j) * by));
+}
+
 /* ---- forward ----------------------------------------------------------------------- */
 
 struct forward {
     int D, group;
     int position[ATTENTION_ROWS];   // (rows) absolute positions
-    float scale;                    // to base-2 logarithms
+    float scale, cap;               // to base-2 logarithms; what goes into the tanh, 0: no soft cap
+    int window;
     bool round;                     // P is rounded to bf16 by hand
     uint32_t *q;                    // (rows,D/PAIR)
     float *o, *max, *sum;           // (rows,D), (rows), (rows,LANES)
 };
 
-/* P of one row and block from its scores, n keys of which it sees; returns the vector of partial sums. */
-ALWAYS vf exponentials(uint32_t *p, const float *s, int n, float scale, float max, bool round)
+/* P of one row and block from its scores, of which it sees keys from .. n-1; returns the vector of partial sums. */
+ALWAYS vf exponentials(uint32_t *p, const float *s, int from, int n, float scale, float max, bool round)
 {
     vf sum = { 0 }, x[VECS];
 #pragma GCC unroll 16
@@ -252,6 +284,8 @@ ALWAYS vf exponentials(uint32_t *p, const float *s, int n, float scale, float ma
             x[j] = vec_exp2(vec_fma(vec_load(s + j * LANES), vec_all(scale), vec_all(-max)));
         if (n < (j + 1) * LANES)
             x[j] = vec_first(x[j], n - j * LANES, 0);
+        if (from > j * LANES)
+            x[j] = vec_from(x[j], from - j * LANES, 0);
         sum += x[j];
     }
 #pragma GCC unroll 16
@@ -260,7 +294,7 @@ ALWAYS vf exponentials(uint32_t *p, const float *s, int n, float scale, float ma
     return sum;
 }
 
-ALWAYS float largest(const float *s, int n)
+ALWAYS float largest(const float *s, int from, int n)
 {
     vf m = vec_all(NOTHING);
 #pragma GCC unroll 16
@@ -268,6 +302,8 @@ ALWAYS float largest(const float *s, int n)
         if (j * LANES >= n)
             break;
         vf x = vec_load(s + j * LANES);
+        if (from > j * LANES)
+            x = vec_from(x, from - j * LANES, NOTHING);
         m = vec_max(m, n < (j + 1) * LANES ? vec_first(x, n - j * LANES, NOTHING) : x);
     }
     return vec_largest(m);
@@ -281,9 +317,12 @@ static void forward_block(const struct forward *f, int row, int n, int b, const 
     int units = f->D / PAIR, last = seen(f->position[row + n - 1], b);
 
     product(s, BLOCK, NULL, f->q + row * units, units, 1, kt, BLOCK, n, whole_vectors(last), units);
+    if (f->cap > 0)
+        cap_scores(s, n, whole_vectors(last), f->cap);
     for (int r = 0; r < n; r++) {
-        int sees = seen(f->position[row + r], b);
-        float max = (sees == BLOCK ? largest(s + r * BLOCK, BLOCK) : largest(s + r * BLOCK, sees)) * f->scale;
+        int sees = seen(f->position[row + r], b), from = unseen(f->position[row + r], b, f->window);
+        float max = (from > 0 ? largest(s + r * BLOCK, from, sees) :
+                     sees == BLOCK ? largest(s + r * BLOCK, 0, BLOCK) : largest(s + r * BLOCK, 0, sees)) * f->scale;
         max = max > f->max[row + r] ? max : f->max[row + r];
         keep[r] = f->max[row + r] - max;
         f->max[row + r] = max;
@@ -291,11 +330,12 @@ static void forward_block(const struct forward *f, int row, int n, int b, const 
     for (int r = 0; r < 16; r += LANES)
         vec_store(keep + r, vec_exp2(vec_load(keep + r)));
     for (int r = 0; r < n; r++) {
-        int sees = seen(f->position[row + r], b);
+        int sees = seen(f->position[row + r], b), from = unseen(f->position[row + r], b, f->window);
         float *sum = f->sum + (row + r) * LANES, max = f->max[row + r];
         uint32_t *to = p + r * (BLOCK / PAIR);
-        vf add = sees == BLOCK ? exponentials(to, s + r * BLOCK, BLOCK, f->scale, max, f->round)
-                               : exponentials(to, s + r * BLOCK, sees, f->scale, max, f->round);
+        vf add = from > 0      ? exponentials(to, s + r * BLOCK, from, sees, f->scale, max, f->round)
+               : sees == BLOCK ? exponentials(to, s + r * BLOCK, 0, BLOCK, f->scale, max, f->round)
+                               : exponentials(to, s + r * BLOCK, 0, sees, f->scale, max, f->round);
         vec_store(sum, vec_fma(vec_load(sum), vec_all(keep[r]), add));
     }
     product(f->o + row * f->D, f->D, keep, p, BLOCK / PAIR, 1, vp, f->D, n, f->D, (last + PAIR - 1) / PAIR);
@@ -323,7 +363,8 @@ static void forward_finish(const struct forward *f, const struct attention_call 
 /* A tile of at most `rows` rows, in scratch. */
 static void forward_init(struct forward *f, const struct attention_call *c, int rows, char **scratch)
 {
-    *f = (struct forward){ .D = c->a->head_size, .group = c->a->heads / c->a->kv_heads, .scale = c->a->scale * LOG2E,
+    *f = (struct forward){ .D = c->a->head_size, .group = c->a->heads / c->a->kv_heads, .scale = score_scale(c->a),
+                           .cap = tanh_scale(c->a), .window = c->a->window,
                            .round = PAIR == 1 && c->q->dtype == DTYPE_BF16 };
     f->q = (uint32_t *)take(scratch, rows * (f->D / PAIR));
     f->o = take(scratch, rows * f->D);
@@ -374,7 +415,7 @@ static void forward_few(const struct attention_call *c, const struct attn_run *r
         forward_init(&f[kv], c, NROW, &scratch);
         rows = forward_begin(&f[kv], c, r, kv, start, end - start);
     }
-    for (int b = 0; b <= last / BLOCK; b++) {
+    for (int b = first_block(r->position + start, c->a->window); b <= last / BLOCK; b++) {
         touch_rows(c->k, r->keys + b * BLOCK, seen(last, b));
         touch_rows(c->v, r->keys + b * BLOCK, seen(last, b));
         for (int kv = 0; kv < K; kv++) {
@@ -389,7 +430,8 @@ static void forward_few(const struct attention_call *c, const struct attn_run *r
 static void forward_many(const struct attention_call *c, const struct attn_run *r, int kv, int start, int end,
                          char *scratch)
 {
-    int D = c->a->head_size, width = attention_tile(c->a), packed = 0, last = r->position + end - 1;
+    int D = c->a->head_size, width = attention_tile(c->a), last = r->position + end - 1;
+    int packed = first_block(r->position + start, c->a->window);     // blocks before it are not, nor are they read
     size_t each = (size_t)BLOCK * (D / PAIR), blocks = last / BLOCK + 1;
     uint32_t *kt = (uint32_t *)take(&scratch, blocks * each), *vp = (uint32_t *)take(&scratch, blocks * each);
     uint32_t *stage = (uint32_t *)take(&scratch, each);
@@ -400,7 +442,7 @@ static void forward_many(const struct attention_call *c, const struct attn_run *
         int first = r->position + i;
         next = i + width - first % width < end ? i + width - first % width : end;
         int rows = forward_begin(&f, c, r, kv, i, next - i);
-        for (int b = 0; b <= first / BLOCK; b++) {
+        for (int b = first_block(first, c->a->window); b <= first / BLOCK; b++) {
             if (b == packed) {
                 forward_pack(kt + b * each, vp + b * each, stage, c, r, kv, last, b);
                 packed++;
@@ -426,7 +468,8 @@ static void NAME(forward)(const struct attention_call *c, const struct attn_run 
 struct backward {
     int D, group;
     int position[ATTENTION_ROWS];   // (rows)
-    float scale;                    // to base-2 logarithms
+    float scale, cap;               // as in struct forward
+    int window;
     bool round;
     float *lse, *delta;             // (rows) in base 2; rowsum(dout * out)
     uint32_t *q, *dout;             // (rows,D/PAIR)
@@ -468,9 +511,9 @@ static void backward_load(struct backward *f, const struct attention_call *c, in
     pack_pairs(f->dout_pairs, dout_row, rows, D);
 }
 
-/* P and dS of one row: from its scores and dP, n keys of which it sees (0: none). */
-ALWAYS void backward_row(vf p[VECS], vf ds[VECS], const float *s, const float *dp, int n, float scale, float lse,
-                         float delta, bool round)
+/* P and dS of one row: from its scores and dP, of which it sees keys from .. n-1 (n 0: none). */
+ALWAYS void backward_row(vf p[VECS], vf ds[VECS], const float *s, const float *dp, int from, int n, float scale, float lse,
+                         float delta, bool capped, bool round)
 {
 #pragma GCC unroll 16
     for (int j = 0; j < VECS; j++) {
@@ -480,7 +523,11 @@ ALWAYS void backward_row(vf p[VECS], vf ds[VECS], const float *s, const float *d
         p[j] = vec_exp2(vec_fma(vec_load(s + j * LANES), vec_all(scale), vec_all(-lse)));
         if (n < (j + 1) * LANES)
             p[j] = vec_first(p[j], n - j * LANES, 0);
+        if (from > j * LANES)
+            p[j] = vec_from(p[j], from - j * LANES, 0);
         ds[j] = p[j] * (vec_load(dp + j * LANES) - delta);
+        if (capped)     // the scores are a tanh, whose slope is 1 - tanh^2
+            ds[j] = ds[j] * vec_fma(-vec_load(s + j * LANES), vec_load(s + j * LANES), vec_all(1));
         if (round) {
             p[j] = vec_round_bf16(p[j]);
             ds[j] = vec_round_bf16(ds[j]);
@@ -496,6 +543,8 @@ static void backward_scores(const struct backward *f, int row, int n, int b, con
 
     int cols = whole_vectors(seen(f->position[row + n - 1], b));
     product(s, BLOCK, NULL, f->q + row * units, units, 1, kt, BLOCK, n, cols, units);
+    if (f->cap > 0)
+        cap_scores(s, n, cols, f->cap);
     product(dp, BLOCK, NULL, f->dout + row * units, units, 1, vt, BLOCK, n, cols, units);
     for (int r = 0; r < n; r += PAIR) {
         vf p[PAIR][VECS], ds[PAIR][VECS];
@@ -504,10 +553,14 @@ static void backward_scores(const struct backward *f, int row, int n, int b, con
         for (int i = 0; i < PAIR; i++) {
             int at = (r + i < n ? r + i : r) * BLOCK, from = row + (r + i < n ? r + i : r);
             int sees = r + i < n ? seen(f->position[from], b) : 0;
-            if (sees == BLOCK)
-                backward_row(p[i], ds[i], s + at, dp + at, BLOCK, f->scale, f->lse[from], f->delta[from], f->round);
+            int before = unseen(f->position[from], b, f->window);
+            float lse = f->lse[from], delta = f->delta[from];
+            if (before > 0 || f->cap > 0)
+                backward_row(p[i], ds[i], s + at, dp + at, before, sees, f->scale, lse, delta, f->cap > 0, f->round);
+            else if (sees == BLOCK)
+                backward_row(p[i], ds[i], s + at, dp + at, 0, BLOCK, f->scale, lse, delta, false, f->round);
             else
-                backward_row(p[i], ds[i], s + at, dp + at, sees, f->scale, f->lse[from], f->delta[from], f->round);
+                backward_row(p[i], ds[i], s + at, dp + at, 0, sees, f->scale, lse, delta, false, f->round);
 #if PAIR == 2
             for (int j = 0; j < VECS; j += 2)
                 vec_store_units(f->ds + (row + r + i) * (BLOCK / 2) + j / 2 * LANES, vec_neighbours(ds[i][j], ds[i][j + 1]));
@@ -521,6 +574,7 @@ static void backward_scores(const struct backward *f, int row, int n, int b, con
     }
 }
 
+/* A tile meets block b; dq begins with the first one it sees. */
 static void backward_tile(struct backward *f, int rows, int b, const uint32_t *kt, const uint32_t *vt, const uint32_t *kp,
                           float *dk, float *dv)
 {
@@ -529,7 +583,7 @@ static void backward_tile(struct backward *f, int rows, int b, const uint32_t *k
 
     for (int j = 0; j < rows; j += NROW)
         backward_scores(f, j, rows - j < NROW ? rows - j : NROW, b, kt, vt);
-    product(f->dq, D, b ? all : NULL, f->ds, BLOCK / PAIR, 1, kp, D, rows, D, (last + PAIR - 1) / PAIR);
+    product(f->dq, D, b > first_block(f->position[0], f->window) ? all : NULL, f->ds, BLOCK / PAIR, 1, kp, D, rows, D, (last + PAIR - 1) / PAIR);
     product(dv, D, all, f->p_pairs, 1, BLOCK, f->dout_pairs, D, last, D, pairs);
     product(dk, D, all, f->ds_pairs, 1, BLOCK, f->q_pairs, D, last, D, pairs);
 }
@@ -549,7 +603,8 @@ static void backward_run(const struct attention_call *c, const struct attn_run *
     const struct attention *a = c->a;
     int D = a->head_size, units = D / PAIR, group = a->heads / a->kv_heads, width = attention_tile(a);
     int keys = r->position + r->len, blocks = (keys + BLOCK - 1) / BLOCK, most = width * group + 1;
-    struct backward f = { .D = D, .group = group, .scale = a->scale * LOG2E,
+    struct backward f = { .D = D, .group = group, .scale = score_scale(a), .cap = tanh_scale(a),
+                          .window = a->window,
                           .round = PAIR == 1 && c->q->dtype == DTYPE_BF16 };
     uint32_t **part[] = { &f.q, &f.dout, &f.q_pairs, &f.dout_pairs };
     for (int i = 0; i < 4; i++)
@@ -567,9 +622,11 @@ static void backward_run(const struct attention_call *c, const struct attn_run *
     float *dk = take(&scratch, sums), *dv = take(&scratch, sums);
     const uint32_t *key[BLOCK];
 
+    int seen_first = first_block(r->position, a->window), unread = seen_first * BLOCK;     // keys nobody here sees
+
     memset(dk, 0, sums * 4);
     memset(dv, 0, sums * 4);
-    for (int b = 0; b < blocks; b++) {
+    for (int b = seen_first; b < blocks; b++) {
         int n = seen(keys - 1, b);
         fetch_block(key, stage, c->v, r->keys + b * BLOCK, n, kv * D, D);
         pack_transposed(vt + b * each, key, n, units);
@@ -582,15 +639,15 @@ static void backward_run(const struct attention_call *c, const struct attn_run *
         next = i + width - first % width < r->len ? i + width - first % width : r->len;
         int rows = (next - i) * group;
         backward_load(&f, c, r->row + i, first, kv, rows);
-        for (int b = 0; b <= first / BLOCK; b++)
+        for (int b = first_block(first, a->window); b <= first / BLOCK; b++)
             backward_tile(&f, rows, b, kt + b * each, vt + b * each, kp + b * each, dk + (size_t)b * BLOCK * D,
                           dv + (size_t)b * BLOCK * D);
         for (int j = i, row = 0; j < next; j++)
             for (int d = kv * group * D; d < (kv + 1) * group * D; d += LANES, row += LANES)
                 vec_store(t_f32(c->dq, r->row + j) + d, vec_load(f.dq + row) * a->scale);
     }
-    scatter_add(c->dk, dk, a->scale, r->keys, keys, kv * D, D);
-    scatter_add(c->dv, dv, 1, r->keys, keys, kv * D, D);
+    scatter_add(c->dk, dk + (size_t)unread * D, a->scale, r->keys + unread, keys - unread, kv * D, D);
+    scatter_add(c->dv, dv + (size_t)unread * D, 1, r->keys + unread, keys - unread, kv * D, D);
 }
 
 static void NAME(backward)(const struct attention_call *c, int first, int last, int kv, void *memory)

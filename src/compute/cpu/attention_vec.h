@@ -95,6 +95,13 @@ ALWAYS vf vec_first(vf x, int n, float other)
     return (vf)((keep & (vi)x) | (~keep & rest));
 }
 
+/* x where the lane's index is at least n, other elsewhere. */
+ALWAYS vf vec_from(vf x, int n, float other)
+{
+    vi keep = LANE_INDEX >= n, rest = (vi)vec_all(other);
+    return (vf)((keep & (vi)x) | (~keep & rest));
+}
+
 /* 2^x for x up to about 100, relative error 1e-7; NaN stays NaN.  Far below zero the result is 0 or at most
  * 2^-125, which is nothing beside a row's largest term, 1.  x = n + f with |f| <= 1/2; the polynomial is the
  * minimax fit to 2^f with p(0) = 1. */
@@ -117,6 +124,20 @@ ALWAYS vf vec_exp2(vf x)
 #else
     return (vf)((vu)p + (((vu)shifted - (vu)magic) << 23));
 #endif
+}
+
+/* tanh, relative error 2e-7; NaN stays NaN.  Below 0.625 an odd polynomial (a minimax fit, within 4e-9), above it
+ * (1 - e) / (1 + e) with e = exp(-2|x|). */
+ALWAYS vf vec_tanh(vf x)
+{
+    vu sign = (vu)x & 0x80000000u;
+    vf a = (vf)((vu)x ^ sign), z = x * x, e = vec_exp2(a * -2.88539008f), far = (1 - e) / (1 + e);
+    vf p = vec_fma(vec_all(-5.71704e-3f), z, vec_all(2.065058e-2f));
+    p = vec_fma(p, z, vec_all(-5.374350e-2f));
+    p = vec_fma(p, z, vec_all(1.3331491e-1f));
+    p = vec_fma(p, z, vec_all(-3.3333284e-1f));
+    vi near = a < 0.625f;
+    return (vf)((near & (vi)vec_fma(x * z, p, x)) | (~near & (vi)((vu)far | sign)));
 }
 
 /* Rounded to bf16 (nearest even), kept as a float. */

@@ -132,9 +132,24 @@ void cpu_embed_backward(struct tensor *dtable, const struct tensor *dx, const in
 void cpu_rmsnorm(struct tensor *y, struct tensor *rstd, const struct tensor *x, const struct tensor *gain, float eps);
 void cpu_rmsnorm_backward(struct tensor *dx, struct tensor *dgain, const struct tensor *dy, const struct tensor *x,
                           const struct tensor *rstd, const struct tensor *gain);
+void cpu_rmsnorm_heads(struct tensor *y, struct tensor *rstd, const struct tensor *x, const struct tensor *gain, int heads,
+                       float eps);
+void cpu_rmsnorm_heads_backward(struct tensor *dx, struct tensor *dgain, const struct tensor *dy, const struct tensor *x,
+                                const struct tensor *rstd, const struct tensor *gain, int heads);
+void cpu_layernorm(struct tensor *y, struct tensor *stat, const struct tensor *x, const struct tensor *gain,
+                   const struct tensor *bias, float eps);
+void cpu_layernorm_backward(struct tensor *dx, struct tensor *dgain, struct tensor *dbias, const struct tensor *dy,
+                            const struct tensor *x, const struct tensor *stat, const struct tensor *gain);
+void cpu_bias(struct tensor *y, const struct tensor *bias);
+void cpu_bias_backward(struct tensor *dbias, const struct tensor *dy);
 void cpu_rope(struct tensor *x, const int *position, int heads, const struct rope *rope, bool inverse);
 void cpu_gated(struct tensor *h, const struct tensor *gu, enum activation act);
 void cpu_gated_backward(struct tensor *dgu, const struct tensor *dh, const struct tensor *gu, enum activation act);
+void cpu_activate(struct tensor *h, const struct tensor *u, enum activation act);
+void cpu_activate_backward(struct tensor *du, const struct tensor *dh, const struct tensor *u, enum activation act);
+void cpu_combine(struct tensor *dst, const struct tensor *src, const struct tensor *weight, const int *slot, int n);
+void cpu_combine_backward(struct tensor *dsrc, struct tensor *dweight, const struct tensor *ddst, const struct tensor *src,
+                          const struct tensor *weight, const int *slot, int n);
 double cpu_sumsq(const struct tensor *t);
 void cpu_adamw(struct tensor *master, struct tensor *m, struct tensor *v, const struct tensor *grad,
                const struct adamw *h);

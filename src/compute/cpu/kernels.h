@@ -22,15 +22,29 @@ struct kernels {
     double (*sumsq)(const float *x, size_t n);
     bool (*all_finite)(const void *x, enum dtype t, size_t n);
 
-    float (*rmsnorm)(void *y, enum dtype to, const float *x, const float *gain, size_t n, float eps);   // returns rstd
+    void (*bias)(void *y, enum dtype t, const float *bias, size_t n);       // y += bias
+    void (*multiple)(void *y, enum dtype to, const float *x, float by, size_t n);       // y = by * x
+
+    /* returns rstd */
+    float (*rmsnorm)(void *y, enum dtype to, const void *x, enum dtype tx, const float *gain, size_t n, float eps);
     /* dx += ...; dgain += dy * x * rstd unless NULL */
     void (*rmsnorm_backward)(float *dx, float *dgain, const void *dy, enum dtype t, const float *x, float rstd,
                              const float *gain, size_t n);
+    /* the same with dx written, not added to; it may be dy */
+    void (*rmsnorm_backward_to)(float *dx, float *dgain, const void *dy, enum dtype t, const void *x, enum dtype tx, float rstd,
+                                const float *gain, size_t n);
+    /* stat = mean and rstd; bias may be NULL */
+    void (*layernorm)(void *y, enum dtype to, float stat[2], const float *x, const float *gain, const float *bias, size_t n,
+                      float eps);
+    /* dx += ...; dgain += and dbias += unless NULL */
+    void (*layernorm_backward)(float *dx, float *dgain, float *dbias, const void *dy, enum dtype t, const float *x,
+                               const float stat[2], const float *gain, size_t n);
     /* one head: lo and hi halves of `half` elements, cosines and sines given; sign +1, or -1 to turn back */
     void (*rope)(void *lo, void *hi, enum dtype t, const float *cosine, const float *sine, float sign, int half);
-    void (*swiglu)(void *h, enum dtype th, const void *gate, const void *up, enum dtype t, size_t n);
-    void (*swiglu_backward)(void *dgate, void *dup, enum dtype td, const void *dh, enum dtype th, const void *gate,
-                            const void *up, enum dtype t, size_t n);
+    /* h = act(gate) * up; up NULL: h = act(gate), and backward dup is not written */
+    void (*gated)(void *h, enum dtype th, const void *gate, const void *up, enum dtype t, size_t n, enum activation act);
+    void (*gated_backward)(void *dgate, void *dup, enum dtype td, const void *dh, enum dtype th, const void *gate,
+                           const void *up, enum dtype t, size_t n, enum activation act);
     /* Of by * z, n numbers.  exp(by * z - max) is kept in e where not NULL.  The arg-max is the caller's to ask for. */
     struct logit_stats (*logit_stats)(void *e, enum dtype te, const float *z, float by, size_t n);
     void (*logit_form)(float *z, const struct logit_form *f, size_t n);     // scale, then soft cap, in place

@@ -2,7 +2,8 @@
  * KERNELS as the name of its table and KERNELS_NAME as what to call it.
  *
  * The exponential is our own (Cody-Waite reduction, polynomial of degree six, within 2 units in the last place),
- * so that results do not depend on the C library's version. */
+ * so that results do not depend on the C library's version; so are tanh (2e-7 of the result) and the normal
+ * distribution behind GELU (2e-7).  Their polynomials are minimax fits of ours. */
 #include <float.h>
 #include <math.h>
 
@@ -128,6 +129,42 @@ static inline vf vsigmoid(vf x)
     return 1.0f / (1.0f + vexp(-x));
 }
 
+static inline vf magnitude(vf x)
+{
+    return (vf)((vu)x & 0x7fffffffu);
+}
+
+/* Below 0.625 an odd polynomial (within 4e-9), above (1 - e) / (1 + e) with e = exp(-2|x|). */
+static inline vf vtanh(vf x)
+{
+    vf a = magnitude(x), z = x * x, e = vexp(a * -2.0f), far = (1.0f - e) / (1.0f + e);
+    vf p = z * -5.71704e-3f + 2.065058e-2f;
+    p = p * z - 5.374350e-2f;
+    p = p * z + 1.3331491e-1f;
+    p = p * z - 3.3333284e-1f;
+    vi near = (vi)(a < 0.625f);
+    vu sign = (vu)x & 0x80000000u;
+    return (vf)((near & (vi)(x + x * z * p)) | (~near & (vi)((vu)far | sign)));
+}
+
+/* Phi(x) of the normal distribution; e receives exp(-x^2/2).  The tail is t P(t) e with t = 1 / (1 + 0.2316419 |x|),
+ * the form of Abramowitz and Stegun 26.2.17 with two more terms: within 4e-9 before rounding. */
+static inline vf vnormal(vf x, vf *e)
+{
+    vf t = 1.0f / (magnitude(x) * 0.2316419f + 1.0f);
+    *e = vexp(x * x * -0.5f);
+    vf p = t * -0.0661217265f + 0.227128193f;
+    p = p * t - 0.160985885f;
+    p = p * t + 0.182333132f;
+    p = p * t + 0.0394178934f;
+    p = p * t + 0.0938510487f;
+    p = p * t + 0.0919600177f;
+    p = p * t + 0.0924173231f;
+    vf tail = p * t * *e;
+    vi below = (vi)(x < 0.0f);
+    return (vf)((below & (vi)tail) | (~below & (vi)(1.0f - tail)));
+}
+
 #define EACH(i, n) for (size_t i = 0; i < (n); i += W)
 #define LEFT (n - i)
 
@@ -200,16 +237,28 @@ static bool all_finite(const void *x, enum dtype t, size_t n)
 
 /* ---- layers ------------------------------------------------------------------------------------ */
 
-static float rmsnorm(void *y, enum dtype to, const float *x, const float *gain, size_t n, float eps)
+static void bias(void *y, enum dtype t, const float *add, size_t n)
+{
+    EACH (i, n)
+        put(y, t, i, LEFT, get(y, t, i, LEFT) + get(add, DTYPE_F32, i, LEFT));
+}
+
+static void multiple(void *y, enum dtype to, const float *x, float by, size_t n)
+{
+    EACH (i, n)
+        put(y, to, i, LEFT, get(x, DTYPE_F32, i, LEFT) * by);
+}
+
+static float rmsnorm(void *y, enum dtype to, const void *x, enum dtype tx, const float *gain, size_t n, float eps)
 {
     vf sum = { 0 };
     EACH (i, n) {
-        vf a = get(x, DTYPE_F32, i, LEFT);
+        vf a = get(x, tx, i, LEFT);
         sum += a * a;
     }
     float rstd = 1.0f / sqrtf(sum_lanes(sum) / (float)n + eps);
     EACH (i, n)
-        put(y, to, i, LEFT, get(x, DTYPE_F32, i, LEFT) * rstd * get(gain, DTYPE_F32, i, LEFT));
+        put(y, to, i, LEFT, get(x, tx, i, LEFT) * rstd * get(gain, DTYPE_F32, i, LEFT));
     return rstd;
 }
 
@@ -229,6 +278,73 @@ static void rmsnorm_backward(float *dx, float *dgain, const void *dy, enum dtype
     }
 }
 
+static void rmsnorm_backward_to(float *dx, float *dgain, const void *dy, enum dtype t, const void *x, enum dtype tx,
+                                float rstd, const float *gain, size_t n)
+{
+    vf sum = { 0 };
+    EACH (i, n)
+        sum += get(dy, t, i, LEFT) * get(gain, DTYPE_F32, i, LEFT) * get(x, tx, i, LEFT);
+    float mean = sum_lanes(sum) * rstd / (float)n;
+    EACH (i, n) {
+        vf d = get(dy, t, i, LEFT), norm = get(x, tx, i, LEFT) * rstd;
+        vf g = d * get(gain, DTYPE_F32, i, LEFT);
+        put(dx, DTYPE_F32, i, LEFT, (g - norm * mean) * rstd);
+        if (dgain)
+            put(dgain, DTYPE_F32, i, LEFT, get(dgain, DTYPE_F32, i, LEFT) + d * norm);
+    }
+}
+
+/* x - mean, and zero past the end of the row. */
+static inline vf centred(const float *x, float mean, size_t i, size_t n)
+{
+    vf d = get(x, DTYPE_F32, i, n) - mean;
+    for (size_t l = n; l < W; l++)
+        d[l] = 0;
+    return d;
+}
+
+static void layernorm(void *y, enum dtype to, float stat[2], const float *x, const float *gain, const float *add, size_t n,
+                      float eps)
+{
+    vf sum = { 0 }, squares = { 0 };
+    EACH (i, n)
+        sum += get(x, DTYPE_F32, i, LEFT);
+    float mean = sum_lanes(sum) / (float)n;
+    EACH (i, n) {
+        vf d = centred(x, mean, i, LEFT);
+        squares += d * d;
+    }
+    float rstd = 1.0f / sqrtf(sum_lanes(squares) / (float)n + eps);
+    EACH (i, n) {
+        vf d = (get(x, DTYPE_F32, i, LEFT) - mean) * rstd * get(gain, DTYPE_F32, i, LEFT);
+        put(y, to, i, LEFT, add ? d + get(add, DTYPE_F32, i, LEFT) : d);
+    }
+    stat[0] = mean;
+    stat[1] = rstd;
+}
+
+static void layernorm_backward(float *dx, float *dgain, float *dbias, const void *dy, enum dtype t, const float *x,
+                               const float stat[2], const float *gain, size_t n)
+{
+    const float mean = stat[0], rstd = stat[1];
+    vf sum_g = { 0 }, sum_gn = { 0 };
+    EACH (i, n) {
+        vf g = get(dy, t, i, LEFT) * get(gain, DTYPE_F32, i, LEFT);
+        sum_g += g;
+        sum_gn += g * (get(x, DTYPE_F32, i, LEFT) - mean);
+    }
+    float mean_g = sum_lanes(sum_g) / (float)n, mean_gn = sum_lanes(sum_gn) * rstd / (float)n;
+    EACH (i, n) {
+        vf d = get(dy, t, i, LEFT), norm = (get(x, DTYPE_F32, i, LEFT) - mean) * rstd;
+        vf g = d * get(gain, DTYPE_F32, i, LEFT) - mean_g;
+        put(dx, DTYPE_F32, i, LEFT, get(dx, DTYPE_F32, i, LEFT) + (g - norm * mean_gn) * rstd);
+        if (dgain)
+            put(dgain, DTYPE_F32, i, LEFT, get(dgain, DTYPE_F32, i, LEFT) + d * norm);
+        if (dbias)
+            put(dbias, DTYPE_F32, i, LEFT, get(dbias, DTYPE_F32, i, LEFT) + d);
+    }
+}
+
 static void rope(void *lo, void *hi, enum dtype t, const float *cosine, const float *sine, float sign, int half)
 {
     size_t n = (size_t)half;
@@ -240,22 +356,72 @@ static void rope(void *lo, void *hi, enum dtype t, const float *cosine, const fl
     }
 }
 
-static void swiglu(void *h, enum dtype th, const void *gate, const void *up, enum dtype t, size_t n)
+/* The activation and its slope, one copy of the loops for each. */
+#define ALWAYS static inline __attribute__((always_inline))
+
+ALWAYS vf activation(vf x, enum activation act, vf *slope)
 {
+    vf s, y;
+    if (act == ACT_RELU) {
+        *slope = (vf)((vi)(x > 0.0f) & (vi)splat(1));
+        return at_least(x, 0);
+    }
+    if (act == ACT_GELU) {
+        s = vnormal(x, slope);
+        *slope = s + x * 0.398942280f * *slope;
+        return x * s;
+    }
+    if (act == ACT_GELU_TANH) {
+        vf z2 = x * x;      // x sigmoid(2 sqrt(2/pi) (x + 0.044715 x^3))
+        s = vsigmoid(x * (z2 * 0.0713548163f + 1.59576912f));
+        y = x * s;
+        *slope = s + y * (1.0f - s) * (z2 * 0.214064449f + 1.59576912f);
+        return y;
+    }
+    s = vsigmoid(x);
+    y = x * s;
+    *slope = s + y * (1.0f - s);
+    return y;
+}
+
+ALWAYS void gated_loop(void *h, enum dtype th, const void *gate, const void *up, enum dtype t, size_t n, enum activation act)
+{
+    vf slope;
     EACH (i, n) {
-        vf g = get(gate, t, i, LEFT);
-        put(h, th, i, LEFT, g * vsigmoid(g) * get(up, t, i, LEFT));
+        vf y = activation(get(gate, t, i, LEFT), act, &slope);
+        put(h, th, i, LEFT, up ? y * get(up, t, i, LEFT) : y);
     }
 }
 
-static void swiglu_backward(void *dgate, void *dup, enum dtype td, const void *dh, enum dtype th, const void *gate,
-                            const void *up, enum dtype t, size_t n)
+ALWAYS void gated_backward_loop(void *dgate, void *dup, enum dtype td, const void *dh, enum dtype th, const void *gate,
+                                const void *up, enum dtype t, size_t n, enum activation act)
 {
     EACH (i, n) {
-        vf g = get(gate, t, i, LEFT), u = get(up, t, i, LEFT), d = get(dh, th, i, LEFT), s = vsigmoid(g);
-        vf silu = g * s;
-        put(dgate, td, i, LEFT, d * u * (s + silu * (1.0f - s)));
-        put(dup, td, i, LEFT, d * silu);
+        vf slope, d = get(dh, th, i, LEFT), y = activation(get(gate, t, i, LEFT), act, &slope);
+        put(dgate, td, i, LEFT, up ? d * get(up, t, i, LEFT) * slope : d * slope);
+        if (up)
+            put(dup, td, i, LEFT, d * y);
+    }
+}
+
+static void gated(void *h, enum dtype th, const void *gate, const void *up, enum dtype t, size_t n, enum activation act)
+{
+    switch (act) {
+    case ACT_SILU: gated_loop(h, th, gate, up, t, n, ACT_SILU); break;
+    case ACT_GELU: gated_loop(h, th, gate, up, t, n, ACT_GELU); break;
+    case ACT_GELU_TANH: gated_loop(h, th, gate, up, t, n, ACT_GELU_TANH); break;
+    case ACT_RELU: gated_loop(h, th, gate, up, t, n, ACT_RELU); break;
+    }
+}
+
+static void gated_backward(void *dgate, void *dup, enum dtype td, const void *dh, enum dtype th, const void *gate,
+                           const void *up, enum dtype t, size_t n, enum activation act)
+{
+    switch (act) {
+    case ACT_SILU: gated_backward_loop(dgate, dup, td, dh, th, gate, up, t, n, ACT_SILU); break;
+    case ACT_GELU: gated_backward_loop(dgate, dup, td, dh, th, gate, up, t, n, ACT_GELU); break;
+    case ACT_GELU_TANH: gated_backward_loop(dgate, dup, td, dh, th, gate, up, t, n, ACT_GELU_TANH); break;
+    case ACT_RELU: gated_backward_loop(dgate, dup, td, dh, th, gate, up, t, n, ACT_RELU); break;
     }
 }
 
@@ -306,11 +472,10 @@ static struct logit_stats logit_stats(void *e, enum dtype te, const float *z, fl
 
 static void logit_form(float *z, const struct logit_form *f, size_t n)
 {
-    const float inverse = 1 / f->softcap;
-    for (size_t i = 0; i < n; i++) {
-        z[i] *= f->scale;
-        if (f->softcap > 0)
-            z[i] = f->softcap * tanhf(z[i] * inverse);
+    const float scale = f->scale, cap = f->softcap, in = cap > 0 ? scale / cap : 0;
+    EACH (i, n) {
+        vf x = get(z, DTYPE_F32, i, LEFT);
+        put(z, DTYPE_F32, i, LEFT, cap > 0 ? vtanh(x * in) * cap : x * scale);
     }
 }
 
@@ -381,8 +546,9 @@ static void interleave(uint32_t *to, const uint16_t *a, const uint16_t *b, size_
 
 const struct kernels KERNELS = {
     .name = KERNELS_NAME, .convert = convert, .add = add, .scale = scale, .axpy = axpy, .dot = dot, .sumsq = sumsq,
-    .all_finite = all_finite, .rmsnorm = rmsnorm, .rmsnorm_backward = rmsnorm_backward, .rope = rope,
-    .swiglu = swiglu, .swiglu_backward = swiglu_backward, .logit_stats = logit_stats,
+    .all_finite = all_finite, .bias = bias, .multiple = multiple, .rmsnorm = rmsnorm, .rmsnorm_backward = rmsnorm_backward,
+    .rmsnorm_backward_to = rmsnorm_backward_to, .layernorm = layernorm, .layernorm_backward = layernorm_backward,
+    .rope = rope, .gated = gated, .gated_backward = gated_backward, .logit_stats = logit_stats,
     .logit_form = logit_form, .cap_slope = cap_slope, .first_of = first_of,
     .exponential = exponential, .adamw = adamw, .transpose32 = transpose32, .interleave = interleave,
 };

@@ -102,14 +102,36 @@ void cpu_embed_backward(struct tensor *dtable, const struct tensor *dx, const in
     }
 }
 
-/* ---- norm ------------------------------------------------------------------------------------ */
+/* ---- norms and biases ------------------------------------------------------------------------- */
+
+/* A vector's gradient is a sum over rows: over chunks of CHUNK_ROWS first, into (chunks,n) floats. */
+static int chunk_rows(int rows)
+{
+    return (rows + CHUNK_ROWS - 1) / CHUNK_ROWS;
+}
+
+static float *chunk_sums(struct cpu *cpu, int chunks, size_t n)
+{
+    return scratch_get(&cpu->shared[SHARED_SUMS], (size_t)chunks * n * sizeof(float));
+}
+
+static float *chunk_sum(float *sums, int chunk, size_t n)
+{
+    return sums ? memset(sums + (size_t)chunk * n, 0, n * sizeof *sums) : NULL;
+}
+
+static void add_chunks(struct tensor *to, const struct cpu *cpu, const float *sums, int chunks)
+{
+    for (int i = 0; to && i < chunks; i++)
+        cpu->k->add(t_f32(to, 0), sums + (size_t)i * (size_t)to->cols, DTYPE_F32, (size_t)to->cols);
+}
 
 void cpu_rmsnorm(struct tensor *y, struct tensor *rstd, const struct tensor *x, const struct tensor *gain, float eps)
 {
     struct device *dev = x->dev;
     const struct kernels *k = cpu_of(dev)->k;
     FOR_ROWS (r, x->rows, x->cols)
-        *t_f32(rstd, r) = k->rmsnorm(t_row(y, r), y->dtype, t_f32(x, r), t_f32(gain, 0), (size_t)x->cols, eps);
+        *t_f32(rstd, r) = k->rmsnorm(t_row(y, r), y->dtype, t_row(x, r), DTYPE_F32, t_f32(gain, 0), (size_t)x->cols, eps);
 }
 
 void cpu_rmsnorm_backward(struct tensor *dx, struct tensor *dgain, const struct tensor *dy, const struct tensor *x,
@@ -118,18 +140,97 @@ void cpu_rmsnorm_backward(struct tensor *dx, struct tensor *dgain, const struct 
     struct device *dev = x->dev;
     struct cpu *cpu = cpu_of(dev);
     size_t C = (size_t)x->cols;
-    int chunks = (x->rows + CHUNK_ROWS - 1) / CHUNK_ROWS;
-    float *sums = dgain ? scratch_get(&cpu->shared[SHARED_SUMS], (size_t)chunks * C * sizeof *sums) : NULL;
+    int chunks = chunk_rows(x->rows);
+    float *sums = dgain ? chunk_sums(cpu, chunks, C) : NULL;
     FOR_ROWS (i, chunks, C * CHUNK_ROWS * 2) {
-        float *sum = sums ? sums + (size_t)i * C : NULL;
-        if (sum)
-            memset(sum, 0, C * sizeof *sum);
+        float *sum = chunk_sum(sums, i, C);
         for (int r = i * CHUNK_ROWS; r < x->rows && r < (i + 1) * CHUNK_ROWS; r++)
             cpu->k->rmsnorm_backward(t_f32(dx, r), sum, t_row(dy, r), dy->dtype, t_f32(x, r), *t_f32(rstd, r),
                                      t_f32(gain, 0), C);
     }
-    for (int i = 0; dgain && i < chunks; i++)
-        cpu->k->add(t_f32(dgain, 0), sums + (size_t)i * C, DTYPE_F32, C);
+    add_chunks(dgain, cpu, sums, chunks);
+}
+
+void cpu_rmsnorm_heads(struct tensor *y, struct tensor *rstd, const struct tensor *x, const struct tensor *gain, int heads,
+                       float eps)
+{
+    struct device *dev = x->dev;
+    const struct kernels *k = cpu_of(dev)->k;
+    size_t D = (size_t)gain->cols, to = D * dtype_size(y->dtype), from = D * dtype_size(x->dtype);
+    FOR_ROWS (r, x->rows, x->cols)
+        for (int h = 0; h < heads; h++)
+            t_f32(rstd, r)[h] = k->rmsnorm((char *)t_row(y, r) + (size_t)h * to, y->dtype,
+                                           (const char *)t_row(x, r) + (size_t)h * from, x->dtype, t_f32(gain, 0), D, eps);
+}
+
+void cpu_rmsnorm_heads_backward(struct tensor *dx, struct tensor *dgain, const struct tensor *dy, const struct tensor *x,
+                                const struct tensor *rstd, const struct tensor *gain, int heads)
+{
+    struct device *dev = x->dev;
+    struct cpu *cpu = cpu_of(dev);
+    size_t D = (size_t)gain->cols, from = D * dtype_size(dy->dtype), with = D * dtype_size(x->dtype);
+    int chunks = chunk_rows(x->rows);
+    float *sums = dgain ? chunk_sums(cpu, chunks, D) : NULL;
+    FOR_ROWS (i, chunks, (size_t)x->cols * CHUNK_ROWS * 2) {
+        float *sum = chunk_sum(sums, i, D);
+        for (int r = i * CHUNK_ROWS; r < x->rows && r < (i + 1) * CHUNK_ROWS; r++)
+            for (int h = 0; h < heads; h++)
+                cpu->k->rmsnorm_backward_to(t_f32(dx, r) + (size_t)h * D, sum, (const char *)t_row(dy, r) + (size_t)h * from,
+                                            dy->dtype, (const char *)t_row(x, r) + (size_t)h * with, x->dtype,
+                                            t_f32(rstd, r)[h], t_f32(gain, 0), D);
+    }
+    add_chunks(dgain, cpu, sums, chunks);
+}
+
+void cpu_layernorm(struct tensor *y, struct tensor *stat, const struct tensor *x, const struct tensor *gain,
+                   const struct tensor *bias, float eps)
+{
+    struct device *dev = x->dev;
+    const struct kernels *k = cpu_of(dev)->k;
+    FOR_ROWS (r, x->rows, x->cols)
+        k->layernorm(t_row(y, r), y->dtype, t_f32(stat, r), t_f32(x, r), t_f32(gain, 0), bias ? t_f32(bias, 0) : NULL,
+                     (size_t)x->cols, eps);
+}
+
+void cpu_layernorm_backward(struct tensor *dx, struct tensor *dgain, struct tensor *dbias, const struct tensor *dy,
+                            const struct tensor *x, const struct tensor *stat, const struct tensor *gain)
+{
+    struct device *dev = x->dev;
+    struct cpu *cpu = cpu_of(dev);
+    size_t C = (size_t)x->cols;
+    int chunks = chunk_rows(x->rows);
+    float *gains = dgain || dbias ? chunk_sums(cpu, 2 * chunks, C) : NULL, *biases = gains ? gains + (size_t)chunks * C : NULL;
+    FOR_ROWS (i, chunks, C * CHUNK_ROWS * 2) {
+        float *sum = chunk_sum(gains, i, C), *sum_bias = chunk_sum(biases, i, C);
+        for (int r = i * CHUNK_ROWS; r < x->rows && r < (i + 1) * CHUNK_ROWS; r++)
+            cpu->k->layernorm_backward(t_f32(dx, r), sum, sum_bias, t_row(dy, r), dy->dtype, t_f32(x, r), t_f32(stat, r),
+                                       t_f32(gain, 0), C);
+    }
+    add_chunks(dgain, cpu, gains, chunks);
+    add_chunks(dbias, cpu, biases, chunks);
+}
+
+void cpu_bias(struct tensor *y, const struct tensor *bias)
+{
+    struct device *dev = y->dev;
+    const struct kernels *k = cpu_of(dev)->k;
+    FOR_ROWS (r, y->rows, y->cols / 2)
+        k->bias(t_row(y, r), y->dtype, t_f32(bias, 0), (size_t)y->cols);
+}
+
+void cpu_bias_backward(struct tensor *dbias, const struct tensor *dy)
+{
+    struct device *dev = dy->dev;
+    struct cpu *cpu = cpu_of(dev);
+    size_t n = (size_t)dy->cols;
+    int chunks = chunk_rows(dy->rows);
+    float *sums = chunk_sums(cpu, chunks, n);
+    FOR_ROWS (i, chunks, n * CHUNK_ROWS / 2) {
+        float *sum = chunk_sum(sums, i, n);
+        for (int r = i * CHUNK_ROWS; r < dy->rows && r < (i + 1) * CHUNK_ROWS; r++)
+            cpu->k->add(sum, t_row(dy, r), dy->dtype, n);
+    }
+    add_chunks(dbias, cpu, sums, chunks);
 }
 
 /* ---- rotary positions -------------------------------------------------------------------------- */
@@ -195,33 +296,66 @@ void cpu_rope(struct tensor *x, const int *position, int heads, const struct rop
     }
 }
 
-/* ---- feed-forward gate ---------------------------------------------------------------------------- */
+/* ---- activations, and what experts add up to -------------------------------------------------------- */
 
 void cpu_gated(struct tensor *h, const struct tensor *gu, enum activation act)
 {
-    if (act != ACT_SILU) {
-        define_gated(h, gu, act);
-        return;
-    }
     struct device *dev = h->dev;
     const struct kernels *k = cpu_of(dev)->k;
     size_t F = (size_t)h->cols, up = F * dtype_size(gu->dtype);
     FOR_ROWS (r, h->rows, F * 4)
-        k->swiglu(t_row(h, r), h->dtype, t_row(gu, r), (char *)t_row(gu, r) + up, gu->dtype, F);
+        k->gated(t_row(h, r), h->dtype, t_row(gu, r), (char *)t_row(gu, r) + up, gu->dtype, F, act);
 }
 
 void cpu_gated_backward(struct tensor *dgu, const struct tensor *dh, const struct tensor *gu, enum activation act)
 {
-    if (act != ACT_SILU) {
-        define_gated_backward(dgu, dh, gu, act);
-        return;
-    }
     struct device *dev = dh->dev;
     const struct kernels *k = cpu_of(dev)->k;
     size_t F = (size_t)dh->cols, up = F * dtype_size(gu->dtype), dup = F * dtype_size(dgu->dtype);
     FOR_ROWS (r, dh->rows, F * 4)
-        k->swiglu_backward(t_row(dgu, r), (char *)t_row(dgu, r) + dup, dgu->dtype, t_row(dh, r), dh->dtype, t_row(gu, r),
-                           (char *)t_row(gu, r) + up, gu->dtype, F);
+        k->gated_backward(t_row(dgu, r), (char *)t_row(dgu, r) + dup, dgu->dtype, t_row(dh, r), dh->dtype, t_row(gu, r),
+                          (char *)t_row(gu, r) + up, gu->dtype, F, act);
+}
+
+void cpu_activate(struct tensor *h, const struct tensor *u, enum activation act)
+{
+    struct device *dev = h->dev;
+    const struct kernels *k = cpu_of(dev)->k;
+    FOR_ROWS (r, h->rows, (size_t)h->cols * 4)
+        k->gated(t_row(h, r), h->dtype, t_row(u, r), NULL, u->dtype, (size_t)h->cols, act);
+}
+
+void cpu_activate_backward(struct tensor *du, const struct tensor *dh, const struct tensor *u, enum activation act)
+{
+    struct device *dev = dh->dev;
+    const struct kernels *k = cpu_of(dev)->k;
+    FOR_ROWS (r, dh->rows, (size_t)dh->cols * 4)
+        k->gated_backward(t_row(du, r), NULL, du->dtype, t_row(dh, r), dh->dtype, t_row(u, r), NULL, u->dtype,
+                          (size_t)dh->cols, act);
+}
+
+/* Slots of one expert are of different rows, so threads never meet. */
+void cpu_combine(struct tensor *dst, const struct tensor *src, const struct tensor *weight, const int *slot, int n)
+{
+    struct device *dev = dst->dev;
+    const struct kernels *kernel = cpu_of(dev)->k;
+    int k = weight->cols;
+    FOR_ROWS (i, n, dst->cols / 2)
+        kernel->axpy(t_f32(dst, slot[i] / k), t_f32(weight, slot[i] / k)[slot[i] % k], t_row(src, i), src->dtype,
+                     (size_t)src->cols);
+}
+
+void cpu_combine_backward(struct tensor *dsrc, struct tensor *dweight, const struct tensor *ddst, const struct tensor *src,
+                          const struct tensor *weight, const int *slot, int n)
+{
+    struct device *dev = ddst->dev;
+    const struct kernels *kernel = cpu_of(dev)->k;
+    int k = weight->cols;
+    FOR_ROWS (i, n, ddst->cols) {
+        int t = slot[i] / k, j = slot[i] % k;
+        t_f32(dweight, t)[j] = kernel->dot(t_row(src, i), src->dtype, t_f32(ddst, t), (size_t)src->cols);
+        kernel->multiple(t_row(dsrc, i), dsrc->dtype, t_f32(ddst, t), t_f32(weight, t)[j], (size_t)src->cols);
+    }
 }
 
 /* ---- optimiser --------------------------------------------------------------------------------------- */
