@@ -73,13 +73,14 @@ static bool interval(const struct gather *g, const char *name, double *lo, doubl
 static void lead(struct gather *g)
 {
     double a = num(key(g, "labeler.alignment")), w = num(key(g, "policy.win_rate_vs_sft")), lo, hi;
+    const char *judges = isfinite(num(key(g, "annotators.agreement"))) ? "simulated annotators" : "people";
     struct buf b = { 0 };
     if (isfinite(a) && interval(g, "labeler.alignment", &lo, &hi) && lo <= 0.5 && hi >= 0.5) {
-        buf_addf(&b, "The labels carry no usable signal: the labeler agrees with people in %.1f %% of the pairs, and the "
-                 "interval (%.1f to %.1f %%) contains one half. ", a * 100, lo * 100, hi * 100);
+        buf_addf(&b, "The labels carry no usable signal: the labeler agrees with %s in %.1f %% of the pairs, and the "
+                 "interval (%.1f to %.1f %%) contains one half. ", judges, a * 100, lo * 100, hi * 100);
         g->page.lead_is_warning = true;
     } else if (isfinite(a)) {
-        buf_addf(&b, "The labeler agrees with people in %.1f %% of the pairs. ", a * 100);
+        buf_addf(&b, "The labeler agrees with %s in %.1f %% of the pairs. ", judges, a * 100);
     }
     if (isfinite(w) && interval(g, "policy.win_rate_vs_sft", &lo, &hi))
         buf_addf(&b, "After reinforcement learning the policy beats its SFT start in %.1f %% of %.0f held-out prompts "
