@@ -56,6 +56,7 @@ struct trainer {
     double steps_per_epoch;
     int64_t tokens;             // seen in training
     double loss, loss_sum;      // of this step; of all
+    double kl_coef;             // reinforcement learning: the weight of the divergence now
     struct meter meter[MAX_METERS], saved[MAX_METERS];
     int n_meters, n_saved;
     json_t *log;                // log_history

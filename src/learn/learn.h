@@ -102,7 +102,8 @@ struct rl_options {
     bool whiten_advantages;
     double value_learning_rate; // 0: learning_rate
     int value_warmup_steps;     // first steps in which only the value model learns
-    double target_kl;           // the first step whose samples are so many nats per sequence from the reference is the last; 0: off
+    double kl_target;           // nats per sequence: beta is adapted so that samples stay so far from the reference; 0: beta is fixed
+    double kl_horizon;          // episodes in which beta may change by about a fifth (Ziegler et al. 2019); 10000
     bool log_completions;       // output_dir/completions/step-NNNNNN.jsonl
     reward_fn *reward;
     void *reward_arg;

@@ -51,6 +51,7 @@ void rl_defaults(struct rl_options *o)
         .max_completion_length = 128,
         .missing_eos_penalty = 1,
         .score_clip = 10,
+        .kl_horizon = 10000,
     };
 }
 
@@ -224,9 +225,18 @@ static void learn_policy(struct trainer *t, struct rl_run *r, int first, int n, 
 
 /* ---- what a step says about itself ------------------------------------------------------------------ */
 
+/* Ziegler et al. 2019, section 2.2: the weight of the divergence grows while samples are farther away than wanted, and
+ * shrinks while they are nearer. */
+static void adapt(struct trainer *t, const struct rl_run *r, double kl)
+{
+    double error = fmin(fmax(kl / r->r->kl_target - 1, -0.2), 0.2);
+    meter_add(t, "objective/kl_coef", t->kl_coef, 1);
+    t->kl_coef = fmin(t->kl_coef * (1 + error * r->episodes / r->r->kl_horizon), 0.99);
+}
+
 static void meter_episodes(struct trainer *t, const struct rl_run *r)
 {
-    double beta = r->r->beta, far = 0;
+    double beta = t->kl_coef, far = 0;
     for (int i = 0; i < r->episodes; i++) {
         double kl = 0, surprise = 0;
         for (int k = r->start[i]; k < r->start[i + 1]; k++) {
@@ -246,8 +256,8 @@ static void meter_episodes(struct trainer *t, const struct rl_run *r)
     meter_add(t, "kl_per_token", 0, r->start[r->episodes]);
     for (int k = 0; k < r->start[r->episodes]; k++)
         meter_add(t, "kl_per_token", (double)r->old[k] - r->ref_logp[k], 0);
-    if (r->r->target_kl > 0 && far >= r->r->target_kl)
-        t->max_steps = t->step + 1;
+    if (r->r->kl_target > 0)
+        adapt(t, r, far);
 }
 
 static int write_completions(const struct trainer *t, const struct rl_run *r, struct err *err)
@@ -289,7 +299,7 @@ static int measure_all(struct trainer *t, struct rl_run *r, struct err *err)
         return rc;
     int T = r->start[r->episodes];
     struct logp_batch b = {.n = r->episodes, .start = r->start, .now = r->old, .ref = r->ref_logp};
-    objective_returns(r->ret, &b, r->shaped, r->r->beta);
+    objective_returns(r->ret, &b, r->shaped, t->kl_coef);
     if (r->r->whiten_advantages) {
         objective_advantage(r->adv, r->ret, r->adv, T);
         objective_whiten(r->adv, T, 0);
@@ -416,6 +426,11 @@ static int check(const struct rl_run *r, const struct train_options *o, struct e
     if (!(p->beta >= 0 && p->beta < 1))
         return err_set(err, ERR_VALUE, "beta is %g, expected 0 up to (not including) 1: the reward is (1-beta) score - beta KL",
                        p->beta);
+    if (!(p->kl_target >= 0 && p->kl_horizon >= r->episodes))
+        return err_set(err, ERR_VALUE, "kl_target is %g and kl_horizon %g, expected 0 or more, and at least the %d episodes of a step",
+                       p->kl_target, p->kl_horizon, r->episodes);
+    if (p->kl_target > 0 && p->beta == 0)
+        return err_set(err, ERR_VALUE, "kl_target adapts beta, which is 0 and would stay so: expected beta above 0");
     if (!(p->temperature > 0))
         return err_set(err, ERR_VALUE, "temperature is %g, expected a number above 0: exploring needs chance", p->temperature);
     if (p->max_completion_length < 1 || p->max_completion_length > 1 << 20)
@@ -432,11 +447,11 @@ static int check(const struct rl_run *r, const struct train_options *o, struct e
 static json_t *key_of(const struct rl_run *r)
 {
     const struct rl_options *p = r->r;
-    return json_pack("{s:f, s:f, s:i, s:i, s:f, s:f, s:b, s:f, s:i, s:f, s:s, s:s}", "beta", p->beta, "temperature", p->temperature,
+    return json_pack("{s:f, s:f, s:i, s:i, s:f, s:f, s:b, s:f, s:i, s:f, s:f, s:s, s:s}", "beta", p->beta, "temperature", p->temperature,
                      "num_generations", p->num_generations, "max_completion_length", p->max_completion_length,
                      "missing_eos_penalty", p->missing_eos_penalty, "score_clip", p->score_clip, "whiten_advantages",
                      (int)p->whiten_advantages, "value_learning_rate", p->value_learning_rate, "value_warmup_steps",
-                     p->value_warmup_steps, "target_kl", p->target_kl, "ref", model_fingerprint(r->ref), "value", model_fingerprint(r->value));
+                     p->value_warmup_steps, "kl_target", p->kl_target, "kl_horizon", p->kl_horizon, "ref", model_fingerprint(r->ref), "value", model_fingerprint(r->value));
 }
 
 /* num_train_epochs counts prompts, a step takes batch / K of them. */
@@ -458,6 +473,7 @@ static int begin(struct trainer *t, struct rl_run *r, const struct train_options
         t->max_steps = (int)ceil(t->steps_per_epoch * o->num_train_epochs);
     t->warmup = o->warmup_steps > 0 ? o->warmup_steps : (int)ceil(t->max_steps * o->warmup_ratio);
     t->net[0].from = r->r->value_warmup_steps;
+    t->kl_coef = r->r->beta;
     double lr = r->r->value_learning_rate > 0 ? r->r->value_learning_rate : o->learning_rate;
     return trainer_add_net(t, "value_optimizer", r->value, lr, err);
 }
@@ -469,8 +485,9 @@ int train_rl(struct model *policy, struct model *value, struct model *ref, struc
     struct arena a = {0};
     struct rl_run r = {.r = opt, .policy = policy, .value = value, .ref = ref, .K = opt->num_generations};
     struct prompt *p;
-    int n = 0, dropped = 0, rc = check(&r, o, err);
+    int n = 0, dropped = 0;
     r.episodes = o->per_device_train_batch_size * o->gradient_accumulation_steps;
+    int rc = check(&r, o, err);
     r.groups = rc ? 0 : r.episodes / r.K;
     if (rc == 0)
         rc = data_prompts(&p, &n, &a, prompts, err);

@@ -15,8 +15,8 @@ static const struct option options[] = {
     { "whiten_advantages", OPT_BOOL, "false", "advantages of a batch get mean 0 and deviation 1", NULL, false },
     { "value_learning_rate", OPT_FLOAT, "0", "of the value model; 0: learning_rate", NULL, false },
     { "value_warmup_steps", OPT_INT, "0", "first steps in which only the value model learns", NULL, false },
-    { "target_kl", OPT_FLOAT, "0", "end at the first step whose samples are so far from the start (nats per sequence); 0: do not",
-      NULL, false },
+    { "kl_target", OPT_FLOAT, "0", "adapt beta so that samples stay so far from the start (nats per sequence); 0: do not", NULL, false },
+    { "kl_horizon", OPT_FLOAT, "10000", "episodes in which beta may change by about a fifth", NULL, false },
     { "log_completions", OPT_BOOL, "false", "write each step's samples to completions/", NULL, false },
     TRAINING_OPTIONS("1e-5", "linear", "128", "1", "1024", "1e-5"),
 };
@@ -60,7 +60,8 @@ static void read_options(struct rl_options *r, const json_t *opt)
     r->whiten_advantages = opt_bool(opt, "whiten_advantages");
     r->value_learning_rate = opt_float(opt, "value_learning_rate");
     r->value_warmup_steps = (int)opt_int(opt, "value_warmup_steps");
-    r->target_kl = opt_float(opt, "target_kl");
+    r->kl_target = opt_float(opt, "kl_target");
+    r->kl_horizon = opt_float(opt, "kl_horizon");
     r->log_completions = opt_bool(opt, "log_completions");
 }
 

@@ -220,12 +220,14 @@ static int rl_into(const char *name, bool resume, enum dtype dtype, reward_fn *r
     return rc;
 }
 
-static void rl_ok(const char *name, bool resume, enum dtype dtype, bool whiten)
+static void rl_ok(const char *name, bool resume, enum dtype dtype, bool whiten, double kl_target)
 {
     struct err err = {0};
     struct rl_options r;
     rl_defaults(&r);
     r.whiten_advantages = whiten;
+    r.kl_target = kl_target;
+    r.kl_horizon = 60;
     r.log_completions = true;
     if (rl_into(name, resume, dtype, early_letters, &r, &err))
         fail_msg("%s", err.msg);
@@ -233,7 +235,7 @@ static void rl_ok(const char *name, bool resume, enum dtype dtype, bool whiten)
 
 static void reinforce_raises_the_reward(void **state)
 {
-    rl_ok("rl", false, DTYPE_F32, false);
+    rl_ok("rl", false, DTYPE_F32, false, 0);
     double before = logged(kit_path("rl"), 0, "objective/scores") + logged(kit_path("rl"), 1, "objective/scores");
     double after = logged(kit_path("rl"), -1, "objective/scores") + logged(kit_path("rl"), -2, "objective/scores");
     assert_true(after > before + 1);
@@ -244,8 +246,8 @@ static void reinforce_raises_the_reward(void **state)
 
 static void ratio_is_exactly_one_at_every_update(void **state)
 {
-    rl_ok("rl-b", false, DTYPE_BF16, true);
-    rl_ok("rl-f", false, DTYPE_F32, true);
+    rl_ok("rl-b", false, DTYPE_BF16, true, 0);
+    rl_ok("rl-f", false, DTYPE_F32, true, 0);
     for (int i = 0; i < 12; i++) {
         assert_true(logged(kit_path("rl-b"), i, "val/ratio") == 1);
         assert_true(logged(kit_path("rl-f"), i, "val/ratio") == 1);
@@ -255,13 +257,25 @@ static void ratio_is_exactly_one_at_every_update(void **state)
 
 static void resumed_reinforce_equals_the_straight_one(void **state)
 {
-    rl_ok("rl-straight", false, DTYPE_F32, false);
+    rl_ok("rl-straight", false, DTYPE_F32, false, 1);
     assert_int_equal(dir_make(kit_path("rl-again"), NULL), 0);
     assert_int_equal(copy_dir(kit_path("rl-again/checkpoint-6"), kit_path("rl-straight/checkpoint-6")), 0);
-    rl_ok("rl-again", true, DTYPE_F32, false);
+    rl_ok("rl-again", true, DTYPE_F32, false, 1);
     same_file(kit_path("rl-straight"), kit_path("rl-again"), "model.safetensors");
     same_file(kit_path("rl-straight"), kit_path("rl-again"), "trainer_state.json");
     same_file(kit_path("rl-straight"), kit_path("rl-again"), "completions/step-000010.jsonl");
+}
+
+/* 12 episodes a step and a horizon of 60: a fifth of the error, which is cut at a fifth. */
+static void kl_target_moves_beta_towards_itself(void **state)
+{
+    rl_ok("rl-near", false, DTYPE_F32, false, 1e6);
+    rl_ok("rl-far", false, DTYPE_F32, false, 1e-9);
+    const char *beta = "objective/kl_coef";
+    assert_float_equal(logged(kit_path("rl-near"), 0, beta), 0.05, 1e-9);
+    assert_float_equal(logged(kit_path("rl-near"), 11, beta), 0.05 * pow(0.96, 11), 1e-7);
+    assert_float_equal(logged(kit_path("rl-far"), 1, beta), 0.05 * 0.96, 1e-7);     // the first samples are the reference's own
+    assert_true(logged(kit_path("rl-far"), 11, beta) > logged(kit_path("rl-far"), 2, beta));
 }
 
 static int nan_reward(void *arg, const struct rollout *r, int n, float *score, struct err *err)
@@ -291,6 +305,7 @@ static void beta_of_one_is_refused(void **state)
 }
 
 static const struct CMUnitTest tests[] = {
+    cmocka_unit_test_setup_teardown(kl_target_moves_beta_towards_itself, open_device, close_device),
     cmocka_unit_test_setup_teardown(reward_model_learns_soft_labels, open_device, close_device),
     cmocka_unit_test_setup_teardown(normalised_scores_have_mean_0_and_deviation_1, open_device, close_device),
     cmocka_unit_test_setup_teardown(resumed_reward_model_equals_the_straight_one, open_device, close_device),
