@@ -1,11 +1,11 @@
 /* model/internal.h - what the files of this room know about each other.
  *
- * A model's parameters are a flat list: embedding, six per layer, final norm, then the heads it has.  Matrices that
- * read the same input lie under each other in one parameter (q, k, v; gate, up), so a layer is four
- * multiplications; the Hugging Face names are slices of rows of them. */
+ * A model's parameters are a flat list (family/family.h).  Matrices that read the same input lie under each other in one
+ * parameter (q, k, v; gate, up), so a layer is four multiplications; the Hugging Face names are slices of them. */
 #ifndef MODEL_INTERNAL_H
 #define MODEL_INTERNAL_H
 
+#include "model/family/family.h"
 #include "model/format/format.h"
 #include "model/model.h"
 
@@ -13,17 +13,12 @@ enum { NUMERICS_VERSION = 1 };      // part of the fingerprint: raised when resu
 
 /* ---- parameters -------------------------------------------------------------------- */
 
-enum layer_param { PARAM_NORM1, PARAM_QKV, PARAM_OUT, PARAM_NORM2, PARAM_GATE_UP, PARAM_DOWN, PARAMS_PER_LAYER };
-
 struct param {
     int rows, cols;
-    bool vector;            // a norm's gain: no weight decay, one dimension in files
-    struct tensor value;    // (rows,cols) F32: always for norms and the scalar head, for matrices where masters are kept
+    bool vector;            // a gain or a bias: no weight decay, one dimension in files
+    struct tensor value;    // (rows,cols) F32: always for vectors and the scalar head, for matrices where masters are kept
     struct weight *packed;  // matrices that are multiplied with
 };
-
-/* Rows first .. first + rows - 1 of a parameter, under their Hugging Face name. */
-struct slice { char name[96]; int param, first, rows, cols; bool vector; };
 
 struct model {
     struct device *dev;
@@ -36,22 +31,32 @@ struct model {
     struct weights *file;   // stays open where masters are not kept: what model_save copies from; else NULL
     int n_params, n_slices;
     struct param *param;    // (n_params)
-    struct slice *slice;    // (n_slices)
+    struct layout at;       // where they lie
+    struct tensor_spec *slice;  // (n_slices) under their Hugging Face names
     struct tensor embed;    // (V,C) in dtype; a view of the master in fp32 training
-    float *inv_freq;        // (D/2)
+    float *inv_freq;        // (rotary/2), then as many for windowed layers
+    float rope_factor;      // of cosines and sines
     bool fresh_head;        // the scalar head was started here, not read
     char fingerprint[128];  // empty until asked for
 };
 
 static inline int param_embed(void) { return 0; }
-static inline int param_layer(int layer, enum layer_param which) { return 1 + layer * PARAMS_PER_LAYER + (int)which; }
-static inline int param_final_norm(const struct model *m) { return 1 + m->config.layers * PARAMS_PER_LAYER; }
-/* The head's parameter: lm_head, the embedding where they are tied, or the scalar head. */
-static inline int param_head(const struct model *m)
+/* -1: this model's layers have none. */
+static inline int param_layer(const struct model *m, int layer, enum layer_param which)
 {
-    return m->config.tied && !m->scalar ? param_embed() : param_final_norm(m) + 1;
+    return m->at.at[which] < 0 ? -1 : m->at.first_layer + layer * m->at.per_layer + m->at.at[which];
 }
+/* Gate and up of an expert, or its down. */
+static inline int param_expert(const struct model *m, int layer, int expert, bool down)
+{
+    return m->at.first_layer + layer * m->at.per_layer + m->at.experts + 2 * expert + down;
+}
+static inline int param_final_norm(const struct model *m) { return m->at.final_norm; }
+/* The head's parameter: lm_head, the embedding where they are tied, or the scalar head. */
+static inline int param_head(const struct model *m) { return m->at.head; }
 static inline int qkv_rows(const struct model_config *c) { return (c->heads + 2 * c->kv_heads) * c->head_size; }
+/* Columns of what the MLP's first multiplication makes. */
+static inline int up_rows(const struct model_config *c) { return (c->choices.plain_mlp ? 1 : 2) * c->ffn; }
 
 /* Lists parameters and slices for m->config and allocates what holds them. */
 int params_init(struct model *m, struct err *err) MUST_CHECK;
@@ -61,18 +66,32 @@ int params_read(struct model *m, struct err *err) MUST_CHECK;
 int params_random(struct model *m, struct err *err) MUST_CHECK;
 /* Packs parameter i again after its master changed. */
 void param_repack(struct model *m, int i);
-const struct slice *slice_find(const struct model *m, const char *name);
+const struct tensor_spec *slice_find(const struct model *m, const char *name);
+/* The slice's part of its parameter, or of a tensor of that shape: rows of a matrix, columns of a vector. */
+struct tensor slice_view(const struct tensor *param, const struct tensor_spec *s);
+/* rows * cols floats in the order of Hugging Face's file.  value: the parameter itself, so that a gain which files store one
+ * too small is written so; a gradient or moment is not. */
+int slice_read(float *out, const struct model *m, const struct tensor_spec *s, const struct tensor *param, bool value,
+               struct err *err) MUST_CHECK;
 
 /* ---- workspaces ----------------------------------------------------------------------- */
 
 /* What a layer leaves behind for its backward pass; without keep one set serves all layers. */
 struct layer_acts {
     struct tensor x_mid;    // (T,C) F32 residual stream after attention
-    struct tensor rstd1, rstd2;     // (T,1) F32
+    struct tensor rstd1, rstd2;     // (T,1) F32; (T,2) of layer norms
     struct tensor qkv;      // (T,(H+2K)D) rotated
     struct tensor att;      // (T,HD)
     struct tensor lse;      // (T,H) F32
-    struct tensor gate_up;  // (T,2F)
+    struct tensor gate_up;  // (T,2F); (T,F) of a plain MLP
+    // only where the family has them
+    struct tensor raw;              // (T,(H+K)D) queries and keys before their norms
+    struct tensor q_rstd, k_rstd;   // (T,H) and (T,K), or (T,1) F32
+    struct tensor branch1, branch2; // (T,C) F32 outputs of the branches before their norms
+    struct tensor post_rstd1, post_rstd2;   // (T,1) F32
+    struct tensor prob, expert_weight;      // (T,E), (T,k) F32 of the router
+    int *expert;                    // (T*k) chosen by each row
+    struct tensor ex_gate_up, ex_out;       // (T*k,2F), (T*k,C) of the chosen experts, expert after expert
 };
 
 struct workspace {
@@ -84,9 +103,18 @@ struct workspace {
     struct layer_acts *layer;   // (L), or one
     struct tensor normed, h;    // (T,C), (T,F)
     struct tensor hidden, rstd; // (T,C) after the final norm
+    struct tensor normed2;      // (T,C) parallel branches: the MLP's input
+    struct tensor branch;       // (T,C) F32 on its way to the residual stream, where it is not added at once
+    struct tensor router, ex_in;    // (T,E) F32, (T,C)
+    int *slot, *slot_row;       // (T) of the expert at hand
     // backward only
     struct tensor dx, dnorm, dqkv;      // F32 (T,C), (T,C), (T,(H+2K)D)
-    struct tensor dy, dqkv_low, datt, dh, dgate_up; // in dtype; dy and dqkv_low are views of the above in fp32
+    struct tensor dy, dqkv_low, datt, dh, dgate_up; // in dtype; the first two in bf16 alone
+    struct tensor dbranch;              // F32 (T,C)
+    struct tensor ex_dout, ex_din, dweight, router_low; // (T,C), (T,C) F32, (T,k) F32, (T,E)
+    double *prob_sum;           // (E) over all rows and layers of the last forward
+    long *chosen, routed;       // (E) choices; rows
+    float *dprob, router_weight;    // (E)
     // the forest as the operations want it
     int *position;              // (max_tokens)
     struct attention attention;

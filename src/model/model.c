@@ -1,6 +1,7 @@
 /* model/model.c - a language model as a whole: opening, making, naming and saving it. */
 #include <math.h>
 
+#include "model/format/store.h"
 #include "model/internal.h"
 
 void model_close(struct model *m)
@@ -33,11 +34,11 @@ static struct model *model_alloc(struct device *dev, const struct model_config *
 static int check_head(struct model *m, const char *path, struct err *err)
 {
     const struct model_config *c = weights_config(m->file);
-    bool has_score = weights_has(m->file, "score.weight");
+    char score[64];
+    snprintf(score, sizeof score, "%s.weight", *c->score_name ? c->score_name : "score");
+    bool has_score = weights_has(m->file, score);
     if (!m->scalar && c->score_head)
-        return err_set(err, ERR_UNSUPPORTED, "%s is a reward or value model (score.weight); a language model is needed here", path);
-    if (!m->scalar && !c->tied && !weights_has(m->file, "lm_head.weight"))
-        return err_set(err, ERR_MISSING, "%s: tensor lm_head.weight is missing, and tie_word_embeddings is false", path);
+        return err_set(err, ERR_UNSUPPORTED, "%s is a reward or value model (%s); a language model is needed here", path, score);
     m->fresh_head = m->scalar && !has_score;
     return 0;
 }
@@ -144,19 +145,44 @@ void model_set_reward_norm(struct model *m, double mean, double std)
 
 /* ---- what labels are keyed by --------------------------------------------------------- */
 
+static bool is_plain_llama(const struct model_config *c)
+{
+    const struct choices *h = &c->choices;
+    return !strcmp(family_of(c)->about.model_type, "llama") && h->rope.kind == ROPE_DEFAULT && !h->act && !h->qkv_bias &&
+           !h->mlp_bias;
+}
+
+/* Everything else a config says, as it would be written. */
+static uint64_t hash_choices(const struct model_config *c)
+{
+    struct buf b = {0};
+    json_t *o = config_to_json(c, DTYPE_F32);
+    if (o)
+        json_add_text(&b, o, 0);
+    if (!o || b.failed)
+        mem_die("the text of a config");
+    uint64_t h = hash_bytes(b.s, b.len).lo;
+    json_decref(o);
+    buf_release(&b);
+    return h;
+}
+
 /* Masters change as they are trained, so their hash is taken anew each time. */
 static void hash_masters(char out[33], const struct model *m)
 {
     const struct model_config *c = &m->config;
     double facts[] = {c->heads, c->kv_heads, c->head_size, c->norm_eps, c->rope_theta, c->tied, c->score_head, c->reward_mean,
                       c->reward_std};     // what weights and shapes alone do not say
-    uint64_t *h = malloc(((size_t)m->n_params + 1) * sizeof *h);
+    uint64_t *h = malloc(((size_t)m->n_params + 2) * sizeof *h);
     if (!h)
         mem_die("%d hashes", m->n_params);
     for (int i = 0; i < m->n_params; i++)
         h[i] = tensor_hash(&m->param[i].value);
     h[m->n_params] = hash_bytes(facts, sizeof facts).lo;
-    hash_hex(out, hash_bytes(h, ((size_t)m->n_params + 1) * sizeof *h));
+    size_t n = (size_t)m->n_params + 1;
+    if (!is_plain_llama(c))
+        h[n++] = hash_choices(c);
+    hash_hex(out, hash_bytes(h, n * sizeof *h));
     free(h);
 }
 
@@ -179,17 +205,22 @@ const char *model_fingerprint(const struct model *m)
 
 /* ---- saving ------------------------------------------------------------------------------ */
 
-struct source { const struct model *m; const struct slice *slice; };
+struct source { const struct model *m; const struct tensor_spec *slice; };
+
+static bool transposed(const struct tensor_spec *s)
+{
+    return s->order == ORDER_TRANSPOSED;
+}
 
 static int fill_slice(void *arg, float *out, struct err *err)
 {
     const struct source *s = arg;
-    const struct slice *sl = s->slice;
+    const struct tensor_spec *sl = s->slice;
     const struct param *p = &s->m->param[sl->param];
+    int rows = sl->vector ? 0 : transposed(sl) ? sl->cols : sl->rows, cols = transposed(sl) ? sl->rows : sl->cols;
     if (!p->value.data)
-        return weights_read(s->m->file, sl->name, out, sl->vector ? 0 : sl->rows, sl->cols, err);
-    tensor_read(out, &p->value, sl->first, sl->rows);
-    return 0;
+        return weights_read(s->m->file, sl->name, out, rows, cols, err);
+    return slice_read(out, s->m, sl, &p->value, true, err);
 }
 
 int model_save(const struct model *m, const char *dir, enum dtype dtype, struct err *err)
@@ -200,10 +231,11 @@ int model_save(const struct model *m, const char *dir, enum dtype dtype, struct 
     if (!t || !source)
         rc = err_set(err, ERR_MEMORY, "saving a model to %s", dir);
     for (int i = 0; rc == 0 && i < m->n_slices; i++) {
-        const struct slice *s = &m->slice[i];
+        const struct tensor_spec *s = &m->slice[i];
         source[i] = (struct source){m, s};
-        t[i] = (struct folder_tensor){
-            .name = s->name, .rows = s->vector ? 0 : s->rows, .cols = s->cols, .fill = fill_slice, .arg = &source[i]};
+        t[i] = (struct folder_tensor){.name = s->part == PART_SCORE ? "score.weight" : s->name,
+                                      .rows = s->vector ? 0 : transposed(s) ? s->cols : s->rows,
+                                      .cols = transposed(s) ? s->rows : s->cols, .fill = fill_slice, .arg = &source[i]};
     }
     if (rc == 0)
         rc = folder_write(dir, &m->config, &(struct folder_form){dtype_name(dtype), 0}, t, m->n_slices, m->tokenizer, err);

@@ -14,16 +14,74 @@
 
 /* ---- config and model ------------------------------------------------------------ */
 
+/* What tells one family of transformers from another (model/family/).  All zero is Llama. */
+enum norm_kind {
+    NORM_RMS,               // x / rms(x) * gain
+    NORM_RMS_OFFSET,        // the same, the file's gain being one too small (Gemma); in memory it is whole
+    NORM_LAYER,             // (x - mean) / deviation * gain + bias
+};
+enum norm_place { NORM_BEFORE, NORM_AFTER, NORM_AROUND };   // of each branch: its input, its output, both
+enum qk_norm { QK_NORM_NONE, QK_NORM_HEAD, QK_NORM_WIDTH };  // RMS norm of queries and keys: each head, or all heads together
+enum rope_kind { ROPE_DEFAULT, ROPE_LINEAR, ROPE_DYNAMIC, ROPE_LLAMA3, ROPE_YARN, ROPE_LONGROPE };
+enum { LAYERS_MAX = 512, ROPE_FACTORS_MAX = 128 };
+enum { LAYER_WINDOW = 1, LAYER_NO_ROPE = 2 };               // bits of choices.layer
+
+/* How positions turn queries and keys; the names are those of rope_scaling in config.json. */
+struct rope_choice {
+    enum rope_kind kind;
+    double share;           // partial_rotary_factor; 0: the whole head
+    double factor, low_freq_factor, high_freq_factor;
+    double attention_factor, beta_fast, beta_slow, mscale, mscale_all_dim;  // 0: not given
+    bool no_truncate;       // yarn's correction range is not rounded
+    int original, longest;  // original_max_position_embeddings; max_position_embeddings as written where it is more than we compute
+    int n_factors;          // longrope
+    float short_factor[ROPE_FACTORS_MAX], long_factor[ROPE_FACTORS_MAX];
+};
+
+struct choices {
+    enum norm_kind norm;
+    enum norm_place place;
+    enum qk_norm qk_norm;
+    bool qkv_bias, out_bias, mlp_bias;
+    bool plain_mlp;         // act(up x) instead of act(gate x) * up x
+    bool parallel;          // both branches read the layer's input
+    enum activation act;
+    int positions;          // rows of a table of learned positions, instead of rotating; 0: none
+    int window;             // keys that a layer marked LAYER_WINDOW sees
+    unsigned char layer[LAYERS_MAX];
+    float local_theta;      // rope base of windowed layers, not scaled; 0: the same rope everywhere
+    float attention_scale;  // of scores; 0: 1/sqrt(head_size)
+    bool scale_by_layer;    // scores of layer l are divided by l + 1 as well
+    float attention_softcap, logit_softcap;             // 0: none
+    float embed_scale, residual_scale;                  // multipliers; 0: 1
+    float logit_divisor;                                // 0: 1
+    int experts, experts_used;                          // 0: one MLP
+    float router_loss;      // router_aux_loss_coef
+    struct rope_choice rope;
+};
+
 struct model_config {
-    char model_type[32];        // "llama"
+    char model_type[32];        // "llama"; empty: the same
     int vocab, width, layers, heads, kv_heads, head_size, ffn, max_position;
     float norm_eps, rope_theta;
     bool tied;                  // head shares the embedding
     int bos, eos, pad;          // token ids, -1: none
     int n_eos, eos_ids[8];      // every id that ends a generation (generation_config may name several)
     int score_head;             // 1: the checkpoint has a scalar head (reward or value model)
+    char score_name[32];        // its tensor is this + ".weight"; empty: "score"
     double reward_mean, reward_std;     // raw score -> (raw - mean) / std; 0 and 1 when never normalised
+    struct choices choices;
 };
+
+/* The families that are read, trained and written: for listings. */
+struct model_family {
+    const char *model_type;     // as config.json spells it
+    const char *name;           // "Qwen 2, 2.5"
+    const char *examples;       // Hub ids, separated by ", "
+    const char *notes;          // what is special about it; NULL: nothing
+    const char *gguf;           // llama.cpp's name of the architecture; NULL: none
+};
+int model_families(const struct model_family **out);    // how many; they live for ever
 
 struct model;
 struct tokenizer;
@@ -106,6 +164,11 @@ void model_score(struct workspace *ws, float *score, const int *row, int n);    
 /* Items for the completion `seg`: one per token of it, the row before it (last of its parent for the first) predicting it.
  * from: first token of the segment wanted (0: all; a root's first token has no predecessor and is left out).  Returns the count; item has room for len. */
 int forest_items(const struct forest *f, int seg, int from, struct head_item *item);
+
+/* Mixtures of experts: the load-balancing loss of the last model_forward on a keeping workspace, as transformers defines it
+ * over all its rows and layers; and how much of its gradient each model_backward on ws adds (0 until said). */
+double model_router_loss(const struct workspace *ws);
+void workspace_router_loss(struct workspace *ws, float weight);
 
 struct trainable;
 int trainable_new(struct trainable **out, struct model *m, struct err *err) MUST_CHECK;     // model opened with .trainable

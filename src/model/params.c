@@ -1,4 +1,4 @@
-/* model/params.c - the list of parameters: shapes, Hugging Face names, reading, random starts, packing.
+/* model/params.c - the list of parameters: shapes, reading, random starts, packing, and the order of values in files.
  *
  * A matrix is read in pieces of some rows that stay in the processor's cache on their way into the device. */
 #include <math.h>
@@ -7,61 +7,12 @@
 
 /* ---- the list ------------------------------------------------------------------------ */
 
-static void slice_add(struct model *m, int param, int first, int rows, const char *name)
-{
-    const struct param *p = &m->param[param];
-    struct slice *s = &m->slice[m->n_slices++];
-    *s = (struct slice){.param = param, .first = first, .rows = rows, .cols = p->cols, .vector = p->vector};
-    snprintf(s->name, sizeof s->name, "%s", name);
-}
-
-static void shape(struct model *m, int param, int rows, int cols, bool vector)
-{
-    m->param[param].rows = rows;
-    m->param[param].cols = cols;
-    m->param[param].vector = vector;
-}
-
-static void list_layer(struct model *m, int layer)
-{
-    const struct model_config *c = &m->config;
-    int q = c->heads * c->head_size, kv = c->kv_heads * c->head_size, base = param_layer(layer, PARAM_NORM1);
-    static const struct { enum layer_param which; const char *name; } names[] = {
-        {PARAM_NORM1, "input_layernorm"},      {PARAM_QKV, "self_attn.q_proj"},
-        {PARAM_QKV, "self_attn.k_proj"},       {PARAM_QKV, "self_attn.v_proj"},
-        {PARAM_OUT, "self_attn.o_proj"},       {PARAM_NORM2, "post_attention_layernorm"},
-        {PARAM_GATE_UP, "mlp.gate_proj"},      {PARAM_GATE_UP, "mlp.up_proj"},
-        {PARAM_DOWN, "mlp.down_proj"},
-    };
-    int rows[] = {1, q, kv, kv, c->width, 1, c->ffn, c->ffn, c->width};
-
-    shape(m, base + PARAM_NORM1, 1, c->width, true);
-    shape(m, base + PARAM_QKV, qkv_rows(c), c->width, false);
-    shape(m, base + PARAM_OUT, c->width, q, false);
-    shape(m, base + PARAM_NORM2, 1, c->width, true);
-    shape(m, base + PARAM_GATE_UP, 2 * c->ffn, c->width, false);
-    shape(m, base + PARAM_DOWN, c->width, c->ffn, false);
-    for (int i = 0, first = 0, last = -1; i < (int)ARRAY_LEN(names); i++) {
-        char name[96];
-        snprintf(name, sizeof name, "model.layers.%d.%s.weight", layer, names[i].name);
-        if ((int)names[i].which != last)
-            first = 0;
-        slice_add(m, base + (int)names[i].which, first, rows[i], name);
-        first += rows[i];
-        last = (int)names[i].which;
-    }
-}
-
-static bool has_own_head(const struct model *m)
-{
-    return m->scalar || !m->config.tied;
-}
-
+/* Multiplied with: packed for the device. */
 static bool is_matrix(const struct model *m, int i)
 {
     if (i == param_embed())
-        return !m->scalar && m->config.tied;
-    return !m->param[i].vector && !(m->scalar && i == param_head(m));
+        return param_head(m) == param_embed();
+    return !m->param[i].vector && i != m->at.positions && !(m->scalar && i == param_head(m));
 }
 
 static int allocate(struct model *m, struct err *err)
@@ -70,7 +21,7 @@ static int allocate(struct model *m, struct err *err)
     int rc = 0;
     for (int i = 0; rc == 0 && i < m->n_params; i++) {
         struct param *p = &m->param[i];
-        bool small = p->vector || (m->scalar && i == param_head(m));
+        bool small = p->vector || i == m->at.positions || (m->scalar && i == param_head(m));
         if (small || m->masters)
             rc = tensor_new(&p->value, m->dev, DTYPE_F32, p->rows, p->cols, err);
         if (rc == 0 && is_matrix(m, i) && !(p->packed = weight_new(m->dev, p->rows, p->cols, m->dtype)))
@@ -83,37 +34,37 @@ static int allocate(struct model *m, struct err *err)
     return rc;
 }
 
-/* Frequencies as transformers makes them: float arithmetic throughout. */
-static void rope_frequencies(struct model *m)
+static void set_logits(struct model *m)
 {
-    int D = m->config.head_size;
-    for (int i = 0; i < D / 2; i++)
-        m->inv_freq[i] = 1.0f / powf(m->config.rope_theta, (float)(2 * i) / (float)D);
+    const struct choices *h = &m->config.choices;
+    struct weight *head = m->scalar ? NULL : m->param[param_head(m)].packed;
+    if (head && (h->logit_divisor || h->logit_softcap))
+        weight_set_logits(head, h->logit_divisor ? 1 / h->logit_divisor : 1, h->logit_softcap);
 }
 
 int params_init(struct model *m, struct err *err)
 {
     const struct model_config *c = &m->config;
-    int L = c->layers;
-    m->n_params = 2 + L * PARAMS_PER_LAYER + has_own_head(m);
+    int turned = rope_size(c) / 2;
+    m->at = layout_of(c, m->scalar);
+    m->n_params = m->at.n;
     m->param = mem_alloc((size_t)m->n_params, sizeof *m->param);
-    m->slice = mem_alloc((size_t)L * 9 + 3, sizeof *m->slice);
-    m->inv_freq = mem_alloc((size_t)c->head_size / 2 + 1, sizeof *m->inv_freq);
-    if (!m->param || !m->slice || !m->inv_freq)
-        return err_set(err, ERR_MEMORY, "no memory for the parameters of a model of %d layers", L);
-
-    shape(m, param_embed(), c->vocab, c->width, false);
-    slice_add(m, param_embed(), 0, c->vocab, "model.embed_tokens.weight");
-    for (int l = 0; l < L; l++)
-        list_layer(m, l);
-    shape(m, param_final_norm(m), 1, c->width, true);
-    slice_add(m, param_final_norm(m), 0, 1, "model.norm.weight");
-    if (has_own_head(m)) {
-        shape(m, param_head(m), m->scalar ? 1 : c->vocab, c->width, false);
-        slice_add(m, param_head(m), 0, m->scalar ? 1 : c->vocab, m->scalar ? "score.weight" : "lm_head.weight");
+    m->inv_freq = mem_alloc(2 * (size_t)turned + 1, sizeof *m->inv_freq);
+    if (!m->param || !m->inv_freq)
+        return err_set(err, ERR_MEMORY, "no memory for the parameters of a model of %d layers", c->layers);
+    for (int i = 0; i < m->n_params; i++) {
+        struct param *p = &m->param[i];
+        p->vector = !layout_shape(&m->at, c, m->scalar, i, &p->rows, &p->cols);
     }
-    rope_frequencies(m);
-    return allocate(m, err);
+    if (c->choices.local_theta > 0)
+        rope_frequencies(m->inv_freq + turned, &m->rope_factor, c, true);
+    rope_frequencies(m->inv_freq, &m->rope_factor, c, false);
+    int rc = family_tensors(&m->slice, &m->n_slices, c, m->scalar, err);
+    if (rc == 0)
+        rc = allocate(m, err);
+    if (rc == 0)
+        set_logits(m);
+    return rc;
 }
 
 void params_release(struct model *m)
@@ -128,12 +79,83 @@ void params_release(struct model *m)
     free(m->inv_freq);
 }
 
-const struct slice *slice_find(const struct model *m, const char *name)
+const struct tensor_spec *slice_find(const struct model *m, const char *name)
 {
     for (int i = 0; i < m->n_slices; i++)
         if (!strcmp(m->slice[i].name, name))
             return &m->slice[i];
     return NULL;
+}
+
+/* ---- between a file's order of values and ours --------------------------------------------- */
+
+/* Where row r (of a vector: column) of q, k and v under each other is in a file that keeps each head's three together. */
+static int row_by_head(const struct model_config *c, int r)
+{
+    int D = c->head_size, which = r / (c->heads * D), head = r / D % c->heads;
+    return (head * 3 + which) * D + r % D;
+}
+
+/* file and ours are rows * cols floats; to_ours: from file into ours, else the other way. */
+static void reorder(float *file, float *ours, const struct model_config *c, const struct tensor_spec *s, bool to_ours)
+{
+    for (int r = 0; r < s->rows; r++)
+        for (int x = 0; x < s->cols; x++) {
+            size_t a = (size_t)r * (size_t)s->cols + (size_t)x, b = a;
+            if (s->order == ORDER_TRANSPOSED)
+                b = (size_t)x * (size_t)s->rows + (size_t)r;
+            else if (s->order == ORDER_BY_HEAD && s->vector)
+                b = (size_t)row_by_head(c, x);
+            else if (s->order == ORDER_BY_HEAD)
+                b = (size_t)row_by_head(c, r) * (size_t)s->cols + (size_t)x;
+            if (to_ours)
+                ours[a] = file[b];
+            else
+                file[b] = ours[a];
+        }
+}
+
+struct tensor slice_view(const struct tensor *param, const struct tensor_spec *s)
+{
+    return s->vector ? tensor_cols(param, s->first, s->cols) : tensor_rows(param, s->first, s->rows);
+}
+
+int slice_read(float *out, const struct model *m, const struct tensor_spec *s, const struct tensor *param, bool value,
+               struct err *err)
+{
+    struct tensor from = slice_view(param, s);
+    size_t n = (size_t)s->rows * (size_t)s->cols;
+    if (s->order == ORDER_SAME) {
+        tensor_read(out, &from, 0, s->rows);
+        for (size_t i = 0; value && s->offset && i < n; i++)
+            out[i] -= 1;
+        return 0;
+    }
+    float *ours = malloc(n * sizeof *ours);
+    if (!ours)
+        return err_set(err, ERR_MEMORY, "no memory for tensor '%s'", s->name);
+    tensor_read(ours, &from, 0, s->rows);
+    reorder(out, ours, &m->config, s, false);
+    free(ours);
+    return 0;
+}
+
+/* A whole tensor whose order is not ours. */
+static int read_reordered(struct model *m, const struct tensor_spec *s, struct tensor *to, struct err *err)
+{
+    bool turn = s->order == ORDER_TRANSPOSED;
+    size_t n = (size_t)s->rows * (size_t)s->cols;
+    float *file = malloc(n * sizeof *file), *ours = malloc(n * sizeof *ours);
+    int rc = file && ours ? 0 : err_set(err, ERR_MEMORY, "no memory for tensor '%s'", s->name);
+    if (rc == 0)
+        rc = weights_read(m->file, s->name, file, s->vector ? 0 : turn ? s->cols : s->rows, turn ? s->rows : s->cols, err);
+    if (rc == 0) {
+        reorder(file, ours, &m->config, s, true);
+        tensor_write(to, 0, s->rows, ours);
+    }
+    free(file);
+    free(ours);
+    return rc;
 }
 
 /* ---- values ---------------------------------------------------------------------------- */
@@ -147,7 +169,24 @@ void param_repack(struct model *m, int i)
         op_copy(&m->embed, &p->value);
 }
 
-/* Reads every slice of parameter i into rows of t, whatever t's dtype. */
+static int read_slice(struct model *m, const struct tensor_spec *s, struct tensor *to, float *piece, int most, struct err *err)
+{
+    int rc = 0;
+    if (s->order != ORDER_SAME)
+        return read_reordered(m, s, to, err);
+    for (int r = 0; rc == 0 && r < s->rows; r += most) {
+        int n = s->rows - r < most ? s->rows - r : most;
+        rc = s->vector ? weights_read(m->file, s->name, piece, 0, s->cols, err)
+                       : weights_read_rows(m->file, s->name, piece, s->rows, s->cols, r, n, err);
+        for (int x = 0; rc == 0 && s->offset && x < s->cols; x++)
+            piece[x] += 1;
+        if (rc == 0)
+            tensor_write(to, r, n, piece);
+    }
+    return rc;
+}
+
+/* Reads every slice of parameter i into its part of t, whatever t's dtype. */
 static int read_param(struct model *m, int i, struct tensor *t, struct err *err)
 {
     enum { PIECE = 1 << 16 };
@@ -156,18 +195,11 @@ static int read_param(struct model *m, int i, struct tensor *t, struct err *err)
     float *piece = malloc((size_t)most * (size_t)p->cols * sizeof *piece);
     if (!piece)
         return err_set(err, ERR_MEMORY, "no memory to read %d rows of %d", most, p->cols);
-    for (int s = 0; rc == 0 && s < m->n_slices; s++) {
-        const struct slice *sl = &m->slice[s];
-        if (sl->param != i)
-            continue;
-        for (int r = 0; rc == 0 && r < sl->rows; r += most) {
-            int n = sl->rows - r < most ? sl->rows - r : most;
-            rc = sl->vector ? weights_read(m->file, sl->name, piece, 0, sl->cols, err)
-                            : weights_read_rows(m->file, sl->name, piece, sl->rows, sl->cols, r, n, err);
-            if (rc == 0)
-                tensor_write(t, sl->first + r, n, piece);
+    for (int s = 0; rc == 0 && s < m->n_slices; s++)
+        if (m->slice[s].param == i) {
+            struct tensor to = slice_view(t, &m->slice[s]);
+            rc = read_slice(m, &m->slice[s], &to, piece, most, err);
         }
-    }
     free(piece);
     return rc;
 }
@@ -229,27 +261,46 @@ int params_read(struct model *m, struct err *err)
     return rc;
 }
 
+/* Gains are 1, biases 0. */
+static void start_vector(struct model *m, int i)
+{
+    struct param *p = &m->param[i];
+    int layer = (i - m->at.first_layer) % m->at.per_layer;
+    bool in_layer = i >= m->at.first_layer && i < param_final_norm(m), bias = i == m->at.final_bias;
+    static const enum layer_param biases[] = {PARAM_NORM1_BIAS, PARAM_QKV_BIAS, PARAM_OUT_BIAS, PARAM_NORM2_BIAS,
+                                              PARAM_GATE_UP_BIAS, PARAM_DOWN_BIAS};
+    for (size_t b = 0; in_layer && b < ARRAY_LEN(biases); b++)
+        bias |= m->at.at[biases[b]] == layer;
+    float start = bias ? 0 : 1;
+    for (int x = 0; x < p->cols; x++) {
+        struct tensor at = tensor_cols(&p->value, x, 1);
+        tensor_write(&at, 0, 1, &start);
+    }
+}
+
+/* Matrices whose products enter the residual stream. */
+static bool ends_branch(const struct model *m, int i)
+{
+    int which = (i - m->at.first_layer) % m->at.per_layer, experts = m->at.experts;
+    if (i < m->at.first_layer || i >= param_final_norm(m))
+        return false;
+    return which == m->at.at[PARAM_OUT] || which == m->at.at[PARAM_DOWN] ||
+           (experts >= 0 && which >= experts && (which - experts) % 2);
+}
+
 int params_random(struct model *m, struct err *err)
 {
     int rc = 0;
     for (int i = 0; rc == 0 && i < m->n_params; i++) {
-        struct param *p = &m->param[i];
-        int which = (i - 1) % PARAMS_PER_LAYER;
-        bool in_layer = i > 0 && i < param_final_norm(m);
         double std = 0.02;
-        if (in_layer && (which == PARAM_OUT || which == PARAM_DOWN))
+        if (ends_branch(m, i))
             std /= sqrt(2.0 * m->config.layers);    // the residual stream's variance stays the same at any depth
         if (m->scalar && i == param_head(m))
             std = 1 / sqrt(m->config.width + 1.0);
-        if (!p->vector)
+        if (m->param[i].vector)
+            start_vector(m, i);
+        else
             rc = random_rows(m, i, std, err);
-        else {
-            float one = 1;
-            for (int x = 0; x < p->cols; x++) {
-                struct tensor at = tensor_cols(&p->value, x, 1);
-                tensor_write(&at, 0, 1, &one);
-            }
-        }
         if (rc == 0)
             param_repack(m, i);
     }

@@ -13,14 +13,32 @@ static struct tensor *of_kind(const struct trainable *t, int kind, int i)
     return kind == 0 ? &t->model->param[i].value : kind == 1 ? &t->m[i] : &t->v[i];
 }
 
+static void add_layer_name(struct buf *b, const struct model *m, int i)
+{
+    static const char *const names[LAYER_PARAMS] = {
+        "input_layernorm", "input_layernorm.bias", "self_attn.qkv", "self_attn.qkv.bias", "self_attn.q_norm",
+        "self_attn.k_norm", "self_attn.o_proj", "self_attn.o_proj.bias", "attention_output_norm",
+        "post_attention_layernorm", "post_attention_layernorm.bias", "mlp.gate_up", "mlp.gate_up.bias", "mlp.down_proj",
+        "mlp.down_proj.bias", "mlp_output_norm", "router"};
+    int layer = (i - m->at.first_layer) / m->at.per_layer, which = (i - m->at.first_layer) % m->at.per_layer;
+    buf_addf(b, "model.layers.%d.", layer);
+    if (m->at.experts >= 0 && which >= m->at.experts)
+        buf_addf(b, "experts.%d.%s", (which - m->at.experts) / 2, (which - m->at.experts) % 2 ? "down_proj" : "gate_up");
+    for (int p = 0; p < LAYER_PARAMS; p++)
+        if (m->at.at[p] == which)
+            buf_adds(b, names[p]);
+}
+
 static void add_name(struct buf *b, const struct model *m, int i)
 {
-    static const char *const in_layer[] = {"input_layernorm", "self_attn.qkv", "self_attn.o_proj",
-                                           "post_attention_layernorm", "mlp.gate_up", "mlp.down_proj"};
     if (i == param_embed())
         buf_adds(b, "model.embed_tokens");
+    else if (i == m->at.positions)
+        buf_adds(b, "model.embed_positions");
     else if (i < param_final_norm(m))
-        buf_addf(b, "model.layers.%d.%s", (i - 1) / PARAMS_PER_LAYER, in_layer[(i - 1) % PARAMS_PER_LAYER]);
+        add_layer_name(b, m, i);
+    else if (i == m->at.final_bias)
+        buf_adds(b, "model.norm.bias");
     else
         buf_adds(b, i == param_final_norm(m) ? "model.norm" : m->scalar ? "score" : "lm_head");
 }

@@ -1,6 +1,6 @@
 /* model/trainable.c - masters, gradients and moments: norm, step, gradients by name.
  *
- * One set of tensors per parameter, in the order of the model's list.  Norms' gains decay no weight. */
+ * One set of tensors per parameter, in the order of the model's list.  Gains and biases decay no weight. */
 #include <math.h>
 
 #include "model/trainable.h"
@@ -69,10 +69,10 @@ static const char *nonfinite_slice(const struct trainable *t, int i)
 {
     const char *name = NULL;
     for (int s = 0; s < t->model->n_slices; s++) {
-        const struct slice *sl = &t->model->slice[s];
+        const struct tensor_spec *sl = &t->model->slice[s];
         if (sl->param != i)
             continue;
-        struct tensor rows = tensor_rows(&t->grad[i], sl->first, sl->rows);
+        struct tensor rows = slice_view(&t->grad[i], sl);
         if (!isfinite(op_sumsq(&rows)))
             return sl->name;
         name = sl->name;
@@ -101,11 +101,10 @@ void trainable_step(struct trainable *t, const struct adamw *h)
 
 int trainable_gradient(const struct trainable *t, const char *name, float *out, size_t count, struct err *err)
 {
-    const struct slice *s = slice_find(t->model, name);
+    const struct tensor_spec *s = slice_find(t->model, name);
     if (!s)
         return err_set(err, ERR_MISSING, "no parameter is called %s", name);
     if (count != (size_t)s->rows * (size_t)s->cols)
         return err_set(err, ERR_VALUE, "%s has %d x %d values, room is for %zu", name, s->rows, s->cols, count);
-    tensor_read(out, &t->grad[s->param], s->first, s->rows);
-    return 0;
+    return slice_read(out, t->model, s, &t->grad[s->param], false, err);
 }

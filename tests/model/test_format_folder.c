@@ -146,15 +146,21 @@ static void what_is_not_done_is_refused_with_key_and_value(void **state)
     static const struct {
         const char *key, *a, *b;
     } cases[] = {
-        {"\"model_type\": \"mistral\"", "'model_type' is \"mistral\"", "only \"llama\""},
-        {"\"model_type\": \"llama\", \"rope_scaling\": {\"type\": \"linear\"}",
-         "'rope_scaling' is {\"type\": \"linear\"}", "null"},
-        {"\"model_type\": \"llama\", \"rope_parameters\": {\"rope_type\": \"yarn\"}",
-         "'rope_type' is \"yarn\"", "default"},
-        {"\"model_type\": \"llama\", \"attention_bias\": true", "'attention_bias' is true",
-         "false"},
-        {"\"model_type\": \"llama\", \"hidden_act\": \"gelu\"", "'hidden_act' is \"gelu\"",
+        {"\"model_type\": \"bert\"", "'model_type' is \"bert\"", "supported are llama, mistral"},
+        {"\"model_type\": \"llama\", \"rope_scaling\": {\"type\": \"linear\"}", "'factor'",
+         "a number above 0"},
+        {"\"model_type\": \"llama\", \"rope_parameters\": {\"rope_type\": \"xpos\"}",
+         "'rope_type' is \"xpos\"", "default"},
+        {"\"model_type\": \"llama\", \"partial_rotary_factor\": 0.5",
+         "'partial_rotary_factor' is 0.5", "only 1"},
+        {"\"model_type\": \"llama\", \"hidden_act\": \"mish\"", "'hidden_act' is \"mish\"",
          "silu"},
+        {"\"model_type\": \"qwen2\", \"use_sliding_window\": true, \"layer_types\": [\"chunked\"]",
+         "'layer_types'", "per layer"},
+        {"\"model_type\": \"gemma2\", \"use_bidirectional_attention\": true",
+         "'use_bidirectional_attention' is true", "false"},
+        {"\"model_type\": \"gpt2\", \"add_cross_attention\": true",
+         "'add_cross_attention' is true", "false"},
         {"\"model_type\": \"llama\", \"quantization_config\": {}", "'quantization_config'",
          "null"},
         {"\"vocab_size\": 5", "'model_type' is missing", "llama"},
@@ -274,7 +280,7 @@ static void lying_headers_are_refused(void **state)
         ck_refused(edited(cases[i].from, cases[i].to), cases[i].a, cases[i].b, NULL);
     const char *dir = edited("\"lm_head.weight\"", "\"model.layers.0.self_attn.q_proj.bias\"");
     ck_config(dir, "\"tie_word_embeddings\": true");
-    ck_refused(dir, "biases are not supported", NULL);
+    ck_refused(dir, "q_proj.bias' is not part of a llama model", NULL);
 }
 
 static void truncated_files_are_refused_at_every_length(void **state)
@@ -621,10 +627,10 @@ static void tensors_that_the_config_does_not_promise_are_refused(void **state)
         const char *name, *a, *b;
     } cases[] = {
         {"model.layers.2.mlp.up_proj.weight", "'num_hidden_layers' is 2", "no layer 2"},
-        {"model.layers.1.self_attn.q_norm.weight", "q_norm", "not part of a model"},
+        {"model.layers.1.self_attn.q_norm.weight", "q_norm", "not part of a llama model"},
         {"model.layers.0.mlp.up_proj.weight_scale_inv", "weight_scale_inv",
          "scales quantised weights"},
-        {"model.layers.0.self_attn.q_proj.bias", "q_proj.bias", "biases"},
+        {"model.layers.0.self_attn.q_proj.bias", "q_proj.bias", "not part of a llama model"},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         char *to = str_printf("\"%s\"", cases[i].name);

@@ -325,7 +325,7 @@ static void a_nan_is_found_by_name(void **state)
     struct trainable *t = tiny_trainable(m);
     assert_null(trainable_nonfinite(t));
     float nan = NAN;
-    const struct slice *s = slice_find(m, "model.layers.1.self_attn.k_proj.weight");
+    const struct tensor_spec *s = slice_find(m, "model.layers.1.self_attn.k_proj.weight");
     struct tensor at = tensor_rows(&t->grad[s->param], s->first, 1), one = tensor_cols(&at, 3, 1);
     tensor_write(&one, 0, 1, &nan);
     assert_string_equal(trainable_nonfinite(t), s->name);

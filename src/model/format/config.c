@@ -1,9 +1,11 @@
-/* config.c - config.json and generation_config.json of a Llama checkpoint, read and written.
+/* config.c - config.json and generation_config.json of a checkpoint, read and written.
  *
- * Reading: missing keys get transformers' defaults (LlamaConfig); a key that asks for something
- * this program does not do (rope scaling, biases, other activations) is refused with its value.
+ * Reading: missing keys get the defaults of the family's class in transformers; a key that asks for
+ * something this program does not do is refused with its value.  What differs between families is
+ * in family/: other spellings, keys of their own, and rope.c for rotary positions.
  * Both generations of spelling are understood: rope_theta and torch_dtype, or rope_parameters
  * and dtype. Written is the older one, which every version of transformers reads. */
+#include "model/family/family.h"
 #include "model/format/store.h"
 
 #include <math.h>
@@ -48,28 +50,55 @@ struct range {
     int64_t value, min, max;
 };
 
-/* The limits are far above any Llama and low enough that products of two of them fit in an
+/* Multipliers and caps: 0 stands for none. */
+static int check_choices(const struct choices *h, const char *where, struct err *err)
+{
+    const struct {
+        const char *key;
+        float value;
+    } numbers[] = {
+        {"query_pre_attn_scalar or attention_multiplier", h->attention_scale},
+        {"attn_logit_softcapping", h->attention_softcap},
+        {"final_logit_softcapping", h->logit_softcap},
+        {"embedding_multiplier", h->embed_scale},
+        {"residual_multiplier", h->residual_scale},
+        {"logits_scaling", h->logit_divisor},
+        {"rope_local_base_freq", h->local_theta},
+        {"router_aux_loss_coef", h->router_loss},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(numbers); i++)
+        if (!(numbers[i].value >= 0) || !isfinite(numbers[i].value))
+            return err_set(err, ERR_FORMAT, "%s: '%s' makes %g; a number above 0 is expected",
+                           where, numbers[i].key, (double)numbers[i].value);
+    return 0;
+}
+
+/* The limits are far above any model and low enough that products of two of them fit in an
  * int64. */
 int config_check(const struct model_config *c, const char *where, struct err *err)
 {
     const struct range ranges[] = {
         {"vocab_size", c->vocab, 1, 1 << 24},
         {"hidden_size", c->width, 1, 1 << 18},
-        {"num_hidden_layers", c->layers, 1, 4096},
+        {"num_hidden_layers", c->layers, 1, LAYERS_MAX},
         {"num_attention_heads", c->heads, 1, 4096},
         {"num_key_value_heads", c->kv_heads, 1, 4096},
         {"head_dim", c->head_size, 2, 4096},
         {"intermediate_size", c->ffn, 1, 1 << 20},
         {"max_position_embeddings", c->max_position, 1, INT32_MAX},
+        {"num_local_experts", c->choices.experts, 0, 1024},
+        {"num_experts_per_tok", c->choices.experts_used, c->choices.experts > 0, c->choices.experts},
         {"bos_token_id", c->bos, -1, c->vocab - 1},
         {"eos_token_id", c->eos, -1, c->vocab - 1},
         {"pad_token_id", c->pad, -1, c->vocab - 1},
     };
+    const struct family *f = family_of(c);
     for (size_t i = 0; i < ARRAY_LEN(ranges); i++) {
         const struct range *r = &ranges[i];
         if (r->value < r->min || r->value > r->max)
             return err_set(err, ERR_FORMAT, "%s: '%s' is %lld, expected %lld to %lld", where,
-                           r->key, (long long)r->value, (long long)r->min, (long long)r->max);
+                           family_key(f, r->key), (long long)r->value, (long long)r->min,
+                           (long long)r->max);
     }
     if (c->heads % c->kv_heads)
         return err_set(err, ERR_FORMAT,
@@ -82,8 +111,12 @@ int config_check(const struct model_config *c, const char *where, struct err *er
     if (!(c->norm_eps >= 0 && c->norm_eps < 1) || !(c->rope_theta > 0) ||
         !isfinite(c->rope_theta))
         return err_set(err, ERR_FORMAT,
-                       "%s: 'rms_norm_eps' %g or 'rope_theta' %g is out of range", where,
-                       (double)c->norm_eps, (double)c->rope_theta);
+                       "%s: '%s' %g or '%s' %g is out of range", where,
+                       family_key(f, "rms_norm_eps"), (double)c->norm_eps,
+                       family_key(f, "rope_theta"), (double)c->rope_theta);
+    int rc = check_choices(&c->choices, where, err);
+    if (rc)
+        return rc;
     if (!isfinite(c->reward_mean) || !isfinite(c->reward_std) || c->reward_std <= 0)
         return err_set(
             err, ERR_FORMAT,
@@ -118,6 +151,19 @@ static int get_float(float *out, const json_t *o, const char *key, const char *w
     return rc;
 }
 
+static const struct {
+    const char *name;
+    enum activation act;
+} ACTIVATIONS[] = {
+    {"silu", ACT_SILU},
+    {"swish", ACT_SILU},
+    {"gelu", ACT_GELU},
+    {"gelu_pytorch_tanh", ACT_GELU_TANH},
+    {"gelu_new", ACT_GELU_TANH},
+    {"gelu_fast", ACT_GELU_TANH},
+    {"relu", ACT_RELU},
+};
+
 /* Keys that must be absent, null, or have the one value we compute with. */
 static int refuse(const json_t *o, const char *key, const char *only, const char *where,
                   struct err *err)
@@ -135,38 +181,61 @@ static int refuse(const json_t *o, const char *key, const char *only, const char
     return rc;
 }
 
-static int check_supported(const json_t *o, const char *where, struct err *err)
+/* The family that model_type names. */
+static int find_family(const struct family **out, const json_t *o, const char *where,
+                       struct err *err)
 {
-    static const struct {
-        const char *key, *only;
-    } keys[] = {
-        {"model_type", "\"llama\""}, {"hidden_act", "\"silu\""},
-        {"rope_scaling", "null"},    {"attention_bias", "false"},
-        {"mlp_bias", "false"},       {"quantization_config", "null"},
-        {"sliding_window", "null"},  {"partial_rotary_factor", "1.0"},
-    };
-    for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
-        int rc = refuse(o, keys[i].key, keys[i].only, where, err);
-        if (rc)
-            return rc;
-    }
-    return json_object_get(o, "model_type")
-               ? 0
-               : err_set(err, ERR_MISSING, "%s: 'model_type' is missing; \"llama\" is expected",
-                         where);
+    const struct model_family *all;
+    const char *type = NULL;
+    if (!json_object_get(o, "model_type"))
+        return err_set(err, ERR_MISSING, "%s: 'model_type' is missing; \"llama\" or another "
+                       "family is expected", where);
+    int rc = json_get_str(o, "model_type", &type, where, err);
+    *out = rc == 0 && *type ? family_find(type) : NULL;
+    if (rc || *out)
+        return rc;
+    struct buf names = {0};
+    for (int i = 0, n = model_families(&all); i < n; i++)
+        buf_addf(&names, "%s%s", i ? ", " : "", all[i].model_type);
+    rc = err_set(err, ERR_UNSUPPORTED, "%s: 'model_type' is \"%.60s\"; supported are %s", where,
+                 type, names.s ? names.s : "others");
+    buf_release(&names);
+    return rc;
 }
 
-/* transformers 5: {"rope_theta": 100000.0, "rope_type": "default"}. */
-static int read_rope(struct model_config *c, const json_t *o, const char *where,
-                     struct err *err)
+static int read_act(struct model_config *c, const json_t *o, const char *key, const char *where,
+                    struct err *err)
 {
-    const json_t *rope = json_object_get(o, "rope_parameters");
-    int rc = get_float(&c->rope_theta, o, "rope_theta", where, err);
-    if (rc || !rope || json_is_null(rope))
+    const char *name;
+    int rc = json_str_or(o, key, NULL, &name, where, err);
+    if (rc || !name)
         return rc;
-    rc = get_float(&c->rope_theta, rope, "rope_theta", where, err);
-    if (rc == 0)
-        rc = refuse(rope, "rope_type", "\"default\"", where, err);
+    for (size_t i = 0; i < ARRAY_LEN(ACTIVATIONS); i++)
+        if (!strcmp(name, ACTIVATIONS[i].name)) {
+            c->choices.act = ACTIVATIONS[i].act;
+            return 0;
+        }
+    return err_set(err, ERR_UNSUPPORTED,
+                   "%s: '%s' is \"%.60s\"; supported are silu, gelu, gelu_new and relu", where,
+                   key, name);
+}
+
+/* Keys that some families have. */
+static int read_keys(struct model_config *c, const json_t *o, const struct key *k,
+                     const char *where, struct err *err)
+{
+    int rc = refuse(o, "quantization_config", "null", where, err);
+    for (; rc == 0 && k->name; k++) {
+        char *at = (char *)c + k->at;
+        if (k->kind == KEY_INT)
+            rc = get_int((int *)(void *)at, o, k->name, where, err);
+        else if (k->kind == KEY_FLOAT)
+            rc = get_float((float *)(void *)at, o, k->name, where, err);
+        else if (k->kind == KEY_BOOL)
+            rc = json_bool_or(o, k->name, *(bool *)at, (bool *)at, where, err);
+        else
+            rc = refuse(o, k->name, k->only, where, err);
+    }
     return rc;
 }
 
@@ -199,8 +268,8 @@ static int read_eos(struct model_config *c, int *first, const json_t *o, const c
     return 0;
 }
 
-static int read_sizes(struct model_config *c, const json_t *o, const char *where,
-                      struct err *err)
+static int read_sizes(struct model_config *c, const json_t *o, const struct family *f,
+                      const char *where, struct err *err)
 {
     struct {
         const char *key;
@@ -210,32 +279,61 @@ static int read_sizes(struct model_config *c, const json_t *o, const char *where
         {"intermediate_size", &c->ffn},     {"num_hidden_layers", &c->layers},
         {"num_attention_heads", &c->heads}, {"max_position_embeddings", &c->max_position},
         {"bos_token_id", &c->bos},          {"pad_token_id", &c->pad},
+        {"head_dim", &c->head_size},        {"num_key_value_heads", &c->kv_heads},
     };
     for (size_t i = 0; i < ARRAY_LEN(ints); i++) {
-        int rc = get_int(ints[i].out, o, ints[i].key, where, err);
+        const char *key = family_key(f, ints[i].key);
+        int rc = get_int(ints[i].out, o, key, where, err);
         if (rc)
             return rc;
     }
     if (json_is_null(json_object_get(o, "bos_token_id")))
         c->bos = -1;
-    c->kv_heads = c->heads;
-    c->head_size = c->heads > 0 ? c->width / c->heads : 0;
-    int rc = get_int(&c->kv_heads, o, "num_key_value_heads", where, err);
-    return rc ? rc : get_int(&c->head_size, o, "head_dim", where, err);
+    if (json_is_null(json_object_get(o, "pad_token_id")))
+        c->pad = -1;
+    if (json_is_null(json_object_get(o, "num_key_value_heads")) || !c->kv_heads)
+        c->kv_heads = c->heads;
+    if (json_is_null(json_object_get(o, "head_dim")) || !c->head_size)
+        c->head_size = c->heads > 0 ? c->width / c->heads : 0;
+    return 0;
 }
 
-static int read_numbers(struct model_config *c, const json_t *o, const char *where,
-                        struct err *err)
+/* OpenRLHF calls a reward model's head by any name it is told. */
+static int read_score_name(struct model_config *c, const json_t *o, const char *where,
+                           struct err *err)
 {
-    int rc = get_float(&c->norm_eps, o, "rms_norm_eps", where, err);
+    const char *name;
+    int rc = json_str_or(o, "value_head_prefix", "score", &name, where, err);
+    if (rc)
+        return rc;
+    size_t n = strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_");
+    if (!n || name[n] || n >= sizeof c->score_name)
+        return err_set(err, ERR_FORMAT, "%s: 'value_head_prefix' is no name of a tensor", where);
+    if (strcmp(name, "score"))
+        snprintf(c->score_name, sizeof c->score_name, "%s", name);
+    return 0;
+}
+
+static int read_numbers(struct model_config *c, const json_t *o, const struct family *f,
+                        const char *where, struct err *err)
+{
+    int rc = get_float(&c->norm_eps, o, family_key(f, "rms_norm_eps"), where, err);
     if (rc == 0)
-        rc = read_rope(c, o, where, err);
+        rc = read_act(c, o, family_key(f, "hidden_act"), where, err);
     if (rc == 0)
-        rc = json_bool_or(o, "tie_word_embeddings", false, &c->tied, where, err);
+        rc = read_keys(c, o, f->keys, where, err);
+    if (rc == 0 && !c->choices.positions)
+        rc = rope_read(c, o, f, where, err);
+    if (rc == 0)
+        rc = json_bool_or(o, "tie_word_embeddings", c->tied, &c->tied, where, err);
     if (rc == 0)
         rc = json_double_or(o, "mean", 0, &c->reward_mean, where, err);
     if (rc == 0)
         rc = json_double_or(o, "std", 1, &c->reward_std, where, err);
+    if (rc == 0)
+        rc = read_score_name(c, o, where, err);
+    if (rc == 0 && f->read)
+        rc = f->read(c, o, where, err);
     return rc;
 }
 
@@ -254,13 +352,19 @@ static int read_config(struct model_config *c, bool *seq_cls, const json_t *o,
 {
     if (!json_is_object(o))
         return err_set(err, ERR_FORMAT, "%s: expected a JSON object", where);
+    const struct family *f;
+    int rc = find_family(&f, o, where, err);
+    if (rc)
+        return rc;
     config_defaults(c);
-    *seq_cls = names_architecture(o, "LlamaForSequenceClassification");
-    int rc = check_supported(o, where, err);
+    c->head_size = c->kv_heads = 0;     // derived, unless the family or the file says otherwise
+    snprintf(c->model_type, sizeof c->model_type, "%s", f->about.model_type);
+    if (f->defaults)
+        f->defaults(c);
+    *seq_cls = names_architecture(o, f->classifier);
+    rc = read_sizes(c, o, f, where, err);
     if (rc == 0)
-        rc = read_sizes(c, o, where, err);
-    if (rc == 0)
-        rc = read_numbers(c, o, where, err);
+        rc = read_numbers(c, o, f, where, err);
     if (rc == 0 && c->vocab > 0)
         rc = read_eos(c, &c->eos, o, where, err);
     if (rc == 0 && !json_object_get(o, "eos_token_id") && c->eos < c->vocab)
@@ -323,18 +427,6 @@ static json_t *eos_json(const struct model_config *c)
     return list;
 }
 
-/* 1e-5 was read as a float; its shortest spelling is what the source had. */
-static json_t *real(float x)
-{
-    char s[40];
-    for (int digits = 6; digits <= 9; digits++) {
-        snprintf(s, sizeof s, "%.*g", digits, (double)x);
-        if (strtof(s, NULL) == x)
-            break;
-    }
-    return json_real(strtod(s, NULL));
-}
-
 static void add_labels(json_t *o, const struct model_config *c)
 {
     // transformers derives num_labels from the number of names; the head of a reward model has
@@ -347,22 +439,63 @@ static void add_labels(json_t *o, const struct model_config *c)
     }
 }
 
+static void add_keys(json_t *o, const struct model_config *c, const struct key *k)
+{
+    for (; k->name; k++) {
+        const char *at = (const char *)c + k->at;
+        json_t *v = k->kind == KEY_INT     ? json_integer(*(const int *)(const void *)at)
+                    : k->kind == KEY_FLOAT ? family_real(*(const float *)(const void *)at)
+                    : k->kind == KEY_BOOL  ? json_boolean(*(const bool *)at)
+                                           : json_loads(k->only, JSON_DECODE_ANY, NULL);
+        json_object_set_new(o, k->name, v);
+    }
+}
+
+static const char *act_name(const struct model_config *c)
+{
+    for (size_t i = 0; i < ARRAY_LEN(ACTIVATIONS); i++)
+        if (ACTIVATIONS[i].act == c->choices.act)
+            return ACTIVATIONS[i].name;
+    return "silu";
+}
+
+static void add_sizes(json_t *o, const struct model_config *c, const struct family *f)
+{
+    const struct choices *h = &c->choices;
+    const struct {
+        const char *key;
+        int value;
+    } sizes[] = {
+        {"hidden_size", c->width},
+        {"intermediate_size", c->ffn},
+        {"num_hidden_layers", c->layers},
+        {"num_attention_heads", c->heads},
+        {"num_key_value_heads", c->kv_heads},
+        {"head_dim", c->head_size},
+        {"vocab_size", c->vocab},
+        {"max_position_embeddings", h->rope.longest ? h->rope.longest : c->max_position},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(sizes); i++)
+        json_object_set_new(o, family_key(f, sizes[i].key), json_integer(sizes[i].value));
+}
+
 json_t *config_to_json(const struct model_config *c, enum dtype dtype)
 {
-    json_t *o = json_pack(
-        "{s[s] ss sb sb ss si si si si si si si si}", "architectures",
-        c->score_head ? "LlamaForSequenceClassification" : "LlamaForCausalLM", "model_type",
-        "llama", "attention_bias", 0, "mlp_bias", 0, "hidden_act", "silu", "hidden_size",
-        c->width, "intermediate_size", c->ffn, "num_hidden_layers", c->layers,
-        "num_attention_heads", c->heads, "num_key_value_heads", c->kv_heads, "head_dim",
-        c->head_size, "vocab_size", c->vocab, "max_position_embeddings", c->max_position);
+    const struct family *f = family_of(c);
+    json_t *o = json_pack("{s[s] ss}", "architectures", c->score_head ? f->classifier : f->causal,
+                          "model_type", f->about.model_type);
     if (!o)
         return NULL;
+    add_keys(o, c, f->keys);
+    json_object_set_new(o, family_key(f, "hidden_act"), json_string(act_name(c)));
+    add_sizes(o, c, f);
     json_object_set_new(o, "attention_dropout", json_real(0));
     json_object_set_new(o, "initializer_range", json_real(0.02));
-    json_object_set_new(o, "rms_norm_eps", real(c->norm_eps));
-    json_object_set_new(o, "rope_theta", real(c->rope_theta));
-    json_object_set_new(o, "rope_scaling", json_null());
+    json_object_set_new(o, family_key(f, "rms_norm_eps"), family_real(c->norm_eps));
+    if (!c->choices.positions)
+        rope_write(o, c);
+    if (f->write)
+        f->write(o, c);
     json_object_set_new(o, "tie_word_embeddings", json_boolean(c->tied));
     json_object_set_new(o, "bos_token_id", id_or_null(c->bos));
     json_object_set_new(o, "eos_token_id", eos_json(c));

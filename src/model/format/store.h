@@ -108,8 +108,20 @@ int safetensors_write(const char *dir, enum store_type type, size_t shard_bytes,
 /* n floats to F32, F16 or BF16, to the nearest, ties to even. */
 void float_to_store(unsigned char *dst, const float *src, size_t n, enum store_type type);
 
+/* NULL: no such tensor. */
+const struct entry *weights_find(const struct weights *w, const char *name);
+/* The file that holds tensor e, for messages. */
+const char *weights_file_of(const struct weights *w, const struct entry *e);
+/* e NULL: missing.  rows 0: a vector. */
+int weights_check_shape(const struct weights *w, const struct entry *e, const char *name, int rows,
+                        int cols, struct err *err);
+/* promise.c: names as the family spells them where a checkpoint of the bare body left its prefix
+ * out; then the tensors against what the config promises. */
+int promise_rename(struct weights *w, struct err *err);
+int promise_check(struct weights *w, bool seq_cls, struct err *err);
+
 /* config.json and generation_config.json of a folder.  seq_cls: architectures names
- * LlamaForSequenceClassification. */
+ * the family's ForSequenceClassification. */
 int config_read(struct model_config *c, bool *seq_cls, const char *dir, struct err *err);
 /* The two as JSON for writing. */
 json_t *config_to_json(const struct model_config *c, enum dtype dtype);

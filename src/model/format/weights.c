@@ -10,8 +10,7 @@
 
 #include <math.h>
 
-/* The file that holds tensor e, for messages. */
-static const char *file_of(const struct weights *w, const struct entry *e)
+const char *weights_file_of(const struct weights *w, const struct entry *e)
 {
     return w->file[e->file].path;
 }
@@ -39,7 +38,7 @@ static int index_names(struct weights *w, struct err *err)
     return 0;
 }
 
-static const struct entry *find(const struct weights *w, const char *name)
+const struct entry *weights_find(const struct weights *w, const char *name)
 {
     int lo = 0, hi = w->n;
     while (lo < hi) {
@@ -54,9 +53,8 @@ static const struct entry *find(const struct weights *w, const char *name)
     return NULL;
 }
 
-/* rows 0: a vector. */
-static int check_shape(const struct weights *w, const struct entry *e, const char *name,
-                       int rows, int cols, struct err *err)
+int weights_check_shape(const struct weights *w, const struct entry *e, const char *name, int rows,
+                        int cols, struct err *err)
 {
     if (!e)
         return err_set(err, ERR_MISSING, "%s: tensor '%s' is missing", w->data_path, name);
@@ -69,160 +67,12 @@ static int check_shape(const struct weights *w, const struct entry *e, const cha
     entry_shape_text(found, e);
     if (!same)
         return err_set(err, ERR_FORMAT, "%s: tensor '%s': expected shape %s, found %s",
-                       file_of(w, e), name, wanted, found);
+                       weights_file_of(w, e), name, wanted, found);
     if (e->type == STORE_OTHER)
         return err_set(err, ERR_UNSUPPORTED,
-                       "%s: tensor '%s': dtype is %s; weights should be floats", file_of(w, e),
+                       "%s: tensor '%s': dtype is %s; weights should be floats", weights_file_of(w, e),
                        name, e->type_name);
     return 0;
-}
-
-/* ---- what a config promises ----------------------------------------------------- */
-
-struct part {
-    const char *name;
-    int rows, cols;
-};
-
-static int check_parts(const struct weights *w, const char *prefix, const struct part *p, int n,
-                       struct err *err)
-{
-    for (int i = 0; i < n; i++) {
-        char name[128];
-        snprintf(name, sizeof name, "%s%s", prefix, p[i].name);
-        int rc = check_shape(w, find(w, name), name, p[i].rows, p[i].cols, err);
-        if (rc)
-            return rc;
-    }
-    return 0;
-}
-
-static int check_layers(const struct weights *w, struct err *err)
-{
-    const struct model_config *c = &w->config;
-    int q = c->heads * c->head_size, kv = c->kv_heads * c->head_size;
-    const struct part layer[] = {
-        {"input_layernorm.weight", 0, c->width},
-        {"self_attn.q_proj.weight", q, c->width},
-        {"self_attn.k_proj.weight", kv, c->width},
-        {"self_attn.v_proj.weight", kv, c->width},
-        {"self_attn.o_proj.weight", c->width, q},
-        {"post_attention_layernorm.weight", 0, c->width},
-        {"mlp.gate_proj.weight", c->ffn, c->width},
-        {"mlp.up_proj.weight", c->ffn, c->width},
-        {"mlp.down_proj.weight", c->width, c->ffn},
-    };
-    for (int l = 0; l < c->layers; l++) {
-        char prefix[64];
-        snprintf(prefix, sizeof prefix, "model.layers.%d.", l);
-        int rc = check_parts(w, prefix, layer, ARRAY_LEN(layer), err);
-        if (rc)
-            return rc;
-    }
-    return 0;
-}
-
-/* seq_cls: the checkpoint says it is a reward model, so its head must be there, and a
- * vocabulary head need not. */
-static int check_tensors(struct weights *w, bool seq_cls, struct err *err)
-{
-    struct model_config *c = &w->config;
-    const struct part body[] =
-        {
-            {"model.embed_tokens.weight", c->vocab, c->width},
-            {"model.norm.weight", 0, c->width},
-        },
-                      head = {"lm_head.weight", c->vocab, c->width},
-                      score = {"score.weight", 1, c->width};
-    int rc = check_parts(w, "", body, ARRAY_LEN(body), err);
-    if (rc == 0)
-        rc = check_layers(w, err);
-    if (rc == 0 && !c->tied && !seq_cls)
-        rc = check_parts(w, "", &head, 1, err);
-    if (rc == 0 && (seq_cls || find(w, score.name)))
-        rc = check_parts(w, "", &score, 1, err);
-    c->score_head = find(w, score.name) != NULL;
-    return rc;
-}
-
-static bool known(const struct weights *w, const char *name)
-{
-    static const char *const top[] = {"model.embed_tokens.weight", "model.norm.weight",
-                                      "lm_head.weight", "score.weight"};
-    static const char *const in_layer[] = {
-        "input_layernorm",  "self_attn.q_proj", "self_attn.k_proj",
-        "self_attn.v_proj", "self_attn.o_proj", "post_attention_layernorm",
-        "mlp.gate_proj",    "mlp.up_proj",      "mlp.down_proj"};
-    int layer, end = 0;
-    for (size_t i = 0; i < ARRAY_LEN(top); i++)
-        if (!strcmp(name, top[i]))
-            return true;
-    if (sscanf(name, "model.layers.%9d.%n", &layer, &end) != 1 || !end || layer < 0 ||
-        layer >= w->config.layers || !str_ends(name, ".weight"))
-        return false;
-    size_t n = strlen(name) - (size_t)end - strlen(".weight");
-    for (size_t i = 0; i < ARRAY_LEN(in_layer); i++)
-        if (strlen(in_layer[i]) == n && !memcmp(name + end, in_layer[i], n))
-            return true;
-    return false;
-}
-
-/* Buffers that exporters saved with the weights and that follow from the config. */
-static bool harmless(const char *name)
-{
-    return str_ends(name, "rotary_emb.inv_freq");
-}
-
-/* Weights in eight bits are meaningless without their scales, whose layouts differ between
- * exporters. */
-static bool is_scale(const char *name)
-{
-    return str_ends(name, "_scale") || str_ends(name, "_scale_inv") || str_ends(name, ".scale");
-}
-
-/* A tensor nobody asks for is a computation nobody does. */
-static int check_unknown(const struct weights *w, struct err *err)
-{
-    for (int i = 0; i < w->n; i++) {
-        const struct entry *e = &w->entry[i];
-        int layer;
-        if (known(w, e->name) || harmless(e->name))
-            continue;
-        if (is_scale(e->name))
-            return err_set(err, ERR_UNSUPPORTED,
-                           "%s: tensor '%.200s' scales quantised weights; such checkpoints are "
-                           "not supported (save it again in bfloat16)",
-                           file_of(w, e), e->file_name);
-        if (str_ends(e->name, ".bias"))
-            return err_set(err, ERR_UNSUPPORTED,
-                           "%s: tensor '%.200s': biases are not supported", file_of(w, e),
-                           e->file_name);
-        if (sscanf(e->name, "model.layers.%9d.", &layer) == 1 && layer >= w->config.layers)
-            return err_set(err, ERR_FORMAT,
-                           "%s: tensor '%.200s': 'num_hidden_layers' is %d, so there is no "
-                           "layer %d",
-                           file_of(w, e), e->file_name, w->config.layers, layer);
-        return err_set(err, ERR_UNSUPPORTED,
-                       "%s: tensor '%.200s' is not part of a model with this config",
-                       file_of(w, e), e->file_name);
-    }
-    return 0;
-}
-
-/* A tied model may carry its head once more, as long as it is the embedding. */
-static int check_tied(const struct weights *w, struct err *err)
-{
-    const struct entry *a = find(w, "model.embed_tokens.weight"), *b = find(w, "lm_head.weight");
-    if (!w->config.tied || !b)
-        return 0;
-    bool same = a->type == b->type && a->bytes == b->bytes &&
-                !memcmp(w->file[a->file].map.p + a->offset, w->file[b->file].map.p + b->offset,
-                        a->bytes);
-    return same ? 0
-                : err_set(err, ERR_FORMAT,
-                          "%s: 'tie_word_embeddings' is true, but tensor '%s' is there and is "
-                          "not the embedding",
-                          file_of(w, b), b->file_name);
 }
 
 /* ---- opening -------------------------------------------------------------------- */
@@ -323,15 +173,11 @@ int weights_open(struct weights **out, const char *path, struct err *err)
                      "model.safetensors is expected)",
                      path);
     if (rc == 0)
+        rc = promise_rename(w, err);
+    if (rc == 0)
         rc = index_names(w, err);
-    if (rc == 0 && w->gguf)
-        w->config.tied = !find(w, "lm_head.weight");
     if (rc == 0)
-        rc = check_tensors(w, seq_cls, err);
-    if (rc == 0)
-        rc = check_unknown(w, err);
-    if (rc == 0)
-        rc = check_tied(w, err);
+        rc = promise_check(w, seq_cls, err);
     if (rc == 0)
         rc = hash_beside(w, err);
     if (rc == 0)
@@ -375,7 +221,7 @@ bool weights_is_gguf(const struct weights *w)
 
 bool weights_has(const struct weights *w, const char *name)
 {
-    return find(w, name) != NULL;
+    return weights_find(w, name) != NULL;
 }
 
 int weights_count(const struct weights *w)
@@ -431,7 +277,7 @@ static int check_finite(const struct weights *w, const struct entry *e, const fl
     while (at < count && isfinite(v[at]))
         at++;
     return err_set(err, ERR_NUMERIC, "%s: tensor '%s' (%s): value [%zu, %zu] is %g",
-                   file_of(w, e), e->file_name, e->type_name, first + at / e->cols,
+                   weights_file_of(w, e), e->file_name, e->type_name, first + at / e->cols,
                    at % e->cols, (double)v[at]);
 }
 
@@ -447,16 +293,16 @@ static int read_checked(const struct weights *w, const struct entry *e, float *o
 int weights_read(const struct weights *w, const char *name, float *out, int rows, int cols,
                  struct err *err)
 {
-    const struct entry *e = find(w, name);
-    int rc = check_shape(w, e, name, rows, cols, err);
+    const struct entry *e = weights_find(w, name);
+    int rc = weights_check_shape(w, e, name, rows, cols, err);
     return rc ? rc : read_checked(w, e, out, 0, e->rows, err);
 }
 
 int weights_read_rows(const struct weights *w, const char *name, float *out, int rows, int cols,
                       int first, int n, struct err *err)
 {
-    const struct entry *e = find(w, name);
-    int rc = check_shape(w, e, name, rows, cols, err);
+    const struct entry *e = weights_find(w, name);
+    int rc = weights_check_shape(w, e, name, rows, cols, err);
     BUG_IF(rc == 0 && (first < 0 || n < 0 || first > (rows ? rows : 1) - n));
     return rc ? rc : read_checked(w, e, out, (size_t)first, (size_t)n, err);
 }

@@ -3,6 +3,19 @@
 #define MODEL_TRANSFORMER_TRANSFORMER_H
 
 #include "model/internal.h"
+#include "model/trainable.h"
+
+static inline struct tensor first_rows(const struct tensor *t, int n)
+{
+    return tensor_rows(t, 0, n);
+}
+
+/* NULL where the layer has none. */
+static inline const struct param *layer_param(const struct model *m, int layer, enum layer_param which)
+{
+    int i = param_layer(m, layer, which);
+    return i < 0 ? NULL : &m->param[i];
+}
 
 /* Room for so many runs and keys in the workspace's lists. */
 void workspace_lists(struct workspace *ws, size_t runs, size_t keys);
@@ -16,5 +29,24 @@ const struct head_item *workspace_sort_items(struct workspace *ws, const struct 
 /* Log-probs of items over any hidden states, in any order of rows. */
 void head_logp(struct workspace *ws, const struct model *m, const struct tensor *hidden, float *logp, float *entropy,
                float *lse, const struct head_item *item, int n, float temperature);
+
+/* ---- what forward and backward both ask (forward.c) ---------------------------------------- */
+
+/* The input of layer l's attention or MLP: x normed, its statistics into stat. */
+void branch_input(struct tensor *normed, struct tensor *stat, const struct tensor *x, const struct model *m, int l, bool mlp);
+/* Does layer l turn queries and keys, and how. */
+bool layer_turns(const struct model *m, int l);
+struct rope layer_rope(const struct model *m, int l);
+/* Sets everything of ws->attention that is not the forest's. */
+void layer_attention(struct workspace *ws, const struct model *m, int l);
+float embed_scale(const struct model *m);
+
+/* ---- experts.c ---------------------------------------------------------------------------------- */
+
+/* x_out = x_in + sum over the chosen experts of weight * expert(normed). */
+void experts_forward(struct workspace *ws, const struct model *m, int l, int n, struct layer_acts *a, const struct tensor *normed,
+                     const struct tensor *x_in, struct tensor *x_out);
+/* From dy (T,C) F32, the gradient of the sum; ws->dnorm receives that of normed. */
+void experts_backward(struct workspace *ws, struct trainable *t, int l, int n, const struct tensor *dy, const struct tensor *normed);
 
 #endif

@@ -17,22 +17,62 @@ static void want(struct plan *p, struct tensor *t, enum dtype dtype, int rows, s
 
 static void plan_layer(struct plan *p, struct layer_acts *a, const struct model_config *c, enum dtype dtype, int T, bool keep)
 {
-    size_t q = (size_t)c->heads * (size_t)c->head_size;
-    want(p, a ? &a->rstd1 : NULL, DTYPE_F32, T, 1);
-    want(p, a ? &a->rstd2 : NULL, DTYPE_F32, T, 1);
-    want(p, a ? &a->qkv : NULL, dtype, T, (size_t)qkv_rows(c));
-    want(p, a ? &a->att : NULL, dtype, T, q);
-    want(p, a ? &a->gate_up : NULL, dtype, T, 2 * (size_t)c->ffn);
+    const struct choices *h = &c->choices;
+    size_t D = (size_t)c->head_size, H = (size_t)c->heads, K = (size_t)c->kv_heads, C = (size_t)c->width;
+    size_t stat = h->norm == NORM_LAYER ? 2 : 1;
+#define AT(field) (a ? &a->field : NULL)
+    want(p, AT(rstd1), DTYPE_F32, T, stat);
+    want(p, AT(rstd2), DTYPE_F32, T, stat);
+    want(p, AT(qkv), dtype, T, (size_t)qkv_rows(c));
+    want(p, AT(att), dtype, T, H * D);
+    if (!h->experts)
+        want(p, AT(gate_up), dtype, T, (size_t)up_rows(c));
     if (keep) {
-        want(p, a ? &a->x_mid : NULL, DTYPE_F32, T, (size_t)c->width);
-        want(p, a ? &a->lse : NULL, DTYPE_F32, T, (size_t)c->heads);
+        want(p, AT(x_mid), DTYPE_F32, T, C);
+        want(p, AT(lse), DTYPE_F32, T, H);
     }
+    if (h->qk_norm != QK_NORM_NONE) {
+        want(p, AT(raw), dtype, T, (H + K) * D);
+        want(p, AT(q_rstd), DTYPE_F32, T, h->qk_norm == QK_NORM_HEAD ? H : 1);
+        want(p, AT(k_rstd), DTYPE_F32, T, h->qk_norm == QK_NORM_HEAD ? K : 1);
+    }
+    if (h->place != NORM_BEFORE) {
+        want(p, AT(branch1), DTYPE_F32, T, C);
+        want(p, AT(branch2), DTYPE_F32, T, C);
+        want(p, AT(post_rstd1), DTYPE_F32, T, 1);
+        want(p, AT(post_rstd2), DTYPE_F32, T, 1);
+    }
+    if (h->experts) {
+        int rows = keep ? T * h->experts_used : T;  // without keep one expert's at a time
+        want(p, AT(prob), DTYPE_F32, T, (size_t)h->experts);
+        want(p, AT(expert_weight), DTYPE_F32, T, (size_t)h->experts_used);
+        want(p, AT(ex_gate_up), dtype, rows, 2 * (size_t)c->ffn);
+        want(p, AT(ex_out), dtype, rows, C);
+    }
+#undef AT
+}
+
+static void plan_experts(struct plan *p, struct workspace *ws, const struct model_config *c, enum dtype dtype, int T, bool keep)
+{
+    size_t C = (size_t)c->width, E = (size_t)c->choices.experts;
+#define AT(field) (ws ? &ws->field : NULL)
+    want(p, AT(router), DTYPE_F32, T, E);
+    want(p, AT(ex_in), dtype, T, C);
+    if (keep) {
+        want(p, AT(ex_dout), dtype, T, C);
+        want(p, AT(ex_din), DTYPE_F32, T, C);
+        want(p, AT(dweight), DTYPE_F32, T, (size_t)c->choices.experts_used);
+        want(p, AT(router_low), dtype, T, E);
+    }
+#undef AT
 }
 
 /* ws NULL: only count. */
 static void plan_all(struct plan *p, struct workspace *ws, const struct model_config *c, enum dtype dtype, int T, bool keep)
 {
+    const struct choices *h = &c->choices;
     size_t C = (size_t)c->width, F = (size_t)c->ffn, q = (size_t)c->heads * (size_t)c->head_size;
+    bool scaled = h->residual_scale && h->residual_scale != 1, after = h->place != NORM_BEFORE;
     int sets = keep ? c->layers : 1;
 #define AT(field) (ws ? &ws->field : NULL)
     for (int l = 0; l < sets + keep; l++)
@@ -42,7 +82,13 @@ static void plan_all(struct plan *p, struct workspace *ws, const struct model_co
     want(p, AT(normed), dtype, T, C);
     want(p, AT(h), dtype, T, F);
     want(p, AT(hidden), dtype, T, C);
-    want(p, AT(rstd), DTYPE_F32, T, 1);
+    want(p, AT(rstd), DTYPE_F32, T, h->norm == NORM_LAYER ? 2 : 1);
+    if (h->parallel)
+        want(p, AT(normed2), dtype, T, C);
+    if (scaled || after || h->positions)
+        want(p, AT(branch), DTYPE_F32, T, C);
+    if (h->experts)
+        plan_experts(p, ws, c, dtype, T, keep);
     if (!keep)
         return;
     want(p, AT(dx), DTYPE_F32, T, C);
@@ -50,7 +96,9 @@ static void plan_all(struct plan *p, struct workspace *ws, const struct model_co
     want(p, AT(dqkv), DTYPE_F32, T, (size_t)qkv_rows(c));
     want(p, AT(datt), dtype, T, q);
     want(p, AT(dh), dtype, T, F);
-    want(p, AT(dgate_up), dtype, T, 2 * F);
+    want(p, AT(dgate_up), dtype, T, (size_t)up_rows(c));
+    if (scaled || after || h->parallel)
+        want(p, AT(dbranch), DTYPE_F32, T, C);
     if (dtype != DTYPE_F32) {
         want(p, AT(dy), dtype, T, C);
         want(p, AT(dqkv_low), dtype, T, (size_t)qkv_rows(c));
@@ -63,6 +111,23 @@ size_t workspace_bytes(const struct model_config *c, enum dtype dtype, int max_t
     struct plan p = {0};
     plan_all(&p, NULL, c, dtype, max_tokens, keep);
     return p.bytes;
+}
+
+/* Host lists of a mixture of experts; false without memory. */
+static bool expert_lists(struct workspace *ws, const struct model_config *c, int sets)
+{
+    size_t E = (size_t)c->choices.experts, T = (size_t)ws->max_tokens;
+    bool ok = true;
+    if (!E)
+        return true;
+    ws->slot = mem_alloc(T, sizeof *ws->slot);
+    ws->slot_row = mem_alloc(T, sizeof *ws->slot_row);
+    ws->prob_sum = mem_alloc(E, sizeof *ws->prob_sum);
+    ws->chosen = mem_alloc(E, sizeof *ws->chosen);
+    ws->dprob = mem_alloc(E, sizeof *ws->dprob);
+    for (int l = 0; l < sets; l++)
+        ok &= (ws->layer[l].expert = mem_alloc(T * (size_t)c->choices.experts_used, sizeof(int))) != NULL;
+    return ok && ws->slot && ws->slot_row && ws->prob_sum && ws->chosen && ws->dprob;
 }
 
 int workspace_new(struct workspace **out, const struct model *m, int max_tokens, bool keep, struct err *err)
@@ -84,7 +149,7 @@ int workspace_new(struct workspace **out, const struct model *m, int max_tokens,
     ws->identity = mem_alloc((size_t)max_tokens, sizeof *ws->identity);
 
     struct plan p = {.dev = m->dev, .err = err};
-    if (!ws->x || !ws->layer || !ws->position || !ws->identity)
+    if (!ws->x || !ws->layer || !ws->position || !ws->identity || !expert_lists(ws, c, sets))
         p.rc = err_set(err, ERR_MEMORY, "a workspace for %d tokens", max_tokens);
     else
         plan_all(&p, ws, c, m->dtype, max_tokens, keep);
@@ -94,17 +159,16 @@ int workspace_new(struct workspace **out, const struct model *m, int max_tokens,
     }
     for (int i = 0; i < max_tokens; i++)
         ws->identity[i] = i;
-    if (m->dtype == DTYPE_F32 && keep) {        // nothing to round: the same memory under both names
-        ws->dy = tensor_rows(&ws->dx, 0, max_tokens);
-        ws->dqkv_low = tensor_rows(&ws->dqkv, 0, max_tokens);
-    }
     *out = ws;
     return 0;
 }
 
 static void layer_release(struct layer_acts *a)
 {
-    struct tensor *all[] = {&a->x_mid, &a->rstd1, &a->rstd2, &a->qkv, &a->att, &a->lse, &a->gate_up};
+    struct tensor *all[] = {&a->x_mid, &a->rstd1, &a->rstd2, &a->qkv, &a->att, &a->lse, &a->gate_up, &a->raw, &a->q_rstd,
+                            &a->k_rstd, &a->branch1, &a->branch2, &a->post_rstd1, &a->post_rstd2, &a->prob,
+                            &a->expert_weight, &a->ex_gate_up, &a->ex_out};
+    free(a->expert);
     for (size_t i = 0; i < ARRAY_LEN(all); i++)
         tensor_release(all[i]);
 }
@@ -114,7 +178,8 @@ void workspace_free(struct workspace *ws)
     if (!ws)
         return;
     struct tensor *all[] = {&ws->normed, &ws->h, &ws->hidden, &ws->rstd, &ws->dx, &ws->dnorm, &ws->dqkv, &ws->dy,
-                            &ws->dqkv_low, &ws->datt, &ws->dh, &ws->dgate_up};
+                            &ws->dqkv_low, &ws->datt, &ws->dh, &ws->dgate_up, &ws->normed2, &ws->branch, &ws->router,
+                            &ws->ex_in, &ws->dbranch, &ws->ex_dout, &ws->ex_din, &ws->dweight, &ws->router_low};
     int sets = ws->keep ? ws->config->layers : 1;
     for (size_t i = 0; i < ARRAY_LEN(all); i++)
         tensor_release(all[i]);
@@ -123,7 +188,7 @@ void workspace_free(struct workspace *ws)
     for (int l = 0; ws->layer && l < sets; l++)
         layer_release(&ws->layer[l]);
     void *lists[] = {ws->x, ws->layer, ws->position, ws->run, ws->tree, ws->order, ws->keys, ws->identity, ws->item,
-                     ws->item_from, ws->number};
+                     ws->item_from, ws->number, ws->slot, ws->slot_row, ws->prob_sum, ws->chosen, ws->dprob};
     for (size_t i = 0; i < ARRAY_LEN(lists); i++)
         free(lists[i]);
     free(ws);
