@@ -126,11 +126,32 @@ int tokenizer_vocab(const struct tokenizer *t);
 bool tokenizer_is_special(const struct tokenizer *t, int id);
 /* Ids of every single token whose bytes are `word` once leading spaces are taken away ("1", " 1"). Returns how many (at most max). */
 int tokenizer_spellings(const struct tokenizer *t, const char *word, int *id, int max);
-/* Chat template.  ChatML is rendered by us; the model's own template text is kept byte for byte for saving.  A folder or GGUF whose
- * template is not recognised as ChatML is refused with ERR_UNSUPPORTED here, not when loaded. */
+
+/* ---- chat templates (model/template/) ------------------------------------------------ */
+
+/* A conversation for a chat template, as transformers' apply_chat_template takes it.  JSON values are borrowed. */
+struct chat_request {
+    const json_t *messages;     // array of objects: role, content (a string or a list of parts), tool_calls, ...
+    const json_t *tools;        // array of tools (JSON schemas), NULL: none
+    const json_t *documents;    // array of objects, NULL: none
+    const json_t *variables;    // object of further variables (enable_thinking, ...), over the special tokens; NULL: none
+    bool add_generation_prompt; // end with what opens an answer
+    const char *continue_field; // end inside this field ("content") of the final message; NULL: do not
+    const char *template;       // name of one of the model's templates; NULL: "tool_use" where there are tools, else "default"
+};
+/* What {% generation %} blocks wrote, in bytes of the output: an answer's text, where a template marks it. */
+struct chat_span { size_t start, end; };
+struct chat_spans { struct chat_span *item; int n; size_t cap; };   // growable; zero-initialise, free item
+/* Appends the rendered conversation, byte for byte what Jinja2 as transformers sets it up writes.  spans may be NULL.  A template
+ * that is broken, raises an exception or does not end is an error that names its file, line and reason; ERR_UNSUPPORTED without any. */
+int chat_apply(const struct tokenizer *t, struct buf *out, const struct chat_request *q, struct chat_spans *spans,
+               struct err *err) MUST_CHECK;
+/* The same for plain messages. */
 struct chat_message { const char *role, *content; };
 int chat_render(const struct tokenizer *t, struct buf *out, const struct chat_message *msg, int n, bool add_generation_prompt,
                 struct err *err) MUST_CHECK;
+/* From now on, requests that name no template use this one: a name of the model's own, "chatml", or a file.  Before t is shared. */
+int tokenizer_use_template(struct tokenizer *t, const char *choice, struct err *err) MUST_CHECK;
 
 /* ---- forests ----------------------------------------------------------------------- */
 

@@ -1,6 +1,7 @@
 /* test_chat.c - chat templates: what Jinja makes of them (tests/cases/chat), and what is
  * refused. */
 #include "kit/kit.h"
+#include "model/format/format.h"
 #include "model/model.h"
 
 #include <sys/stat.h>
@@ -82,28 +83,24 @@ static void chatml_renders_as_jinja_does(void **state)
     assert_true(line >= 50);
 }
 
-static void refused(const char *template, const char *part)
+static void refused(const char *template, int code, const char *part)
 {
     struct buf out = {0};
     struct err err = {0};
     struct chat_message m = {"user", "hi"};
     struct tokenizer *t = with_template(template, true);
-    assert_int_equal(chat_render(t, &out, &m, 1, true, &err), ERR_UNSUPPORTED);
+    assert_int_equal(chat_render(t, &out, &m, 1, true, &err), code);
     kit_contains(err.msg, part);
     assert_int_equal(out.len, 0);
     buf_release(&out);
     tokenizer_free(t);
 }
 
-static void other_templates_are_refused_when_used_not_when_loaded(void **state)
+static void broken_templates_are_refused_when_used_not_when_loaded(void **state)
 {
-    refused("{{ bos_token }}{% for m in messages %}{{ m['content'] }}{% endfor %}",
-            "not one of the ChatML templates");
-    refused("{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' "
-            "%}{{ '<|im_start|>system\nX' + y + '<|im_end|>\n' }}"
-            "{% endif %}",
-            "not one of the ChatML templates");
-    refused("", "not one of the ChatML templates");
+    refused("{% for m in messages %}", ERR_UNSUPPORTED, "own/chat_template.jinja: line 1 of the chat template");
+    refused("\n{{ messages[1].role.x }}", ERR_VALUE, "line 2 of the chat template");
+    refused("{{ raise_exception('no users') }}", ERR_VALUE, "no users");
     struct buf out = {0};
     struct err err = {0};
     struct tokenizer *t = with_template(NULL, false);
@@ -112,8 +109,69 @@ static void other_templates_are_refused_when_used_not_when_loaded(void **state)
     tokenizer_free(t);
 }
 
+/* ---- which template, which variables ------------------------------------------------ */
+
+static void renders(const struct tokenizer *t, struct chat_request q, const char *expected)
+{
+    struct buf out = {0};
+    struct err err = {0};
+    json_t *m = json_pack("[{ss ss}]", "role", "user", "content", "hi");
+    q.messages = m;
+    if (chat_apply(t, &out, &q, NULL, &err))
+        fail_msg("%s", err.msg);
+    assert_string_equal(out.s ? out.s : "", expected);
+    buf_release(&out);
+    json_decref(m);
+}
+
+static void templates_are_chosen_by_name_by_tools_and_by_file(void **state)
+{
+    const char *dir = kit_path("several"), *sub = kit_path("several/chat_templates");
+    size_t n;
+    struct err err = {0};
+    struct tokenizer *t = NULL;
+    mkdir(dir, 0755);
+    mkdir(sub, 0755);
+    const char *all = kit_slurp(kit_tests("vectors/tokenizer/digits/tokenizer.json"), &n);
+    kit_bytes("several/tokenizer.json", all, n);
+    kit_text("several/tokenizer_config.json", "{\"chat_template\": \"unused\", \"bos_token\": \"<s>\"}");
+    kit_text("several/chat_template.jinja", "default {{ bos_token }}");
+    kit_text("several/chat_templates/tool_use.jinja", "tools {{ tools|length }}");
+    kit_text("several/chat_templates/rag.jinja", "rag {{ x }}{{ tools is none }}");
+    const char *own = kit_text("own.jinja", "own {{ messages[0].content }}");
+    if (tokenizer_open(&t, dir, &err))
+        fail_msg("%s", err.msg);
+    json_t *tools = json_pack("[{}]"), *vars = json_pack("{si ss}", "x", 7, "bos_token", "<b>");
+    renders(t, (struct chat_request){0}, "default <s>");
+    renders(t, (struct chat_request){.variables = vars}, "default <b>");
+    renders(t, (struct chat_request){.tools = tools}, "tools 1");
+    renders(t, (struct chat_request){.template = "rag", .variables = vars}, "rag 7True");
+    struct chat_request q = {.template = "none", .messages = tools};
+    struct buf out = {0};
+    assert_int_equal(chat_apply(t, &out, &q, NULL, &err), ERR_MISSING);
+    kit_contains(err.msg, "'default', 'rag', 'tool_use'");
+    json_t *again = json_pack("{s[]}", "messages");
+    q = (struct chat_request){.messages = tools, .variables = again};
+    assert_int_equal(chat_apply(t, &out, &q, NULL, &err), ERR_VALUE);
+    kit_contains(err.msg, "'messages' is set by the request");
+    mkdir(kit_path("copy"), 0755);
+    assert_int_equal(tokenizer_save(t, kit_path("copy"), NULL), 0);
+    assert_true(kit_exists(kit_path("copy/chat_templates/rag.jinja")));
+    assert_int_equal(tokenizer_use_template(t, own, NULL), 0);
+    renders(t, (struct chat_request){.tools = tools}, "own hi");
+    assert_int_equal(tokenizer_use_template(t, "chatml", NULL), 0);
+    renders(t, (struct chat_request){0}, "<|im_start|>user\nhi<|im_end|>\n");
+    assert_int_equal(tokenizer_use_template(t, "nowhere.jinja", &err), ERR_MISSING);
+    json_decref(tools);
+    json_decref(vars);
+    json_decref(again);
+    buf_release(&out);
+    tokenizer_free(t);
+}
+
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(chatml_renders_as_jinja_does),
-    cmocka_unit_test(other_templates_are_refused_when_used_not_when_loaded),
+    cmocka_unit_test(broken_templates_are_refused_when_used_not_when_loaded),
+    cmocka_unit_test(templates_are_chosen_by_name_by_tools_and_by_file),
 };
 KIT_MAIN(tests)

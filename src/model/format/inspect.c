@@ -66,7 +66,8 @@ static json_t *tokenizer_json(const struct tokenizer *t, const struct model_conf
             json_array_append_new(ids, json_integer(empty.id[i]));
     tokens_release(&empty);
     struct buf chat = {0};
-    bool renders = chat_render(t, &chat, NULL, 0, true, NULL) == 0;
+    const struct chat_message hello = {"user", "Hello"};
+    bool renders = chat_render(t, &chat, &hello, 1, true, NULL) == 0;
     buf_release(&chat);
     return json_pack("{si si so so so so sb}", "vocab", tokenizer_vocab(t), "special_tokens",
                      special, "bos", token_json(t, c->bos), "eos", token_json(t, c->eos), "pad",

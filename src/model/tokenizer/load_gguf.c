@@ -182,14 +182,38 @@ static int load_ends(struct tokenizer *t, const struct gguf *g, struct err *err)
     return rc;
 }
 
-static int load_template(struct tokenizer *t, const struct gguf *g, struct err *err)
+/* The tokens that templates name. */
+static int load_special(struct tokenizer *t, struct err *err)
 {
-    struct gguf_str s;
+    const struct { const char *name; int id; } named[] = {
+        {"bos_token", t->bos}, {"eos_token", t->eos}, {"pad_token", t->pad}, {"unk_token", t->unk_named}};
+    int rc = 0;
+    for (size_t i = 0; i < ARRAY_LEN(named) && rc == 0; i++)
+        if (named[i].id >= 0 && named[i].id < t->vocab && t->token[named[i].id].s)
+            rc = chat_special(t, named[i].name, t->token[named[i].id].s, err);
+    return rc;
+}
+
+/* tokenizer.chat_template, and tokenizer.chat_template.NAME for each in tokenizer.chat_templates. */
+static int load_templates(struct tokenizer *t, const struct gguf *g, struct err *err)
+{
+    struct gguf_str s = {0};
+    const struct gguf_value *names = NULL;
     int rc = gguf_get_str(g, "tokenizer.chat_template", &s, err);
-    if (rc || !s.n)
-        return rc;
-    t->chat_template = str_printf("%.*s", (int)(s.n < INT32_MAX ? s.n : INT32_MAX), s.s);
-    return t->chat_template ? 0 : no_memory(t, err);
+    if (rc == 0 && s.n)
+        rc = chat_add(t, "default", s.s, s.n, t->path, err);
+    if (rc == 0)
+        rc = gguf_get_array(g, "tokenizer.chat_templates", GGUF_STRING, &names, err);
+    const unsigned char *at = names ? names->p : NULL;
+    for (uint64_t i = 0; names && i < names->count && i < 32 && rc == 0; i++) {
+        struct gguf_str name = gguf_next_str(&at), text = {0};
+        char key[128], *only = key + sizeof "tokenizer.chat_template." - 1;
+        snprintf(key, sizeof key, "tokenizer.chat_template.%.*s", name.n < 80 ? (int)name.n : 80, name.s);
+        rc = gguf_get_str(g, key, &text, err);
+        if (rc == 0 && text.n && strcmp(only, "default"))
+            rc = chat_add(t, only, text.s, text.n, t->path, err);
+    }
+    return rc ? rc : load_special(t, err);
 }
 
 int tokenizer_load_gguf(struct tokenizer *t, const struct gguf *g, struct err *err)
@@ -204,5 +228,5 @@ int tokenizer_load_gguf(struct tokenizer *t, const struct gguf *g, struct err *e
     }
     if (rc == 0)
         rc = load_ends(t, g, err);
-    return rc ? rc : load_template(t, g, err);
+    return rc ? rc : load_templates(t, g, err);
 }

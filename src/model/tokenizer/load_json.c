@@ -7,6 +7,8 @@
  * ignored, as transformers does. */
 #include "model/tokenizer/tokenizer.h"
 
+#include <dirent.h>
+
 #include <utf8proc.h>
 
 static int no_memory(const struct tokenizer *t, struct err *err)
@@ -478,6 +480,48 @@ static const struct saved_file *saved(const struct tokenizer *t, const char *nam
     return NULL;
 }
 
+static int keep_file(struct tokenizer *t, const char *name, struct err *err)
+{
+    char *path = path_join(t->path, name);
+    int rc = 0;
+    if (!path)
+        return no_memory(t, err);
+    if (file_exists(path)) {
+        struct saved_file *f = &t->file[t->n_files];
+        f->name = str_printf("%s", name);
+        rc = f->name ? file_read(&f->bytes, &f->n, path, (size_t)1 << 28, err)
+                     : no_memory(t, err);
+        t->n_files++;
+    }
+    free(path);
+    return rc;
+}
+
+static int is_jinja(const struct dirent *e)
+{
+    return e->d_name[0] != '.' && str_ends(e->d_name, ".jinja");
+}
+
+/* chat_templates/NAME.jinja, in the order of their names. */
+static int keep_templates(struct tokenizer *t, struct err *err)
+{
+    struct dirent **list = NULL;
+    char *dir = path_join(t->path, CHAT_DIR);
+    int rc = dir ? 0 : no_memory(t, err), n = dir ? scandir(dir, &list, is_jinja, alphasort) : 0;
+    for (int i = 0; i < n; i++) {
+        char name[512];
+        snprintf(name, sizeof name, CHAT_DIR "/%s", list[i]->d_name);
+        if (rc == 0 && t->n_files == FILES_MAX)
+            rc = err_set(err, ERR_UNSUPPORTED, "%s: more than %d chat templates", dir, i);
+        if (rc == 0)
+            rc = keep_file(t, name, err);
+        free(list[i]);
+    }
+    free(list);
+    free(dir);
+    return rc;
+}
+
 /* Keeps every tokenizer file of the folder in memory, so that a model can be saved after its
  * source is gone. */
 static int keep_files(struct tokenizer *t, struct err *err)
@@ -487,20 +531,9 @@ static int keep_files(struct tokenizer *t, struct err *err)
         "added_tokens.json", "chat_template.jinja",   "vocab.json",
         "merges.txt"};
     int rc = 0;
-    for (size_t i = 0; i < ARRAY_LEN(names) && rc == 0; i++) {
-        char *path = path_join(t->path, names[i]);
-        if (!path)
-            return no_memory(t, err);
-        if (file_exists(path)) {
-            struct saved_file *f = &t->file[t->n_files];
-            f->name = str_printf("%s", names[i]);
-            rc = f->name ? file_read(&f->bytes, &f->n, path, (size_t)1 << 28, err)
-                         : no_memory(t, err);
-            t->n_files++;
-        }
-        free(path);
-    }
-    return rc;
+    for (size_t i = 0; i < ARRAY_LEN(names) && rc == 0; i++)
+        rc = keep_file(t, names[i], err);
+    return rc ? rc : keep_templates(t, err);
 }
 
 static json_t *parse_saved(const struct tokenizer *t, const char *name, int *rc,
@@ -519,24 +552,12 @@ static json_t *parse_saved(const struct tokenizer *t, const char *name, int *rc,
     return v;
 }
 
-/* chat_template.jinja, or the string (or the one called "default" in the list) in
- * tokenizer_config.json. */
-static int load_chat_template(struct tokenizer *t, struct err *err)
+static int load_chat(struct tokenizer *t, struct err *err)
 {
     int rc;
-    json_t *config = parse_saved(t, "tokenizer_config.json", &rc, err), *v,
-           *one = json_object_get(config, "chat_template");
-    size_t i;
-    if (rc)
-        return rc;
-    const struct saved_file *jinja = saved(t, "chat_template.jinja");
-    const char *text = jinja ? jinja->bytes : json_string_value(one);
-    json_array_foreach(one, i,
-                       v) if (!text && json_string_value(json_object_get(v, "name")) &&
-                              !strcmp(json_string_value(json_object_get(v, "name")), "default"))
-        text = json_string_value(json_object_get(v, "template"));
-    if (text && !(t->chat_template = str_printf("%s", text)))
-        rc = no_memory(t, err);
+    json_t *config = parse_saved(t, "tokenizer_config.json", &rc, err);
+    if (rc == 0)
+        rc = chat_load_folder(t, config, err);
     json_decref(config);
     return rc;
 }
@@ -578,5 +599,5 @@ int tokenizer_load_folder(struct tokenizer *t, struct err *err)
     big_release(&big); // strings of the JSON are borrowed in it
     json_decref(root);
     free(text);
-    return rc ? rc : load_chat_template(t, err);
+    return rc ? rc : load_chat(t, err);
 }

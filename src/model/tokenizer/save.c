@@ -149,8 +149,8 @@ json_t *tokenizer_config_json(const struct tokenizer *t)
     int pad = tokenizer_pad(t, t->pad, t->bos, &t->eos, t->eos >= 0);
     name_token(o, "pad_token", t, pad >= 0 ? pad : t->pad);
     name_token(o, "unk_token", t, t->unk_named);
-    if (t->chat_template)
-        json_object_set_new(o, "chat_template", json_string(t->chat_template));
+    if (t->chat && t->chat->n && !strcmp(t->chat->item[0].name, "default"))
+        json_object_set_new(o, "chat_template", json_stringn(t->chat->item[0].text, t->chat->item[0].n));
     return o;
 }
 
@@ -159,9 +159,15 @@ json_t *tokenizer_config_json(const struct tokenizer *t)
 static int write_one(const char *dir, const char *name, const void *bytes, size_t n,
                      struct err *err)
 {
-    char *path = path_join(dir, name);
-    int rc =
-        path ? file_write(path, bytes, n, err) : err_set(err, ERR_MEMORY, "%s: no memory", dir);
+    char *path = path_join(dir, name), *below = path ? strrchr(path, '/') : NULL;
+    int rc = path ? 0 : err_set(err, ERR_MEMORY, "%s: no memory", dir);
+    if (rc == 0 && strchr(name, '/')) { // chat_templates/NAME.jinja
+        *below = 0;
+        rc = dir_make(path, err);
+        *below = '/';
+    }
+    if (rc == 0)
+        rc = file_write(path, bytes, n, err);
     free(path);
     return rc;
 }

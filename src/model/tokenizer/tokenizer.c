@@ -67,7 +67,7 @@ void tokenizer_free(struct tokenizer *t)
     free(t->merges.slot);
     free(t->raw.item);
     free(t->normal.item);
-    free(t->chat_template);
+    chat_free(t->chat);
     arena_release(&t->arena);
     free(t->path);
     free(t);

@@ -18,8 +18,9 @@
 
 #include "model/format/format.h"
 #include "model/format/gguf.h"
+#include "model/template/chat.h"
 
-enum { TOKEN_LIMIT = 1 << 24, SPLITS_MAX = 8, TEMPLATE_MAX = 8, FILES_MAX = 10 };
+enum { TOKEN_LIMIT = 1 << 24, SPLITS_MAX = 8, TEMPLATE_MAX = 8, FILES_MAX = 40 };
 
 struct token {
     const char *s; // spelling, NUL-terminated (may hold NUL inside); NULL: no token has this id
@@ -89,7 +90,7 @@ struct tokenizer {
         n_after;                  // ids around a text (post-processor)
     int bos, eos, pad, unk_named; // of a GGUF: what tokenizer_config.json should name; -1: none
     const struct pre *pre;        // of a GGUF: its pre-tokenizer
-    char *chat_template;          // NULL: none
+    struct chat *chat;            // templates and the tokens they see (template/chat.h)
     struct saved_file file[FILES_MAX];
     int n_files; // of a folder: its files as they were
 };
