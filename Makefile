@@ -160,7 +160,7 @@ torture: need  ## twenty kills at random moments end in the same bytes; allocati
 
 N ?= 100
 fuzz: need  ## each parser against N=100 mutated files, under the sanitizers
-	@$(MAKE) --no-print-directory $(JOBS) SAN=address,undefined all $(patsubst %,$(BUILD)-san-address-undefined/%,mutate mkgguf)
+	@$(MAKE) --no-print-directory $(JOBS) SAN=address,undefined all $(patsubst %,$(BUILD)-san-address-undefined/%,mutate mkgguf tests/hub)
 	tests/fuzz.sh $(BUILD)-san-address-undefined $(N)
 
 $(BUILD)/mutate $(BUILD)/mkgguf: $(BUILD)/%: tests/fuzz/%.c

@@ -8,11 +8,12 @@ set -u
 cd "$(dirname "$0")/.."
 build=$1 n=${2:-100} seed=${SEED:-1}
 shift; [ $# -gt 0 ] && shift
-targets=${*:-config tokenizer tokenizer_config safetensors gguf jsonl yaml}
+targets=${*:-config tokenizer tokenizer_config safetensors gguf jsonl yaml hub}
 rlaif=$(realpath "$build/rlaif")
 keep=$build/fuzz
 T=$(mktemp -d "${TMPDIR:-/tmp}/rlaif-fuzz-XXXXXX")
-trap 'rm -rf "$T"' EXIT
+hub_pid=
+trap '[ -n "$hub_pid" ] && kill $hub_pid; rm -rf "$T"' EXIT
 export ASAN_OPTIONS=allocator_may_return_null=1:hard_rss_limit_mb=2000:detect_leaks=1:exitcode=99
 export UBSAN_OPTIONS=print_stacktrace=1:exitcode=99 RLAIF_THREADS=1
 export HF_HUB_OFFLINE=1
@@ -42,6 +43,34 @@ tiny "$T/tiny" >"$T/log" 2>&1 || { tail -5 "$T/log"; exit 1; }
 model=$T/tiny/sft
 "$build/mkgguf" "$T/whole.gguf" || exit 1
 head -1 "$T/tiny/world/sft.jsonl" >"$T/one.jsonl"
+
+# A Hub with the small model, and its listing and index to mutate.
+fuzz_hub() {
+    commit=0123456789abcdef0123456789abcdef01234567
+    local m=$T/hub/repos/models/lab/s
+    mkdir -p "$m/$commit" "$m/refs"
+    cp "$model"/*.json "$m/$commit/"
+    head -c 3000 "$model/model.safetensors" >"$m/$commit/part.safetensors"
+    echo '{"metadata": {}, "weight_map": {"a": "part.safetensors", "b": "part.safetensors"}}' >"$m/$commit/model.safetensors.index.json"
+    printf %s $commit >"$m/refs/main"
+    : >"$T/hub/faults"
+    "$build/tests/hub" "$T/hub" & hub_pid=$!
+    while [ ! -s "$T/hub/ports" ]; do sleep 0.1; done
+    endpoint=http://127.0.0.1:$(cut -d' ' -f1 "$T/hub/ports")
+    HF_HUB_OFFLINE=0 HF_ENDPOINT=$endpoint HF_HOME=$T/hf "$rlaif" pull lab/s --quiet >/dev/null || exit 1
+    echo "999999 /tree/ body" >"$T/hub/faults"
+    cached=$T/hf/hub/models--lab--s
+    printf '[{"type":"file","oid":"0967ef424bce6791893e9a57bb952f80fd536e93","size":3,"path":"config.json"},{"type":"directory","path":"a"},' >"$T/tree.json"
+    printf '{"type":"file","oid":"0967ef424bce6791893e9a57bb952f80fd536e93","size":134,"path":"a/b.safetensors","lfs":{"oid":"%s","size":3,"pointerSize":134}}]' \
+        "$(printf '{}\n' | sha256sum | cut -c1-64)" >>"$T/tree.json"
+    cp "$cached/trees/$commit.json" "$T/trees.json"
+    printf -- '---\nconfigs:\n- config_name: a\n  data_files:\n  - split: train\n    path: "d/train-*"\n  - split: test\n    path: [x.jsonl, "y*"]\n- config_name: b\n  data_dir: d\n---\n' >"$T/card.md"
+    data=$T/hf/hub/datasets--lab--rows
+    mkdir -p "$data/refs" "$data/trees" "$data/snapshots/$commit/d"
+    printf %s $commit >"$data/refs/main"
+    echo '{"n": 1}' >"$data/snapshots/$commit/d/train-0.jsonl"
+}
+
 for target in $targets; do
     found=$findings; refused=0 accepted=0
     for i in $(seq "$n"); do
@@ -73,6 +102,21 @@ for target in $targets; do
             2) "$build/mutate" $s "$T/tiny/world/sft.jsonl" "$T/m.jsonl"
                try $name "$T/m.jsonl" "$rlaif" sft -m "$model" --dataset_name "$T/m.jsonl" --output_dir "$T/sft" --max_steps 1 \
                    --overwrite_output_dir ;;
+            esac ;;
+        hub)
+            [ -n "$hub_pid" ] || fuzz_hub
+            case $((i % 3)) in
+            0) # the listing as the Hub sends it
+               "$build/mutate" $s "$T/tree.json" "$T/hub/body" || exit 1
+               rm -rf "$T/hf2"
+               try $name "$T/hub/body" env HF_HUB_OFFLINE=0 HF_ENDPOINT="$endpoint" HF_HOME="$T/hf2" "$rlaif" pull lab/s ;;
+            1) # the listing as the cache keeps it
+               "$build/mutate" $s "$T/trees.json" "$cached/trees/$commit.json" || exit 1
+               try $name "$cached/trees/$commit.json" env HF_HOME="$T/hf" "$rlaif" pull lab/s ;;
+            2) # a data set's card
+               "$build/mutate" $s "$T/card.md" "$data/snapshots/$commit/README.md" || exit 1
+               try $name "$data/snapshots/$commit/README.md" env HF_HOME="$T/hf" "$rlaif" sft -m "$model" --dataset_name lab/rows:train \
+                   --output_dir "$T/sft" --max_steps 1 --overwrite_output_dir ;;
             esac ;;
         yaml)
             # accepted or not, nothing runs: its inputs are not there

@@ -46,8 +46,7 @@ char *cache_blob(const char *repo, const char *etag)
     return str_printf("%s/blobs/%s", repo, etag);
 }
 
-/* ---- refs ----------------------------------------------------------------------------------
- */
+/* ---- refs ---------------------------------------------------------------------------- */
 
 bool cache_commit(char commit[41], const char *repo, const char *revision)
 {
@@ -106,8 +105,7 @@ int cache_set_ref(const char *repo, const char *revision, const char *commit, st
     return rc;
 }
 
-/* ---- listings
- * -------------------------------------------------------------------------------- */
+/* ---- listings ------------------------------------------------------------------------ */
 
 static char *tree_path(const char *repo, const char *commit)
 {
@@ -199,8 +197,7 @@ int cache_write_tree(const char *repo, const struct hub_tree *t, struct err *err
     return rc;
 }
 
-/* ---- snapshots
- * --------------------------------------------------------------------------------- */
+/* ---- snapshots ----------------------------------------------------------------------- */
 
 enum { SCAN_DEPTH = 12, SCAN_FILES = 200000 };
 
@@ -285,8 +282,7 @@ int cache_link(const struct hub_env *e, const char *repo, const char *commit,
     return rc;
 }
 
-/* ---- locks
- * --------------------------------------------------------------------------------------- */
+/* ---- locks --------------------------------------------------------------------------- */
 
 /* A lock file may have been removed by who held it before: then another file has its name now.
  */
@@ -327,8 +323,7 @@ void cache_unlock(int fd)
         close(fd); // flock ends with the last descriptor
 }
 
-/* ---- what is there
- * --------------------------------------------------------------------------------- */
+/* ---- what is there ------------------------------------------------------------------- */
 
 struct repo_stats {
     int64_t bytes, files;

@@ -1,7 +1,6 @@
 /* net/choose.c - which files of a repository are wanted.
  *
- * A model: configuration, tokenizer, templates and safetensors; the same weights in other
- * formats
+ * A model: configuration, tokenizer, templates and safetensors; the same weights in other formats
  * (.bin, .pth, .onnx, .h5, .msgpack) are left where they are.  A data set: the files of one
  * split, as its card says or, without a word in it, by the names that the `datasets` library
  * recognises. */
@@ -9,8 +8,7 @@
 
 #include <ctype.h>
 
-/* ---- patterns ------------------------------------------------------------------------------
- */
+/* ---- patterns ------------------------------------------------------------------------ */
 
 /* Whether c is in the class that follows '['; *end is set behind its ']'. */
 static bool in_class(const char *p, char c, const char **end)
@@ -109,8 +107,7 @@ bool glob_match(const char *pattern, const char *path)
     return ok;
 }
 
-/* ---- models --------------------------------------------------------------------------------
- */
+/* ---- models -------------------------------------------------------------------------- */
 
 static const char *const model_files[] = {
     "config.json",
@@ -240,8 +237,7 @@ int choose_shards(bool *take, const struct hub_tree *t, const char *path, struct
     return rc;
 }
 
-/* ---- data sets
- * -------------------------------------------------------------------------------- */
+/* ---- data sets ----------------------------------------------------------------------- */
 
 static const char *const data_endings[] = {".parquet",  ".jsonl",   ".json",  ".csv",
                                            ".jsonl.gz", ".json.gz", ".csv.gz"};

@@ -1,5 +1,4 @@
-/* net/fetch.c - bytes into the cache: several files at once, resumed, checked, whole or not at
- * all.
+/* net/fetch.c - bytes into the cache: several files at once, resumed, verified, whole or absent.
  *
  * A file goes through these states; whatever goes wrong leads back to WAITING until its retries
  * are used up, with the bytes that are there kept.
@@ -58,8 +57,7 @@ struct job {
     struct fetched *got;
 };
 
-/* ---- the partial file
- * -------------------------------------------------------------------------- */
+/* ---- the partial file ---------------------------------------------------------------- */
 
 static int io_error(struct item *it, const char *path, const char *doing, struct err *err)
 {
@@ -131,8 +129,7 @@ static void close_item(struct item *it)
     it->fd = it->lock = -1;
 }
 
-/* ---- a reply
- * ------------------------------------------------------------------------------------- */
+/* ---- a reply ------------------------------------------------------------------------- */
 
 /* "bytes 100-199/200" to its first byte and total; false where it is no such thing. */
 static bool content_range(const char *s, int64_t *first, int64_t *total)
@@ -220,8 +217,7 @@ static int on_bytes(void *user, const void *p, size_t n, struct err *err)
     return rc;
 }
 
-/* ---- one file
- * ---------------------------------------------------------------------------------- */
+/* ---- one file ------------------------------------------------------------------------ */
 
 static int linked(struct job *j, struct item *it, struct err *err)
 {
@@ -401,8 +397,7 @@ static int proceed(struct job *j, struct item *it, struct http_call *c, struct e
     return request(j, it, wait, err);
 }
 
-/* ---- all of them
- * ---------------------------------------------------------------------------------- */
+/* ---- all of them --------------------------------------------------------------------- */
 
 static int start_more(struct job *j, struct err *err)
 {

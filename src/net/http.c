@@ -227,7 +227,7 @@ static int on_tick(void *user, curl_off_t a, curl_off_t b, curl_off_t c, curl_of
     return interrupted();
 }
 
-/* ---- sending --------------------------------------------------------------------------- */
+/* ---- sending ------------------------------------------------------------------------- */
 
 static int add_header(struct call *c, const char *line, struct err *err)
 {
@@ -334,7 +334,7 @@ int http_send(struct http *h, const struct http_request *q, struct err *err)
     return 0;
 }
 
-/* ---- driving --------------------------------------------------------------------------- */
+/* ---- driving ------------------------------------------------------------------------- */
 
 static int curl_code(CURLcode code)
 {
@@ -452,7 +452,7 @@ int http_pending(const struct http *h)
     return n;
 }
 
-/* ---- asking again ------------------------------------------------------------------------ */
+/* ---- asking again -------------------------------------------------------------------- */
 
 enum { RETRIES = 5, LONGEST_WAIT = 60 };
 

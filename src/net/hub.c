@@ -1,7 +1,6 @@
 /* net/hub.c - from a name to files on this disk.
  *
- *     name -> commit (the cache's refs, else the Hub) -> listing (the cache's trees, else the
- * Hub)
+ *     name -> commit (refs in the cache, else the Hub) -> listing (trees there, else the Hub)
  *          -> which files -> those the cache lacks are fetched -> path
  *
  * While the cache holds all of it, the Hub is not asked, so that a run gives the same tomorrow
@@ -98,8 +97,7 @@ static char *shards_index(const struct search *s)
     return f && s->take[f - s->tree.file] ? cache_snapshot(s->repo, s->commit, f->path) : NULL;
 }
 
-/* ---- models ---------------------------------------------------------------------------------
- */
+/* ---- models -------------------------------------------------------------------------- */
 
 static bool holds(const struct search *s, const char *name)
 {
@@ -166,8 +164,7 @@ int hub_model(struct hub_found *out, const char *name, struct err *err)
     return rc;
 }
 
-/* ---- data sets
- * -------------------------------------------------------------------------------- */
+/* ---- data sets ----------------------------------------------------------------------- */
 
 static const char *const card_name = "README.md";
 
@@ -239,12 +236,20 @@ static bool shards_complete(const struct search *s)
 static int files_found(struct hub_found *out, const struct search *s, struct err *err)
 {
     struct buf b = {0};
+    int n = 0;
     for (int i = 0; i < s->tree.n; i++) {
         char *path =
             s->take[i] ? cache_snapshot(s->repo, s->commit, s->tree.file[i].path) : NULL;
         if (path)
-            buf_addf(&b, "%s%s", b.len ? "\n" : "", path);
+            buf_addf(&b, "%s%s", n++ ? "," : "", path);
+        bool comma = path && strchr(path, ',');
         free(path);
+        if (comma && s->tree.n > 1) {
+            buf_release(&b);
+            return err_set(err, ERR_UNSUPPORTED,
+                           "%s: a comma in the path of %s; lists of files have commas",
+                           s->id.repo, s->tree.file[i].path);
+        }
     }
     *out = (struct hub_found){.path = buf_take(&b)};
     memcpy(out->commit, s->commit, 41);
@@ -277,8 +282,7 @@ int hub_dataset(struct hub_found *out, const char *name, const char *config, con
     return rc;
 }
 
-/* ---- pull
- * ---------------------------------------------------------------------------------------- */
+/* ---- pull ---------------------------------------------------------------------------- */
 
 static bool included(const json_t *patterns, const char *path)
 {

@@ -33,7 +33,7 @@ struct hub_env {
 int hub_env_read(struct hub_env *e, struct err *err);
 void hub_env_release(struct hub_env *e);
 
-/* ---- what a commit holds (tree.c) ------------------------------------------------------ */
+/* ---- what a commit holds (tree.c) ---------------------------------------------------- */
 
 struct hub_file {
     char *path;
@@ -68,7 +68,7 @@ int hub_ask_tree(struct hub_tree *t, struct hub *h, const struct hub_id *id, con
 int hub_refusal(const struct hub *h, const struct hub_id *id, const struct http_call *c,
                 const char *what, struct err *err);
 
-/* ---- the cache (cache.c) ----------------------------------------------------------------- */
+/* ---- the cache (cache.c) ------------------------------------------------------------- */
 
 /* The folder of a repository: CACHE/models--ORG--NAME.  malloc'd, like all paths here. */
 char *cache_repo(const struct hub_env *e, const struct hub_id *id);
@@ -94,8 +94,7 @@ int cache_lock(int *fd, const struct hub_env *e, const struct hub_id *id, const 
                struct err *err);
 void cache_unlock(int fd);
 
-/* ---- which files (choose.c) ----------------------------------------------------------------
- */
+/* ---- which files (choose.c) ---------------------------------------------------------- */
 
 /* Whether a path fits a pattern: * and ? stop at '/', ** does not, [a-z] and [!a-z]. */
 bool glob_match(const char *pattern, const char *path);
@@ -110,8 +109,7 @@ int choose_shards(bool *take, const struct hub_tree *t, const char *path, struct
 int choose_split(bool *take, const struct hub_tree *t, const char *card, const char *where,
                  const char *config, const char *split, struct err *err);
 
-/* ---- bytes (fetch.c) ------------------------------------------------------------------------
- */
+/* ---- bytes (fetch.c) ----------------------------------------------------------------- */
 
 struct fetched {
     int files;     // downloaded now

@@ -9,7 +9,7 @@
 
 #include "base/base.h"
 
-/* ---- HTTP ------------------------------------------------------------------ */
+/* ---- HTTP ---------------------------------------------------------------------------- */
 
 /* Connections kept alive, TLS and proxies as libcurl and its environment variables have them
  * (https_proxy, no_proxy, ...).  One thread at a time. */
@@ -70,7 +70,7 @@ double http_retry_wait(const struct http_call *c, int attempt);
 int http_fetch(struct http *h, struct http_call **out, const struct http_request *q,
                struct err *err) MUST_CHECK;
 
-/* ---- the Hub --------------------------------------------------------------------- */
+/* ---- the Hub ------------------------------------------------------------------------- */
 
 /* A name on the Hub: ORG/NAME, then @REVISION (a branch, tag or commit) and :FILE where wanted.
  */
@@ -81,8 +81,8 @@ bool hub_is_id(const char *name);
 
 /* What a name stands for on this disk. */
 struct hub_found {
-    char *path;      // a folder or file in the cache; of a data set's several files, each on a
-                     // line, in order (rows_read takes such a list)
+    char *path; // a folder or file in the cache; of a data set's several files all, in order,
+                // with commas between, as rows_read takes them
     char commit[41]; // lower-case hexadecimal
 };
 void hub_found_release(struct hub_found *f);

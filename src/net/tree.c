@@ -33,8 +33,7 @@ int hub_http(struct hub *h, struct err *err)
     return h->http ? 0 : http_open(&h->http, &o, err);
 }
 
-/* ---- refusals ------------------------------------------------------------------------------
- */
+/* ---- refusals ------------------------------------------------------------------------ */
 
 static bool says(const struct http_call *c, const char *code)
 {
@@ -91,8 +90,7 @@ int hub_refusal(const struct hub *h, const struct hub_id *id, const struct http_
                    what, c->status);
 }
 
-/* ---- questions
- * -------------------------------------------------------------------------------- */
+/* ---- questions ----------------------------------------------------------------------- */
 
 static json_t *ask_json(struct hub *h, const struct hub_id *id, const char *url, char **next,
                         struct err *err);

@@ -9,7 +9,7 @@
 #include <math.h>
 
 static const struct option options[] = {
-    { "labeler", OPT_MODEL, NULL, "model that labels: a Hugging Face folder or a GGUF file", NULL, false },
+    { "labeler", OPT_MODEL, NULL, "model that labels: a Hugging Face folder, a GGUF file, or ORG/NAME on the Hub", NULL, false },
     { "truth", OPT_INPUT, NULL, "the lab's truth.jsonl: simulated annotators label (when there is no labeler)", NULL, false },
     { "dtype", OPT_CHOICE, "auto", "of computation; auto: bfloat16 where the processor multiplies it",
       "auto|float32|bfloat16", false },

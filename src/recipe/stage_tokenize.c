@@ -9,7 +9,7 @@
 #include "recipe/recipe.h"
 
 static const struct option options[] = {
-    {"model_name_or_path", OPT_MODEL, NULL, "folder with tokenizer.json, or a GGUF file (-m)",
+    {"model_name_or_path", OPT_MODEL, NULL, "folder with tokenizer.json, GGUF file or ORG/NAME on the Hub (-m)",
      NULL, true},
     {"input", OPT_INPUT, NULL, "file of lines; without it, standard input", NULL, false},
     {"add_special_tokens", OPT_BOOL, "false",

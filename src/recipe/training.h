@@ -6,7 +6,7 @@
 #include "recipe/recipe.h"
 
 #define TRAINING_MODEL_OPTIONS(what)                                                                              \
-    { "model_name_or_path", OPT_MODEL, NULL, what ": a Hugging Face folder or a GGUF file", NULL, true },         \
+    { "model_name_or_path", OPT_MODEL, NULL, what ": a Hugging Face folder, a GGUF file, or ORG/NAME on the Hub", NULL, true }, \
     { "dtype", OPT_CHOICE, "auto", "of computation; auto: bfloat16 where the processor multiplies it", "auto|float32|bfloat16", false }
 
 #define TRAINING_DATASET_OPTIONS(what)                                                                            \

@@ -16,7 +16,7 @@ head -2 "$T/tiny/world/sft.jsonl" >$d/$commit/data/test-00000-of-00001.jsonl
 printf %s $commit >$m/refs/main; printf %s $commit >$d/refs/main
 : >"$H/faults"
 "$hub" "$H" & hub_pid=$!
-for i in $(seq 200); do [ -s "$H/ports" ] && break; sleep 0.05; done
+for i in $(seq 1200); do [ -s "$H/ports" ] && break; sleep 0.05; done
 export HF_ENDPOINT=http://127.0.0.1:$(cut -d' ' -f1 "$H/ports") HF_HOME=$T/home no_proxy=127.0.0.1 RLAIF_THREADS=1
 unset HF_HUB_CACHE HF_TOKEN HF_HUB_OFFLINE TRANSFORMERS_OFFLINE
 asked() { grep -c "GET .*$1" "$H/log" 2>/dev/null; }
@@ -48,6 +48,12 @@ n=$(asked .)
 kit_last="tokenize in $T/in"; (cd "$T/in" && HF_HOME=$T/empty "$rlaif" tokenize -m lab/s --input "$T/lines") >"$OUT" 2>"$ERR"; rc=$?
 exits 0; same "$OUT" "$T/ids"
 check [ "$(asked .)" = "$n" ]
+
+claim a_data_set_is_named_by_split
+run "$rlaif" sft -m lab/s --dataset_name lab/rows --dataset_train_split test --output_dir "$T/sft" --max_steps 1; exits 0
+present "$T/sft/model.safetensors"
+run "$rlaif" sft -m lab/s --dataset_name lab/rows:dev --output_dir "$T/sft2" --max_steps 1; exits 1; says "it has test, train"
+absent "$T/sft2/model.safetensors"
 
 claim models_lists_the_cache
 run "$rlaif" models; exits 0; prints "lab/s"; prints "0123456789ab main"
@@ -82,7 +88,7 @@ claim a_killed_pull_goes_on
 echo "1 cdn rate 100000" >"$H/faults"
 export HF_HOME=$T/h3
 "$rlaif" pull lab/s >/dev/null 2>&1 & pid=$!
-for i in $(seq 200); do [ -n "$(find "$T/h3" -name '*.incomplete' -size +20k 2>/dev/null)" ] && break; sleep 0.05; done
+for i in $(seq 1200); do [ -n "$(find "$T/h3" -name '*.incomplete' -size +20k 2>/dev/null)" ] && break; sleep 0.05; done
 kill -9 $pid; wait $pid 2>/dev/null
 absent "$T/h3/hub/models--lab--s/snapshots/$next/model.safetensors"
 run "$rlaif" pull lab/s; exits 0

@@ -1,18 +1,19 @@
 /* kit/hub.c - a Hub to test against: it serves a folder, and misbehaves as a script says.
  *
- *     hub ROOT        writes "PORT CDNPORT" to ROOT/ports, serves on 127.0.0.1 until it is
- * killed
+ *     hub ROOT        writes "PORT CDNPORT" to ROOT/ports, serves on 127.0.0.1 until killed
  *
- *     ROOT/repos/models|datasets/ORG/NAME/COMMIT/...    files of a commit
- *                                        /refs/REV       the commit of a branch or tag
- *                                        /gated, /private   only with the token hf_good
- *     ROOT/faults     lines "COUNT PART ACTION [ARG [ARG]]": the first COUNT requests whose
- * "METHOD PATH" contains PART meet ACTION (see `struct fault`) ROOT/log        one line per
- * request: "hub|cdn METHOD PATH range=... auth=... status"
+ *     ROOT/repos/models|datasets/ORG/NAME/
+ *         COMMIT/...      files of a commit
+ *         refs/REV        the commit of a branch or tag
+ *         gated, private  only with the token hf_good
+ *     ROOT/faults         lines "COUNT PART ACTION [ARG [ARG]]": the first COUNT requests whose
+ *                         "hub|cdn METHOD PATH" contains PART meet ACTION (see `struct fault`)
+ *     ROOT/log            a line per request: "hub|cdn METHOD PATH range=... auth=... status"
  *
  * As on the real Hub, large files (.safetensors, .gguf, .parquet, .gz) are answered with a
  * redirect to another host, here the second port, and named by SHA-256; others by git's SHA-1.
- * One process per connection; it dies with the process that started it. */
+ * /echo answers with what it was sent.  One process per connection, which X-Process names; all
+ * die with the process that started the first. */
 #include <arpa/inet.h>
 #include <dirent.h>
 #include <fcntl.h>
@@ -55,18 +56,19 @@ struct fault {
     bool loop;                // loop: redirects to itself
     char set[64], value[256]; // set NAME VALUE: this header, in place of the true one
     int page;                 // page N: entries of a listing per page
+    bool body;                // body: 200 with the bytes of ROOT/body
 };
 
 struct request {
     int fd, which; // which: 0 hub, 1 cdn
-    char method[8], path[2048], query[512], auth[256];
+    char method[8], path[2048], query[512], auth[256], body[4096];
     long from; // -1: no range
+    size_t n_body;
     bool close;
     struct fault f;
 };
 
-/* ---- the script
- * ------------------------------------------------------------------------------ */
+/* ---- the script ---------------------------------------------------------------------- */
 
 static void apply(struct fault *f, const char *action, const char *a, const char *b)
 {
@@ -90,6 +92,7 @@ static void apply(struct fault *f, const char *action, const char *a, const char
     f->shifted |= !strcmp(action, "shifted");
     f->garbage |= !strcmp(action, "garbage");
     f->loop |= !strcmp(action, "loop");
+    f->body |= !strcmp(action, "body");
 }
 
 static void find_faults(struct request *r)
@@ -112,8 +115,7 @@ static void find_faults(struct request *r)
         fclose(s);
 }
 
-/* ---- small things
- * ------------------------------------------------------------------------------ */
+/* ---- small things -------------------------------------------------------------------- */
 
 static bool send_all(int fd, const char *p, size_t n)
 {
@@ -193,15 +195,15 @@ static void note(const struct request *r, int status)
         close(fd);
 }
 
-/* ---- replies
- * -------------------------------------------------------------------------------------- */
+/* ---- replies ------------------------------------------------------------------------- */
 
 static void reply(struct request *r, int status, const char *headers, const char *body,
                   size_t n)
 {
     char head[4096];
-    int k = snprintf(head, sizeof head, "HTTP/1.1 %d X\r\nContent-Length: %zu\r\n%s%s\r\n",
-                     status, n, headers, r->close ? "Connection: close\r\n" : "");
+    int k = snprintf(
+        head, sizeof head, "HTTP/1.1 %d X\r\nContent-Length: %zu\r\nX-Process: %d\r\n%s%s\r\n",
+        status, n, (int)getpid(), headers, r->close ? "Connection: close\r\n" : "");
     note(r, status);
     if (!send_all(r->fd, head, (size_t)k) ||
         (strcmp(r->method, "HEAD") && !send_all(r->fd, body, n)))
@@ -308,8 +310,7 @@ static void serve_resolve(struct request *r, const char *full, const char *commi
     reply(r, 302, head, "moved", 5);
 }
 
-/* ---- listings
- * ------------------------------------------------------------------------------------------ */
+/* ---- listings ------------------------------------------------------------------------ */
 
 struct list {
     char *path[1000];
@@ -385,8 +386,7 @@ static void serve_info(struct request *r, const char *repo, const char *commit)
     reply(r, 200, "", body, (size_t)n);
 }
 
-/* ---- where a path leads
- * ------------------------------------------------------------------------------------ */
+/* ---- where a path leads -------------------------------------------------------------- */
 
 static bool commit_of(char commit[41], const char *folder, const char *rev)
 {
@@ -505,9 +505,18 @@ static void serve(struct request *r)
         snprintf(head, sizeof head, "Location: http://127.0.0.1:%d%.200s\r\n", port[r->which],
                  r->path);
         reply(r, 302, head, "", 0);
+    } else if (r->f.body) {
+        size_t n = 0;
+        snprintf(full, sizeof full, "%s/body", root);
+        char *p = slurp(full, &n);
+        reply(r, 200, "", p ? p : "", n);
+        free(p);
     } else if (r->f.status) {
         snprintf(head, sizeof head, "%s%s", r->f.header, r->f.header[0] ? "\r\n" : "");
         reply(r, r->f.status, head, "trouble", 7);
+    } else if (!strcmp(r->path, "/echo")) {
+        snprintf(head, sizeof head, "X-Method: %s\r\n", r->method);
+        reply(r, 200, head, r->body, r->n_body);
     } else if (r->which == 0) {
         serve_hub(r);
     } else {
@@ -525,9 +534,7 @@ static void serve(struct request *r)
     }
 }
 
-/* ---- connections
- * -------------------------------------------------------------------------------------------
- */
+/* ---- connections --------------------------------------------------------------------- */
 
 static bool read_request(struct request *r)
 {
@@ -548,6 +555,7 @@ static bool read_request(struct request *r)
     snprintf(r->path, sizeof r->path, "%.2000s", target);
     r->from = -1;
     r->auth[0] = 0;
+    r->n_body = 0;
     for (char *s = strstr(head, "\r\n"); s && s[2] != '\r'; s = strstr(s + 2, "\r\n")) {
         if (!strncasecmp(s + 2, "authorization:", 14))
             sscanf(s + 16, " %255[^\r]", r->auth);
@@ -555,6 +563,16 @@ static bool read_request(struct request *r)
             r->from = atol(s + 15);
         else if (!strncasecmp(s + 2, "connection: close", 17))
             r->close = true;
+        else if (!strncasecmp(s + 2, "content-length:", 15))
+            r->n_body = (size_t)atol(s + 17);
+    }
+    if (r->n_body >= sizeof r->body)
+        return false;
+    for (size_t have = 0; have < r->n_body;) {
+        ssize_t got = recv(r->fd, r->body + have, r->n_body - have, 0);
+        if (got <= 0)
+            return false;
+        have += (size_t)got;
     }
     return true;
 }

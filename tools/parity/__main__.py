@@ -3,6 +3,7 @@ import os
 import sys
 
 import folders
+import hub
 import smollm2
 import tokens
 from kit import Report, Rlaif
@@ -17,6 +18,7 @@ def main():
     else:
         report.skip("SmolLM2", f"no {gguf} (make smollm2)")
     folders.check(report, rlaif, ["models"] + runs)
+    hub.check(report, program, "models/s")
     return report.end()
 
 
