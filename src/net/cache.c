@@ -112,40 +112,19 @@ static char *tree_path(const char *repo, const char *commit)
     return str_printf("%s/trees/%s.json", repo, commit);
 }
 
-static bool add_listed(struct hub_tree *t, const char *path, const json_t *v)
+static int add_listed(struct hub_tree *t, const char *path, const json_t *v)
 {
-    const char *oid = json_string_value(json_object_get(v, "blob_id"));
-    const char *sha = json_string_value(json_object_get(v, "lfs_sha256"));
-    const char *xet = json_string_value(json_object_get(v, "xet_hash"));
-    const json_t *size = json_object_get(v, sha ? "lfs_size" : "size");
-    struct hub_file *list = mem_grow(t->file, &t->cap, (size_t)t->n + 1, sizeof *list);
-    if (!list)
-        return false;
-    t->file = list;
-    const char *etag = sha ? sha : oid;
-    if (!hub_path_safe(path) || !oid || !json_is_integer(size) ||
-        json_integer_value(size) < 0 || strspn(etag, "0123456789abcdef") != strlen(etag) ||
-        strlen(etag) != (sha ? 64 : 40))
-        return false;
-    struct hub_file *f = &list[t->n++];
-    *f = (struct hub_file){.path = arena_strdup(&t->arena, path),
-                           .size = json_integer_value(size),
-                           .etag = arena_strdup(&t->arena, etag),
-                           .lfs = sha != NULL,
-                           .blob_id = arena_strdup(&t->arena, oid),
-                           .xet = xet ? arena_strdup(&t->arena, xet) : NULL};
-    return f->path && f->etag && f->blob_id;
-}
-
-static int by_path(const void *a, const void *b)
-{
-    return strcmp(((const struct hub_file *)a)->path, ((const struct hub_file *)b)->path);
-}
-
-static void sort_tree(struct hub_tree *t)
-{
-    if (t->n)
-        qsort(t->file, (size_t)t->n, sizeof *t->file, by_path);
+    struct hub_file f = {
+        .blob_id = (char *)json_string_value(json_object_get(v, "blob_id")),
+        .etag = (char *)json_string_value(json_object_get(v, "lfs_sha256")),
+        .xet = (char *)json_string_value(json_object_get(v, "xet_hash")),
+    };
+    f.lfs = f.etag != NULL;
+    if (!f.lfs)
+        f.etag = f.blob_id;
+    const json_t *size = json_object_get(v, f.lfs ? "lfs_size" : "size");
+    f.size = json_is_integer(size) ? json_integer_value(size) : -1;
+    return hub_tree_add(t, path, &f, "", NULL);
 }
 
 bool cache_read_tree(struct hub_tree *t, const char *repo, const char *commit)
@@ -159,11 +138,11 @@ bool cache_read_tree(struct hub_tree *t, const char *repo, const char *commit)
               json_is_object(files);
     const char *name;
     if (ok)
-        json_object_foreach((json_t *)files, name, v) ok = ok && add_listed(t, name, v);
+        json_object_foreach((json_t *)files, name, v) ok = ok && add_listed(t, name, v) == 0;
     json_decref(all);
     free(path);
     if (ok)
-        sort_tree(t);
+        hub_tree_sort(t);
     else
         hub_tree_release(t);
     return ok;
@@ -239,7 +218,7 @@ bool cache_scan(struct hub_tree *t, const char *repo, const char *commit)
     if (ok)
         scan_folder(t, folder, "", 0);
     free(folder);
-    sort_tree(t);
+    hub_tree_sort(t);
     return ok;
 }
 

@@ -259,17 +259,13 @@ static int finish(struct job *j, struct item *it, struct err *err)
 
 static char *file_url(const struct job *j, const struct hub_file *f)
 {
-    struct buf b = {0};
-    buf_addf(&b, "%s/%s%s/resolve/%s/", j->h->env.endpoint,
-             j->id->kind == HUB_DATASET ? "datasets/" : "", j->id->repo, j->t->commit);
-    for (const char *p = f->path; *p; p++) {
-        if (strchr("-_.~/", *p) || (*p >= '0' && *p <= '9') ||
-            ((*p | 32) >= 'a' && (*p | 32) <= 'z'))
-            buf_add(&b, p, 1);
-        else
-            buf_addf(&b, "%%%02X", (unsigned char)*p);
-    }
-    return buf_take(&b);
+    char *path = hub_quoted(f->path, false);
+    char *url = path ? str_printf("%s/%s%s/resolve/%s/%s", j->h->env.endpoint,
+                                  j->id->kind == HUB_DATASET ? "datasets/" : "", j->id->repo,
+                                  j->t->commit, path)
+                     : NULL;
+    free(path);
+    return url;
 }
 
 static int request(struct job *j, struct item *it, double delay, struct err *err)
@@ -479,6 +475,10 @@ int hub_fetch(struct fetched *got, struct hub *h, const struct hub_id *id,
     int rc = j.item && j.repo ? prepare(&j, take, err) : err_set(err, ERR_MEMORY, "no memory");
     if (rc == 0)
         rc = run(&j, err);
+    if (rc == ERR_INTERRUPTED)
+        err_set(err, rc,
+                "%s: interrupted; what came is kept, the same command goes on from there",
+                id->repo);
     if (rc && h->http) { // calls in flight point at the items
         http_close(h->http);
         h->http = NULL;

@@ -454,7 +454,7 @@ int http_pending(const struct http *h)
 
 /* ---- asking again -------------------------------------------------------------------- */
 
-enum { RETRIES = 5, LONGEST_WAIT = 60 };
+enum { RETRIES = 5, RETRIES_UNREACHED = 2, LONGEST_WAIT = 60 };
 
 double http_wait_unit = 0.5;
 
@@ -504,7 +504,7 @@ int http_fetch(struct http *h, struct http_call **out, const struct http_request
         if (rc)
             return rc;
         again.delay = http_retry_wait(c, attempt);
-        if (again.delay < 0 || attempt == RETRIES) {
+        if (again.delay < 0 || attempt == (c->rc ? RETRIES_UNREACHED : RETRIES)) {
             rc = c->rc;
             if (rc && err)
                 *err = c->err;
@@ -517,7 +517,8 @@ int http_fetch(struct http *h, struct http_call **out, const struct http_request
         if (c->rc)
             log_warn("%s; asking again in %.1f s", c->err.msg, again.delay);
         else
-            log_warn("%s: status %d; asking again in %.1f s", q->url, c->status, again.delay);
+            log_warn("%s: status %d; asking again in %.1f s",
+                     shown_url(&((struct call *)c)->arena, q->url), c->status, again.delay);
         http_call_free(c);
     }
 }

@@ -51,6 +51,12 @@ struct hub_tree {
 };
 void hub_tree_release(struct hub_tree *t);
 struct hub_file *hub_tree_find(const struct hub_tree *t, const char *path); // NULL: none
+/* Adds what f says under `path`, all of it copied; paths, hashes and sizes that cannot be are refused. */
+int hub_tree_add(struct hub_tree *t, const char *path, const struct hub_file *f,
+                 const char *where, struct err *err);
+void hub_tree_sort(struct hub_tree *t); // by path, as hub_tree_find wants it
+/* For a URL: all but letters, digits and a few marks as %XX; '/' too when `all`.  malloc'd. */
+char *hub_quoted(const char *s, bool all);
 
 /* A Hub being talked to. */
 struct hub {

@@ -66,7 +66,8 @@ const char *http_first_header(const struct http_call *c, const char *name);
 /* Seconds to wait before asking again, attempt counting from 0: what Retry-After says, else a
  * wait that doubles; negative where asking again is no use (a 4xx other than 408 and 429). */
 double http_retry_wait(const struct http_call *c, int attempt);
-/* One call from start to end, asked again as long as that is of use (5 times). */
+/* One call from start to end, asked again as long as that is of use: 5 times, 2 where
+ * no reply comes. */
 int http_fetch(struct http *h, struct http_call **out, const struct http_request *q,
                struct err *err) MUST_CHECK;
 

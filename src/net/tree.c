@@ -9,6 +9,8 @@
 #include <ctype.h>
 
 enum { FILES_MAX = 1000000, PAGES_MAX = 10000 };
+static const int64_t SIZE_LIMIT = (int64_t)1
+                                  << 42; // of a file; sums of all files stay in 63 bits
 
 int hub_open(struct hub *h, struct err *err)
 {
@@ -95,8 +97,7 @@ int hub_refusal(const struct hub *h, const struct hub_id *id, const struct http_
 static json_t *ask_json(struct hub *h, const struct hub_id *id, const char *url, char **next,
                         struct err *err);
 
-/* Everything but letters, digits and a few marks as %XX; '/' too when all is set. */
-static char *quoted(const char *s, bool all)
+char *hub_quoted(const char *s, bool all)
 {
     struct buf b = {0};
     for (; *s; s++) {
@@ -114,7 +115,7 @@ int hub_ask_commit(char commit[41], struct hub *h, const struct hub_id *id, stru
     int rc = hub_http(h, err);
     if (rc)
         return rc;
-    char *rev = quoted(id->revision, true);
+    char *rev = hub_quoted(id->revision, true);
     char *url = rev ? str_printf("%s/api/%ss/%s/revision/%s", h->env.endpoint,
                                  hub_word(id->kind), id->repo, rev)
                     : NULL;
@@ -140,47 +141,66 @@ static bool is_hex(const char *s, size_t n)
     return s && strlen(s) == n && strspn(s, "0123456789abcdef") == n;
 }
 
-static int add_file(struct hub_tree *t, const json_t *e, const char *url, struct err *err)
+int hub_tree_add(struct hub_tree *t, const char *path, const struct hub_file *f,
+                 const char *where, struct err *err)
 {
-    const char *type = json_string_value(json_object_get(e, "type"));
-    const char *path = json_string_value(json_object_get(e, "path"));
-    const char *oid = json_string_value(json_object_get(e, "oid"));
-    const char *xet = json_string_value(json_object_get(e, "xetHash"));
-    const json_t *lfs = json_object_get(e, "lfs"), *size = json_object_get(e, "size");
-    if (type && strcmp(type, "file"))
-        return 0; // a folder
-    const char *sha = lfs ? json_string_value(json_object_get(lfs, "oid")) : NULL;
-    if (json_is_object(lfs) && json_is_integer(json_object_get(lfs, "size")))
-        size = json_object_get(lfs, "size");
     if (!path || !hub_path_safe(path))
         return err_set(err, ERR_FORMAT, "%s: lists a file whose path cannot be used: %.100s",
-                       url, path ? path : "(none)");
-    if (!is_hex(oid, 40) || (json_is_object(lfs) && !is_hex(sha, 64)) ||
-        !json_is_integer(size) || json_integer_value(size) < 0)
-        return err_set(err, ERR_FORMAT, "%s: the entry of %s lacks a usable hash or size", url,
-                       path);
-    if (t->n >= FILES_MAX)
-        return err_set(err, ERR_UNSUPPORTED, "%s: more than %d files", url, FILES_MAX);
+                       where, path ? path : "(none)");
+    if (!is_hex(f->blob_id, 40) || !is_hex(f->etag, f->lfs ? 64 : 40) || f->size < 0 ||
+        f->size > SIZE_LIMIT)
+        return err_set(err, ERR_FORMAT, "%s: the entry of %s lacks a usable hash or size",
+                       where, path);
     struct hub_file *list = mem_grow(t->file, &t->cap, (size_t)t->n + 1, sizeof *list);
-    if (!list)
-        return err_set(err, ERR_MEMORY, "no memory for a listing");
-    t->file = list;
-    struct hub_file *f = &list[t->n];
-    *f = (struct hub_file){.path = arena_strdup(&t->arena, path),
-                           .size = json_integer_value(size),
-                           .blob_id = arena_strdup(&t->arena, oid),
-                           .lfs = sha != NULL,
-                           .etag = arena_strdup(&t->arena, sha ? sha : oid),
-                           .xet = xet ? arena_strdup(&t->arena, xet) : NULL};
-    if (!f->path || !f->blob_id || !f->etag)
+    if (list)
+        t->file = list;
+    if (!list || t->n >= FILES_MAX)
+        return err_set(err, ERR_MEMORY, "%s: no room for so many files", where);
+    struct hub_file *to = &list[t->n];
+    *to = *f;
+    to->path = arena_strdup(&t->arena, path);
+    to->etag = arena_strdup(&t->arena, f->etag);
+    to->blob_id = arena_strdup(&t->arena, f->blob_id);
+    to->xet = f->xet ? arena_strdup(&t->arena, f->xet) : NULL;
+    if (!to->path || !to->etag || !to->blob_id)
         return err_set(err, ERR_MEMORY, "no memory for a listing");
     t->n++;
     return 0;
 }
 
+static char *member(const json_t *o, const char *key)
+{
+    return (char *)json_string_value(json_object_get(o, key));
+}
+
+static int64_t size_of(const json_t *o)
+{
+    const json_t *v = json_object_get(o, "size");
+    return json_is_integer(v) ? json_integer_value(v) : -1;
+}
+
+static int add_file(struct hub_tree *t, const json_t *e, const char *url, struct err *err)
+{
+    const char *type = member(e, "type");
+    const json_t *lfs = json_object_get(e, "lfs");
+    struct hub_file f = {.blob_id = member(e, "oid"), .xet = member(e, "xetHash")};
+    if (type && strcmp(type, "file"))
+        return 0; // a folder
+    f.lfs = json_is_object(lfs);
+    f.etag = f.lfs ? member(lfs, "oid") : f.blob_id;
+    f.size = size_of(f.lfs ? lfs : e);
+    return hub_tree_add(t, member(e, "path"), &f, url, err);
+}
+
 static int by_path(const void *a, const void *b)
 {
     return strcmp(((const struct hub_file *)a)->path, ((const struct hub_file *)b)->path);
+}
+
+void hub_tree_sort(struct hub_tree *t)
+{
+    if (t->n)
+        qsort(t->file, (size_t)t->n, sizeof *t->file, by_path);
 }
 
 struct hub_file *hub_tree_find(const struct hub_tree *t, const char *path)
@@ -226,8 +246,8 @@ int hub_ask_tree(struct hub_tree *t, struct hub *h, const struct hub_id *id, con
         url = next;
     }
     free(url);
-    if (rc == 0 && t->n)
-        qsort(t->file, (size_t)t->n, sizeof *t->file, by_path);
+    if (rc == 0)
+        hub_tree_sort(t);
     for (int i = 1; rc == 0 && i < t->n; i++)
         if (!strcmp(t->file[i].path, t->file[i - 1].path))
             rc = err_set(err, ERR_FORMAT, "%s: the Hub lists %s twice", id->repo,
