@@ -293,7 +293,11 @@ void cpu_head_logits(float *logits, const struct tensor *hidden, const struct we
                           .data = logits };
     cpu_gather_rows(&rows, hidden, row, n);
     cpu_linear(&out, &rows, w, false);
-    for (int i = 0; formed(&w->logits) && i < n; i++)
+    if (!formed(&w->logits))
+        return;
+    int threads = cpu_threads(w->dev, (size_t)n * (size_t)w->out * 4);
+#pragma omp parallel for schedule(static) num_threads(threads)
+    for (int i = 0; i < n; i++)
         cpu->k->logit_form(t_f32(&out, i), &w->logits, (size_t)w->out);
 }
 

@@ -384,45 +384,55 @@ ALWAYS vf activation(vf x, enum activation act, vf *slope)
     return y;
 }
 
-ALWAYS void gated_loop(void *h, enum dtype th, const void *gate, const void *up, enum dtype t, size_t n, enum activation act)
-{
-    vf slope;
-    EACH (i, n) {
-        vf y = activation(get(gate, t, i, LEFT), act, &slope);
-        put(h, th, i, LEFT, up ? y * get(up, t, i, LEFT) : y);
+/* A function for each activation, with and without up: in a larger one the compiler does worse. */
+#define LOOPS(name, act, with_up)                                                                                      \
+    static __attribute__((noinline)) void name(void *h, enum dtype th, const void *gate, const void *up, enum dtype t, \
+                                               size_t n)                                                               \
+    {                                                                                                                  \
+        vf slope;                                                                                                      \
+        EACH (i, n) {                                                                                                  \
+            vf y = activation(get(gate, t, i, LEFT), act, &slope);                                                     \
+            put(h, th, i, LEFT, with_up ? y * get(up, t, i, LEFT) : y);                                                \
+        }                                                                                                              \
+    }                                                                                                                  \
+    static __attribute__((noinline)) void name##_backward(void *dgate, void *dup, enum dtype td, const void *dh,       \
+                                                          enum dtype th, const void *gate, const void *up,             \
+                                                          enum dtype t, size_t n)                                      \
+    {                                                                                                                  \
+        EACH (i, n) {                                                                                                  \
+            vf slope, x = get(gate, t, i, LEFT), u = with_up ? get(up, t, i, LEFT) : splat(1);                         \
+            vf d = get(dh, th, i, LEFT), y = activation(x, act, &slope);                                               \
+            put(dgate, td, i, LEFT, with_up ? d * u * slope : d * slope);                                              \
+            if (with_up)                                                                                               \
+                put(dup, td, i, LEFT, d * y);                                                                          \
+        }                                                                                                              \
     }
-}
-
-ALWAYS void gated_backward_loop(void *dgate, void *dup, enum dtype td, const void *dh, enum dtype th, const void *gate,
-                                const void *up, enum dtype t, size_t n, enum activation act)
-{
-    EACH (i, n) {
-        vf slope, d = get(dh, th, i, LEFT), y = activation(get(gate, t, i, LEFT), act, &slope);
-        put(dgate, td, i, LEFT, up ? d * get(up, t, i, LEFT) * slope : d * slope);
-        if (up)
-            put(dup, td, i, LEFT, d * y);
-    }
-}
+LOOPS(silu, ACT_SILU, false)
+LOOPS(gelu, ACT_GELU, false)
+LOOPS(gelu_tanh, ACT_GELU_TANH, false)
+LOOPS(relu, ACT_RELU, false)
+LOOPS(silu_up, ACT_SILU, true)
+LOOPS(gelu_up, ACT_GELU, true)
+LOOPS(gelu_tanh_up, ACT_GELU_TANH, true)
+LOOPS(relu_up, ACT_RELU, true)
 
 static void gated(void *h, enum dtype th, const void *gate, const void *up, enum dtype t, size_t n, enum activation act)
 {
-    switch (act) {
-    case ACT_SILU: gated_loop(h, th, gate, up, t, n, ACT_SILU); break;
-    case ACT_GELU: gated_loop(h, th, gate, up, t, n, ACT_GELU); break;
-    case ACT_GELU_TANH: gated_loop(h, th, gate, up, t, n, ACT_GELU_TANH); break;
-    case ACT_RELU: gated_loop(h, th, gate, up, t, n, ACT_RELU); break;
-    }
+    static void (*const loop[2][4])(void *, enum dtype, const void *, const void *, enum dtype, size_t) = {
+        { silu, gelu, gelu_tanh, relu }, { silu_up, gelu_up, gelu_tanh_up, relu_up }
+    };
+    loop[up != NULL][act](h, th, gate, up, t, n);
 }
 
 static void gated_backward(void *dgate, void *dup, enum dtype td, const void *dh, enum dtype th, const void *gate,
                            const void *up, enum dtype t, size_t n, enum activation act)
 {
-    switch (act) {
-    case ACT_SILU: gated_backward_loop(dgate, dup, td, dh, th, gate, up, t, n, ACT_SILU); break;
-    case ACT_GELU: gated_backward_loop(dgate, dup, td, dh, th, gate, up, t, n, ACT_GELU); break;
-    case ACT_GELU_TANH: gated_backward_loop(dgate, dup, td, dh, th, gate, up, t, n, ACT_GELU_TANH); break;
-    case ACT_RELU: gated_backward_loop(dgate, dup, td, dh, th, gate, up, t, n, ACT_RELU); break;
-    }
+    static void (*const loop[2][4])(void *, void *, enum dtype, const void *, enum dtype, const void *, const void *,
+                                    enum dtype, size_t) = {
+        { silu_backward, gelu_backward, gelu_tanh_backward, relu_backward },
+        { silu_up_backward, gelu_up_backward, gelu_tanh_up_backward, relu_up_backward }
+    };
+    loop[up != NULL][act](dgate, dup, td, dh, th, gate, up, t, n);
 }
 
 /* ---- heads --------------------------------------------------------------------------------------- */
