@@ -162,9 +162,6 @@ void op_gated_backward(struct tensor *dgu, const struct tensor *dh, const struct
 /* h (T,F) = act(u); backward: du is written. */
 void op_activate(struct tensor *h, const struct tensor *u, enum activation act);
 void op_activate_backward(struct tensor *du, const struct tensor *dh, const struct tensor *u, enum activation act);
-/* op_gated with ACT_SILU. */
-void op_swiglu(struct tensor *h, const struct tensor *gu);
-void op_swiglu_backward(struct tensor *dgu, const struct tensor *dh, const struct tensor *gu);
 
 /* ---- experts ------------------------------------------------------------------- */
 

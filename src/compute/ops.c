@@ -380,16 +380,6 @@ void op_activate_backward(struct tensor *du, const struct tensor *dh, const stru
     CHECK(du);
 }
 
-void op_swiglu(struct tensor *h, const struct tensor *gu)
-{
-    op_gated(h, gu, ACT_SILU);
-}
-
-void op_swiglu_backward(struct tensor *dgu, const struct tensor *dh, const struct tensor *gu)
-{
-    op_gated_backward(dgu, dh, gu, ACT_SILU);
-}
-
 /* ---- experts ------------------------------------------------------------------------------- */
 
 void op_route(int *expert, struct tensor *weight, struct tensor *prob, const struct tensor *logits)
