@@ -113,18 +113,29 @@ def rows(path, items):
     write(path, "".join(json.dumps(i) + "\n" for i in items))
 
 
+# of tools/parity/tokenizer.py: those that hold every component at least once
+SMALL = ["llama2", "mistral", "gemma", "fallback_holes", "metaspace_first", "metaspace_other", "digit_runs", "bytes_then_digits", "byte_normalizer", "roberta",
+         "split_merged_with_previous", "split_merged_with_next_inverted", "split_contiguous", "split_removed_inverted", "split_empty", "split_lines", "split_string",
+         "delimiter", "suffix", "prefix", "normal_nfkd", "normal_unmark", "normal_nmt", "normal_replace", "normal_bert_accents", "bert", "wordlevel", "unigram",
+         "unigram_bytes", "unigram_level"]
+
+
 def small_tokenizers():
-    for name, make in (("digits", digits), ("spaced", spaced), ("llama3", llama3)):
-        t, out = make(), []
+    sys.path.insert(0, os.path.join(HERE, "..", "tools", "parity"))
+    import tokenizer
+    for t, name in [(make(), make.__name__) for make in (digits, spaced, llama3)] + [(t, name) for name, t in tokenizer.small(300) if name in SMALL]:
+        out = []
         folder = os.path.join(HERE, "vectors", "tokenizer", name)
-        text = json.dumps(json.loads(t.to_str()), indent=None if name == "spaced" else 1)
+        text = json.dumps(json.loads(t.to_str()), indent=None if name in SMALL + ["spaced"] else 1)
         if name == "spaced":    # the older spelling of merges
             o = json.loads(text)
             o["model"]["merges"] = [" ".join(m) for m in o["model"]["merges"]]
             text = json.dumps(o, indent=1)
         write(os.path.join(folder, "tokenizer.json"), text + "\n")
         t = Tokenizer.from_file(os.path.join(folder, "tokenizer.json"))
-        for s in nasty():
+        # added tokens that the normalizer changes are decoded to their normal form there, to themselves here
+        odd = {i for i, k in t.get_added_tokens_decoder().items() if t.id_to_token(i) != k.content}
+        for s in nasty(180 if name in SMALL else 500):
             ids = t.encode(s, add_special_tokens=False).ids
             around = t.encode(s, add_special_tokens=True).ids
             row = {"text": s, "ids": ids}
@@ -135,6 +146,9 @@ def small_tokenizers():
             t.encode_special_tokens = False
             if plain != ids:
                 row["unparsed"] = plain
+            back = t.decode(around, skip_special_tokens=False)
+            if name in SMALL and "\ufffd" not in back and not odd.intersection(around):
+                row["decoded"] = back
             out.append(row)
         rows(os.path.join(HERE, "cases", "tokenizer", name + ".jsonl"), out)
         print(name, t.get_vocab_size(), "tokens,", len(out), "strings")

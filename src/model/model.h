@@ -113,7 +113,7 @@ bool model_head_is_fresh(const struct model *m);
 
 /* ---- tokenizer (model/tokenizer/) -------------------------------------------------- */
 
-int tokenizer_open(struct tokenizer **out, const char *path, struct err *err) MUST_CHECK;  // folder or GGUF, without the weights
+int tokenizer_open(struct tokenizer **out, const char *path, struct err *err) MUST_CHECK;  // folder (tokenizer.json, else tokenizer.model), .model or .gguf file; no weights are read
 void tokenizer_free(struct tokenizer *t);
 struct tokens { int *id; int n; size_t cap; };      // growable; zero-initialise
 void tokens_release(struct tokens *t);
@@ -121,8 +121,19 @@ enum { TOKENIZE_SPECIAL = 1,        // add what the tokenizer's post-processor a
        TOKENIZE_PARSE_SPECIAL = 2 };    // special tokens in the text become their ids (transformers' default)
 int tokenize(const struct tokenizer *t, struct tokens *out, const char *text, size_t n, int flags, struct err *err) MUST_CHECK;   // appends
 int detokenize(const struct tokenizer *t, struct buf *out, const int *id, int n, bool skip_special);  // appends bytes
+/* Text as its tokens come, for showing and for JSON: never part of a character, and U+FFFD for bytes that are none.  All
+ * pieces together are what detokenize makes of all ids (of what is UTF-8 in it).  Zero-initialise, then set the options. */
+struct text_stream {
+    bool skip_special;
+    bool bytes;             // give out bytes as they are, characters or not
+    struct tokens ids; int shown; struct buf held;     // its own
+};
+int text_stream_push(struct text_stream *s, const struct tokenizer *t, struct buf *out, int id);     // appends what is whole now
+int text_stream_end(struct text_stream *s, struct buf *out);    // the rest; s may be used for another text
+void text_stream_release(struct text_stream *s);
 int tokenizer_id(const struct tokenizer *t, const char *token);     // -1: no such token
 int tokenizer_vocab(const struct tokenizer *t);
+void tokenizer_kind(const struct tokenizer *t, struct buf *out);    // appends a few words: "byte-level BPE", "Unigram", ...
 bool tokenizer_is_special(const struct tokenizer *t, int id);
 /* Ids of every single token whose bytes are `word` once leading spaces are taken away ("1", " 1"). Returns how many (at most max). */
 int tokenizer_spellings(const struct tokenizer *t, const char *word, int *id, int max);

@@ -17,6 +17,8 @@ static const struct option options[] = {
     {"parse_special", OPT_BOOL, "false", "special tokens in the text become their ids", NULL,
      false},
     {"decode", OPT_BOOL, "false", "lists of ids in, text out", NULL, false},
+    {"strings", OPT_BOOL, "false",
+     "lines of text are JSON strings, so that they may hold line ends", NULL, false},
     {"skip_special_tokens", OPT_BOOL, "false", "with --decode: leave special tokens out", NULL,
      false},
 };
@@ -27,7 +29,7 @@ struct job {
     json_t *rows;     // with --json: what would be printed; else NULL
     struct tokens ids;
     struct buf line;
-    bool skip_special;
+    bool skip_special, strings;
     int flags, number; // number: line read last, from 1
     int64_t tokens;
 };
@@ -42,10 +44,26 @@ static int print_line(struct job *j, struct err *err)
     return 0;
 }
 
+static int encode_string(struct job *j, const char *s, size_t n, struct err *err)
+{
+    char where[64];
+    snprintf(where, sizeof where, "line %d", j->number);
+    json_t *text = json_parse(s, n, where, err);
+    if (!text)
+        return err ? err->code : ERR_FORMAT;
+    int rc = json_is_string(text)
+                 ? tokenize(j->t, &j->ids, json_string_value(text), json_string_length(text),
+                            j->flags, err)
+                 : err_set(err, ERR_FORMAT, "expected a JSON string");
+    json_decref(text);
+    return rc;
+}
+
 static int encode_line(struct job *j, const char *s, size_t n, struct err *err)
 {
     j->ids.n = 0;
-    int rc = tokenize(j->t, &j->ids, s, n, j->flags, err);
+    int rc = j->strings ? encode_string(j, s, n, err)
+                        : tokenize(j->t, &j->ids, s, n, j->flags, err);
     if (rc) {
         err_prefix(err, "%s, line %d", j->from, j->number);
         return rc;
@@ -87,6 +105,25 @@ static int read_ids(struct job *j, const json_t *list, struct err *err)
     return 0;
 }
 
+/* The text of j->ids as characters, and as a JSON string. */
+static int decode_string(struct job *j)
+{
+    struct text_stream stream = {.skip_special = j->skip_special};
+    struct buf text = {0};
+    int rc = 0;
+    for (int i = 0; i < j->ids.n && rc == 0; i++)
+        rc = text_stream_push(&stream, j->t, &text, j->ids.id[i]);
+    if (rc == 0)
+        rc = text_stream_end(&stream, &text);
+    json_t *v = rc ? NULL : json_stringn(text.s ? text.s : "", text.len);
+    if (v)
+        json_add_text(&j->line, v, 0);
+    json_decref(v);
+    buf_release(&text);
+    text_stream_release(&stream);
+    return v ? 0 : ERR_MEMORY;
+}
+
 static int decode_line(struct job *j, const char *s, size_t n, struct err *err)
 {
     char where[64];
@@ -100,7 +137,9 @@ static int decode_line(struct job *j, const char *s, size_t n, struct err *err)
                            j->number);
     json_decref(list);
     buf_clear(&j->line);
-    if (rc == 0 && detokenize(j->t, &j->line, j->ids.id, j->ids.n, j->skip_special))
+    if (rc == 0 && (j->strings ? decode_string(j)
+                               : detokenize(j->t, &j->line, j->ids.id, j->ids.n,
+                                            j->skip_special)))
         rc =
             err_set(err, ERR_MEMORY, "%s, line %d: no memory for the text", j->from, j->number);
     if (rc)
@@ -146,6 +185,7 @@ static int run_tokenize(struct run *run, const json_t *opt, json_t *result, stru
         .from = input ? input : "standard input",
         .rows = run->json ? json_array() : NULL,
         .skip_special = opt_bool(opt, "skip_special_tokens"),
+        .strings = opt_bool(opt, "strings"),
         .flags = (opt_bool(opt, "add_special_tokens") ? TOKENIZE_SPECIAL : 0) |
                  (opt_bool(opt, "parse_special") ? TOKENIZE_PARSE_SPECIAL : 0),
     };

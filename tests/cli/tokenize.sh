@@ -28,6 +28,14 @@ run "$rlaif" tokenize -m $folder --input README.md; exits 0; same "$OUT" "$T/a"
 claim json_is_one_object
 run "$rlaif" tokenize -m $tok --json --parse_special --input "$T/special"; exits 0; prints '"rows"'; prints '"lines": 1'
 
+claim strings_may_hold_line_ends
+printf '"a\\nb"\n"\\u00e9"\n' >"$T/strings"
+run "$rlaif" tokenize -m $tok --strings --input "$T/strings"; exits 0; cp "$OUT" "$T/ids"
+check [ "$(wc -l <"$T/ids")" = 2 ]
+run "$rlaif" tokenize -m $tok --decode --strings --input "$T/ids"; exits 0; prints '"a\nb"'
+echo '[1' >"$T/bad"
+run "$rlaif" tokenize -m $tok --strings --input "$T/bad"; exits 1; says "line 1"
+
 claim wrong_ids_and_missing_models_are_named
 echo '[1, 99999999]' >"$T/bad"
 run "$rlaif" tokenize -m $tok --decode --input "$T/bad"; exits 1; says "line 1: id 2"

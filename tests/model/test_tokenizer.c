@@ -1,89 +1,10 @@
 /* test_tokenizer.c - ids equal those of others (tests/cases/tokenizer), wrong files are
  * refused, bad text is survived. */
-#include "kit/kit.h"
-#include "model/model.h"
+#include "model/tokenizer_cases.h"
 
 #include <sys/stat.h>
 
 static const char SMOLLM2[] = "../models/smollm2/SmolLM2-135M-Instruct.Q4_1.gguf";
-
-static struct tokenizer *open_good(const char *path)
-{
-    struct tokenizer *t = NULL;
-    struct err err = {0};
-    if (tokenizer_open(&t, path, &err))
-        fail_msg("%s", err.msg);
-    return t;
-}
-
-static struct tokenizer *vectors(const char *name)
-{
-    char path[128];
-    snprintf(path, sizeof path, "vectors/tokenizer/%s", name);
-    return open_good(kit_tests(path));
-}
-
-static void check_ids(const struct tokenizer *t, const char *text, size_t n, const json_t *want,
-                      int flags, const char *where)
-{
-    struct tokens k = {0};
-    struct err err = {0};
-    if (tokenize(t, &k, text, n, flags, &err))
-        fail_msg("%s: %s", where, err.msg);
-    bool same = (size_t)k.n == json_array_size(want);
-    for (int i = 0; i < k.n && same; i++)
-        same = k.id[i] == json_integer_value(json_array_get(want, (size_t)i));
-    if (!same) {
-        struct buf b = {0};
-        json_add_text(&b, want, 0);
-        buf_adds(&b, ", found [");
-        for (int i = 0; i < k.n; i++)
-            buf_addf(&b, i ? ", %d" : "%d", k.id[i]);
-        fail_msg("%s: %.*s: expected %s]", where, (int)n, text, b.s);
-    }
-    tokens_release(&k);
-}
-
-/* Rows {"text" or "hex", "ids" (specials parsed), "unparsed"?, "with_special"?}. */
-static void check_row(const struct tokenizer *t, const json_t *row, const char *where)
-{
-    const char *text = json_string_value(json_object_get(row, "text")),
-               *hex = json_string_value(json_object_get(row, "hex"));
-    const json_t *ids = json_object_get(row, "ids"), *plain = json_object_get(row, "unparsed"),
-                 *around = json_object_get(row, "with_special");
-    struct buf b = {0};
-    if (text)
-        buf_adds(&b, text);
-    for (unsigned c; hex && sscanf(hex, "%2x", &c) == 1; hex += 2)
-        buf_add(&b, &(char){(char)c}, 1);
-    const char *s = b.s ? b.s : "";
-    check_ids(t, s, b.len, ids, TOKENIZE_PARSE_SPECIAL, where);
-    check_ids(t, s, b.len, plain ? plain : ids, 0, where);
-    check_ids(t, s, b.len, around ? around : ids, TOKENIZE_PARSE_SPECIAL | TOKENIZE_SPECIAL,
-              where);
-    buf_release(&b);
-}
-
-static int check_file(const struct tokenizer *t, const char *name)
-{
-    char path[128];
-    size_t n;
-    snprintf(path, sizeof path, "cases/tokenizer/%s.jsonl", name);
-    const char *all = kit_slurp(kit_tests(path), &n);
-    int line = 0;
-    assert_non_null(all);
-    for (const char *p = all; *p;) {
-        size_t len = strcspn(p, "\n");
-        char where[64];
-        snprintf(where, sizeof where, "%s.jsonl, line %d", name, ++line);
-        json_t *row = json_parse(p, len, where, NULL);
-        assert_non_null(row);
-        check_row(t, row, where);
-        json_decref(row);
-        p += len + (p[len] == '\n');
-    }
-    return line;
-}
 
 static void check_case(const char *name)
 {
@@ -274,9 +195,18 @@ static void wrong_models_are_refused(void **state)
     static const struct {
         const char *model, *part;
     } cases[] = {
-        {"{\"type\": \"Unigram\"}", "model Unigram; supported: BPE"},
-        {"{\"type\": \"WordPiece\"}", "model WordPiece"},
-        {"7", "model an object without type"},
+        {"{\"type\": \"Unigram\"}", "'model.vocab' should be a list of pieces"},
+        {"{\"type\": \"Unigram\", \"vocab\": {\"a\": 0}}", "no vocabulary of model Unigram"},
+        {"{\"type\": \"Unigram\", \"vocab\": [[\"a\", 0], [1, 2]]}",
+         "model.vocab[1] should be [piece, score]"},
+        {"{\"type\": \"Unigram\", \"vocab\": [[\"a\", 0]], \"unk_id\": 1}",
+         "'model.unk_id' is 1, of 1 tokens"},
+        {"{\"type\": \"BPE\", \"vocab\": [[\"a\", 0]]}", "no vocabulary of model BPE"},
+        {"{\"type\": \"WordPiece\", \"vocab\": {\"a\": 0}, "
+         "\"max_input_chars_per_word\": 100000}",
+         "max_input_chars_per_word' is 100000"},
+        {"{\"type\": \"CharBPE\"}", "model has type 'CharBPE'; supported: BPE, Unigram"},
+        {"7", "model has type ''"},
         {"{\"type\": \"BPE\"}", "'model.vocab' should be an object"},
         {"{\"type\": \"BPE\", \"vocab\": {}}", "'model.vocab' should be an object"},
         {"{\"type\": \"BPE\", \"vocab\": {\"a\": \"x\"}, \"merges\": []}",
@@ -295,11 +225,8 @@ static void wrong_models_are_refused(void **state)
         {"{\"type\": \"BPE\", \"vocab\": {\"a\": 0}, \"merges\": [7]}", "merge 0 should be"},
         {"{\"type\": \"BPE\", \"vocab\": {\"a\": 0}, \"merges\": [\"a  a\"]}",
          "merge 0 should be"},
-        {"{\"type\": \"BPE\", \"vocab\": {\"a\": 0}, \"merges\": [], \"byte_fallback\": true}",
-         "'model.byte_fallback' is set"},
-        {"{\"type\": \"BPE\", \"vocab\": {\"a\": 0}, \"merges\": [], \"end_of_word_suffix\": "
-         "\"</w>\"}",
-         "'model.end_of_word_suffix' is set"},
+        {"{\"type\": \"BPE\", \"vocab\": {\"a\": 0}, \"merges\": [], \"byte_fallback\": 3}",
+         "'byte_fallback' should be true or false"},
         {"{\"type\": \"BPE\", \"vocab\": {\"a\": 0}, \"merges\": [], \"dropout\": 0.1}",
          "'model.dropout' is set"},
         {"{\"type\": \"BPE\", \"vocab\": {\"a\": 0}, \"merges\": [], \"unk_token\": \"u\"}",
@@ -314,31 +241,43 @@ static void steps_we_do_not_have_are_refused_by_name(void **state)
     static const struct {
         const char *pre, *rest, *part;
     } cases[] = {
-        {"null", NULL, "pre_tokenizer null"},
-        {"{\"type\": \"Metaspace\"}", NULL, "pre_tokenizer Metaspace"},
+        {"{\"type\": \"FixedLength\"}", NULL,
+         "pre_tokenizer has type 'FixedLength'; supported: ByteLevel, Split, "},
         {"{\"type\": \"Sequence\", \"pretokenizers\": [{\"type\": \"ByteLevel\"}, {\"type\": "
-         "\"Digits\"}]}",
-         NULL, "pre_tokenizer ByteLevel"},
-        {"{\"type\": \"Sequence\", \"pretokenizers\": [{\"type\": \"Punctuation\"}, {\"type\": "
-         "\"ByteLevel\"}]}",
-         NULL, "pre_tokenizer Punctuation"},
-        {"{\"type\": \"Sequence\", \"pretokenizers\": []}", NULL, "pre_tokenizer Sequence"},
-        {"{\"type\": \"Sequence\", \"pretokenizers\": [{\"type\": \"Split\", \"pattern\": "
-         "{\"Regex\": \"(\"}, \"behavior\": \"Isolated\"}, "
-         "{\"type\": \"ByteLevel\"}]}",
+         "\"UnicodeScripts\"}]}",
+         NULL, "pre_tokenizer.pretokenizers[1] has type 'UnicodeScripts'"},
+        {"{\"type\": \"Sequence\"}", NULL, "pre_tokenizer: a Sequence without its list"},
+        {"{\"type\": \"Split\", \"pattern\": {\"Regex\": \"(\"}, \"behavior\": \"Isolated\"}",
          NULL, "regular expression '('"},
-        {"{\"type\": \"Sequence\", \"pretokenizers\": [{\"type\": \"Split\", \"pattern\": "
-         "{\"Regex\": \"a\"}, \"behavior\": \"MergedWithNext\"}, "
-         "{\"type\": \"ByteLevel\"}]}",
-         NULL, "behavior MergedWithNext"},
-        {NULL, ", \"normalizer\": {\"type\": \"Lowercase\"}", "normalizer Lowercase"},
-        {NULL, ", \"decoder\": {\"type\": \"WordPiece\"}", "decoder WordPiece"},
-        {NULL, ", \"post_processor\": {\"type\": \"BertProcessing\"}",
-         "post_processor BertProcessing"},
+        {"{\"type\": \"Split\", \"pattern\": {\"Regex\": \"[a&&[b]]\"}, \"behavior\": "
+         "\"Isolated\"}",
+         NULL, "a set within a set, or &&, is not supported"},
+        {"{\"type\": \"Split\", \"pattern\": {}, \"behavior\": \"Isolated\"}", NULL,
+         "pre_tokenizer: expected a pattern"},
+        {"{\"type\": \"Split\", \"pattern\": {\"Regex\": \"a\"}, \"behavior\": \"Other\"}", NULL,
+         "behavior 'Other' is not known"},
+        {"{\"type\": \"Metaspace\", \"replacement\": \"ab\"}", NULL,
+         "expected one character as replacement"},
+        {NULL, ", \"normalizer\": {\"type\": \"Other\"}", "normalizer has type 'Other'"},
+        {NULL, ", \"normalizer\": {\"type\": \"Prepend\"}", "'prepend' is missing"},
+        {NULL, ", \"normalizer\": {\"type\": \"Precompiled\", \"precompiled_charsmap\": \"!\"}",
+         "precompiled_charsmap is not base64"},
+        {NULL,
+         ", \"normalizer\": {\"type\": \"Precompiled\", \"precompiled_charsmap\": "
+         "\"/////w==\"}",
+         "precompiled_charsmap of 4 bytes"},
+        {NULL, ", \"decoder\": {\"type\": \"CTC\"}", "decoder has type 'CTC'"},
+        {NULL,
+         ", \"decoder\": {\"type\": \"Sequence\", \"decoders\": [{\"type\": \"Fuse\"}, "
+         "{\"type\": \"Strip\", \"content\": \" \", \"start\": -1}]}",
+         "decoder.decoders[1]: expected a character as content, and counts"},
+        {NULL, ", \"post_processor\": {\"type\": \"Other\"}", "post_processor has type 'Other'"},
+        {NULL, ", \"post_processor\": {\"type\": \"BertProcessing\", \"cls\": [\"a\", 9]}",
+         "post_processor: 'cls' has an id that is no token"},
         {NULL,
          ", \"post_processor\": {\"type\": \"TemplateProcessing\", \"single\": "
          "[{\"SpecialToken\": {\"id\": \"x\"}}]}",
-         "does not list the ids of 'x'"},
+         "'x' has no ids listed"},
         {NULL,
          ", \"post_processor\": {\"type\": \"TemplateProcessing\", \"single\": "
          "[{\"SpecialToken\": {\"id\": \"x\"}}], "

@@ -65,11 +65,14 @@ static json_t *tokenizer_json(const struct tokenizer *t, const struct model_conf
         for (int i = 0; i < empty.n; i++)
             json_array_append_new(ids, json_integer(empty.id[i]));
     tokens_release(&empty);
-    struct buf chat = {0};
+    struct buf chat = {0}, kind = {0};
+    tokenizer_kind(t, &kind);
     const struct chat_message hello = {"user", "Hello"};
     bool renders = chat_render(t, &chat, &hello, 1, true, NULL) == 0;
     buf_release(&chat);
-    return json_pack("{si si so so so so sb}", "vocab", tokenizer_vocab(t), "special_tokens",
+    json_t *name = json_string(kind.s ? kind.s : "");
+    buf_release(&kind);
+    return json_pack("{so si si so so so so sb}", "kind", name, "vocab", tokenizer_vocab(t), "special_tokens",
                      special, "bos", token_json(t, c->bos), "eos", token_json(t, c->eos), "pad",
                      token_json(t, c->pad), "added_around_a_text", ids,
                      "chat_template_rendered", renders);

@@ -21,7 +21,7 @@ struct prompt_state {
     int left;               // samples not finished; the prompt's rows go with the last
 };
 
-struct sequence { int out, prompt, sample, handle; struct buf text; };
+struct sequence { int out, prompt, sample, handle; struct buf text; struct text_stream stream; };
 
 struct batch {
     const struct model *m;
@@ -126,7 +126,7 @@ static int allocate(struct batch *b, struct err *err)
 static void release(struct batch *b)
 {
     for (int i = 0; b->seq && i < b->size; i++)
-        buf_release(&b->seq[i].text);
+        buf_release(&b->seq[i].text), text_stream_release(&b->seq[i].stream);
     void *all[] = {b->seq, b->state, b->logits, b->p, b->work, b->logp, b->free_first, b->row, b->token, b->handle,
                    b->keep};
     for (size_t i = 0; i < ARRAY_LEN(all); i++)
@@ -198,6 +198,7 @@ static int start(struct batch *b, int index, struct err *err)
     q->prompt = index / b->per_prompt;
     q->sample = index % b->per_prompt;
     buf_clear(&q->text);
+    q->stream.skip_special = q->stream.bytes = true;
 
     int most = new_tokens(b, q->prompt), handle, rc;
     out->id = mem_alloc((size_t)most, sizeof *out->id);
@@ -299,9 +300,7 @@ static int take_token(struct batch *b, int i)
         return 1;
     }
     size_t before = q->text.len;
-    if (b->m->tokenizer)
-        detokenize(b->m->tokenizer, &q->text, &b->token[i], 1, true);
-    if (q->text.failed)
+    if (b->m->tokenizer && text_stream_push(&q->stream, b->m->tokenizer, &q->text, b->token[i]))
         return -1;
     if (b->s->n_stop) {
         size_t from = before > b->longest_stop ? before - b->longest_stop : 0;
@@ -320,6 +319,7 @@ static int finish(struct batch *b, int i, struct err *err)
     struct sequence *q = &b->seq[i];
     struct prompt_state *st = &b->state[q->prompt];
     struct completion *out = &b->out[q->out];
+    text_stream_end(&q->stream, &q->text);
     out->text = as_text(q->text.s, q->text.len);
     context_drop(b->context, q->handle);
     if (--st->left == 0) {

@@ -8,9 +8,9 @@
 
 #include <utf8proc.h>
 
-int added_put(struct added_set *set, size_t *cap, const struct added *a)
+int added_put(struct added_set *set, const struct added *a)
 {
-    struct added *p = mem_grow(set->item, cap, (size_t)set->n + 1, sizeof *p);
+    struct added *p = mem_grow(set->item, &set->cap, (size_t)set->n + 1, sizeof *p);
     if (!p)
         return ERR_MEMORY;
     set->item = p;
@@ -66,30 +66,6 @@ static const struct added *longest(const struct added_set *set, const char *s, s
 
 /* ---- what stands beside a match ------------------------------------------------- */
 
-static int32_t char_at(const char *s, size_t n, size_t *len)
-{
-    utf8proc_int32_t c = -1;
-    utf8proc_ssize_t k = utf8proc_iterate((const utf8proc_uint8_t *)s, (utf8proc_ssize_t)n, &c);
-    *len = k > 0 ? (size_t)k : 1;
-    return c;
-}
-
-static size_t char_before(const char *s, size_t at)
-{
-    size_t i = at - 1;
-    while (i > 0 && at - i < 4 && ((unsigned char)s[i] & 0xC0) == 0x80)
-        i--;
-    return i;
-}
-
-static bool is_space(int32_t c)
-{
-    if ((c >= 9 && c <= 13) || c == 0x85)
-        return true;
-    utf8proc_category_t k = c < 0 ? UTF8PROC_CATEGORY_CN : utf8proc_category(c);
-    return k == UTF8PROC_CATEGORY_ZS || k == UTF8PROC_CATEGORY_ZL || k == UTF8PROC_CATEGORY_ZP;
-}
-
 /* \w: letters, marks, decimal digits, letter numbers, connectors, joiners. */
 static bool is_word(int32_t c)
 {
@@ -117,17 +93,17 @@ static bool is_word(int32_t c)
 
 static bool alone(const char *s, size_t n, size_t start, size_t end)
 {
-    size_t len, b = start ? char_before(s, start) : 0;
-    return (start == 0 || !is_word(char_at(s + b, start - b, &len))) &&
-           (end == n || !is_word(char_at(s + end, n - end, &len)));
+    size_t len, b = start ? char_previous(s, start) : 0;
+    return (start == 0 || !is_word(char_code(s + b, start - b, &len))) &&
+           (end == n || !is_word(char_code(s + end, n - end, &len)));
 }
 
 static size_t strip_left(const char *s, size_t start, size_t limit)
 {
     size_t len;
     while (start > limit) {
-        size_t b = char_before(s, start);
-        if (!is_space(char_at(s + b, start - b, &len)))
+        size_t b = char_previous(s, start);
+        if (!char_is_space(char_code(s + b, start - b, &len)))
             break;
         start = b;
     }
@@ -137,7 +113,7 @@ static size_t strip_left(const char *s, size_t start, size_t limit)
 static size_t strip_right(const char *s, size_t n, size_t end)
 {
     size_t len;
-    while (end < n && is_space(char_at(s + end, n - end, &len)))
+    while (end < n && char_is_space(char_code(s + end, n - end, &len)))
         end += len;
     return end;
 }

@@ -1,5 +1,5 @@
-/* bpe.c - merging the bytes of one piece: always the pair with the lowest rank, the leftmost of
- * equals.
+/* bpe.c - merging the bytes or characters of one piece: always the pair with the lowest rank,
+ * the leftmost of equals.
  *
  * Symbols form a linked list; candidate pairs wait in a heap ordered by (rank, position) and
  * are checked when they come out, because a neighbour may have been merged away meanwhile.  n
@@ -11,7 +11,7 @@ enum { SHORT = 24 };
 
 struct symbol {
     int id, prev, next;
-}; // id -1: a byte without a token; -2: merged into its left neighbour
+}; // id -1: a gap without a token; -2: merged into its left neighbour
 struct pending {
     int rank, left, id;
 }; // left: index of the pair's first symbol; id: what both become
@@ -21,6 +21,7 @@ struct bpe {
     struct pending *heap;
     size_t heap_cap;
     int n; // in the heap
+    struct tokens start; // ids before any merge, as in symbols
     struct buf spelled;
 };
 
@@ -35,6 +36,7 @@ void bpe_free(struct bpe *b)
         return;
     free(b->symbol);
     free(b->heap);
+    tokens_release(&b->start);
     buf_release(&b->spelled);
     free(b);
 }
@@ -151,50 +153,87 @@ static void merge_long(const struct tokenizer *t, struct bpe *b, int n)
 
 /* ---- a piece -------------------------------------------------------------------- */
 
-/* The id a byte starts with.  Returns false where it leaves no trace. */
-static bool first_id(const struct tokenizer *t, unsigned char byte, int *id, bool *after_unk)
+static int start_bytes(const struct tokenizer *t, struct bpe *b, const char *s, size_t n,
+                       struct err *err)
 {
-    *id = t->byte_id[byte];
-    bool unknown = *id < 0;
-    if (unknown)
-        *id = t->unk;
-    bool fused = unknown && t->unk >= 0 && t->fuse_unk && *after_unk;
-    *after_unk = unknown && t->unk >= 0;
-    return !fused && (*id >= 0 || t->gaps);
-}
-
-static int start_symbols(const struct tokenizer *t, struct bpe *b, const char *s, size_t n)
-{
-    int count = 0, id;
     bool after_unk = false;
-    for (size_t i = 0; i < n; i++)
-        if (first_id(t, (unsigned char)s[i], &id, &after_unk)) {
-            b->symbol[count] = (struct symbol){id, count - 1, count + 1};
-            count++;
-        }
-    if (count)
-        b->symbol[count - 1].next = -1;
-    return count;
-}
-
-static int encode_short(const struct tokenizer *t, struct tokens *out, const char *s, size_t n,
-                        struct err *err)
-{
-    int id[SHORT], count = 0, rc = 0;
-    bool after_unk = false;
-    for (size_t i = 0; i < n; i++)
-        if (first_id(t, (unsigned char)s[i], &id[count], &after_unk))
-            count++;
-    count = merge_short(t, id, count);
-    for (int i = 0; i < count && rc == 0; i++)
-        if (id[i] >= 0)
-            rc = tokens_add(out, id[i], err);
+    int rc = 0;
+    for (size_t i = 0; i < n && rc == 0; i++) {
+        int id = t->byte_id[(unsigned char)s[i]];
+        bool unknown = id < 0 && t->unk >= 0, fused = unknown && t->fuse_unk && after_unk;
+        after_unk = unknown;
+        if (unknown)
+            id = t->unk;
+        if (!fused && (id >= 0 || t->gaps))
+            rc = tokens_add(&b->start, id, err);
+    }
     return rc;
 }
 
-static int encode_long(const struct tokenizer *t, struct bpe *b, struct tokens *out,
-                       const char *s, size_t n, struct err *err)
+/* The token of a character, with what stands before it inside a word and behind it at the end. */
+static int find_char(const struct tokenizer *t, struct bpe *b, const char **s, size_t *n,
+                     bool first, bool last)
 {
+    if ((!t->prefix || first) && (!t->suffix || !last))
+        return model_find(t, *s, *n);
+    buf_clear(&b->spelled);
+    if (t->prefix && !first)
+        buf_adds(&b->spelled, t->prefix);
+    buf_add(&b->spelled, *s, *n);
+    if (t->suffix && last)
+        buf_adds(&b->spelled, t->suffix);
+    if (b->spelled.failed)
+        return -1;
+    *s = b->spelled.s;
+    *n = b->spelled.len;
+    return model_find(t, *s, *n);
+}
+
+static bool has_bytes(const struct tokenizer *t, const char *s, size_t n)
+{
+    for (size_t i = 0; i < n && t->byte_fallback; i++)
+        if (t->byte_id[(unsigned char)s[i]] < 0)
+            return false;
+    return t->byte_fallback;
+}
+
+/* An unknown token waits for the next character that is known (and not for one that becomes
+ * bytes): the order of Hugging Face's tokenizers. */
+static int start_chars(const struct tokenizer *t, struct bpe *b, const char *s, size_t n,
+                       struct err *err)
+{
+    bool waiting = false;
+    int rc = 0;
+    for (size_t i = 0, k; i < n && rc == 0; i += k) {
+        k = char_length(s + i);
+        const char *c = s + i;
+        size_t m = k;
+        int id = find_char(t, b, &c, &m, i == 0, i + k == n);
+        if (b->spelled.failed)
+            return err_set(err, ERR_MEMORY, "no memory to tokenize a piece of %zu bytes", n);
+        if (id >= 0) {
+            if (waiting)
+                rc = tokens_add(&b->start, t->unk, err);
+            waiting = false;
+            if (rc == 0)
+                rc = tokens_add(&b->start, id, err);
+        } else if (has_bytes(t, c, m)) {
+            for (size_t j = 0; j < m && rc == 0; j++)
+                rc = tokens_add(&b->start, t->byte_id[(unsigned char)c[j]], err);
+        } else if (t->unk >= 0) {
+            if (waiting && !t->fuse_unk)
+                rc = tokens_add(&b->start, t->unk, err);
+            waiting = true;
+        } else if (t->gaps) {
+            rc = tokens_add(&b->start, -1, err);
+        }
+    }
+    return rc == 0 && waiting ? tokens_add(&b->start, t->unk, err) : rc;
+}
+
+static int merge_any(const struct tokenizer *t, struct bpe *b, struct err *err)
+{
+    size_t n = (size_t)b->start.n;
     if (n > INT32_MAX / 4)
         return err_set(err, ERR_VALUE,
                        "a piece of %zu bytes without a break is too long to tokenize", n);
@@ -206,16 +245,20 @@ static int encode_long(const struct tokenizer *t, struct bpe *b, struct tokens *
         b->heap = heap;
     if (!symbol || !heap)
         return err_set(err, ERR_MEMORY, "no memory to tokenize a piece of %zu bytes", n);
-    int count = start_symbols(t, b, s, n), rc = 0;
-    merge_long(t, b, count);
-    for (int i = count ? 0 : -1; i >= 0 && rc == 0; i = b->symbol[i].next)
-        if (b->symbol[i].id >= 0)
-            rc = tokens_add(out, b->symbol[i].id, err);
-    return rc;
+    for (int i = 0; i < b->start.n; i++)
+        symbol[i] = (struct symbol){b->start.id[i], i - 1, i + 1 < b->start.n ? i + 1 : -1};
+    merge_long(t, b, b->start.n);
+    int count = 0;
+    for (int i = 0; i >= 0; i = symbol[i].next)
+        b->start.id[count++] = symbol[i].id;
+    b->start.n = count;
+    return 0;
 }
 
 static int whole_piece(const struct tokenizer *t, struct bpe *b, const char *s, size_t n)
 {
+    if (!t->byte_level)
+        return model_find(t, s, n);
     buf_clear(&b->spelled);
     for (size_t i = 0; i < n; i++) {
         char c[2];
@@ -223,7 +266,7 @@ static int whole_piece(const struct tokenizer *t, struct bpe *b, const char *s, 
         buf_add(&b->spelled, c, (size_t)k);
     }
     int id =
-        b->spelled.failed || !b->spelled.s ? -1 : words_find(t, b->spelled.s, b->spelled.len);
+        b->spelled.failed || !b->spelled.s ? -1 : model_find(t, b->spelled.s, b->spelled.len);
     return id >= 0 && t->token[id].special
                ? -1
                : id; // text never turns into a special token by itself
@@ -237,5 +280,14 @@ int bpe_encode(const struct tokenizer *t, struct bpe *b, struct tokens *out, con
         if (id >= 0)
             return tokens_add(out, id, err);
     }
-    return n <= SHORT ? encode_short(t, out, s, n, err) : encode_long(t, b, out, s, n, err);
+    b->start.n = 0;
+    int rc = (t->byte_level ? start_bytes : start_chars)(t, b, s, n, err);
+    if (rc == 0 && b->start.n > SHORT)
+        rc = merge_any(t, b, err);
+    else if (rc == 0)
+        b->start.n = merge_short(t, b->start.id, b->start.n);
+    for (int i = 0; i < b->start.n && rc == 0; i++)
+        if (b->start.id[i] >= 0)
+            rc = tokens_add(out, b->start.id[i], err);
+    return rc;
 }

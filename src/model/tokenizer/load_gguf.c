@@ -1,124 +1,69 @@
-/* load_gguf.c - the tokenizer inside a GGUF file: model gpt2 (byte-level BPE) with the
- * pre-tokenizers below.
+/* load_gguf.c - the tokenizer inside a GGUF file: model gpt2 (byte-level BPE) with one of the
+ * pre-tokenizers of pres.c, and model llama (SentencePiece's BPE with bytes for what is
+ * unknown).
  *
- * Names in tokenizer.ggml.pre stand for lists of regular expressions that llama.cpp holds in
- * its source; a name that is not in this table is refused.  Types of tokens: 1 normal, 2
- * unknown, 3 control, 4 user defined, 5 unused, 6 byte. */
+ * The steps are written as a tokenizer.json would have them and read by steps.c.  Types of
+ * tokens: 1 normal, 2 unknown, 3 control, 4 user defined, 5 unused, 6 byte. */
 #include "model/tokenizer/tokenizer.h"
 
-#define CONTRACTION "'s|'t|'re|'ve|'m|'ll|'d"
-static const struct pre PRE[] = {
-    {"smollm starcoder refact command-r codeshell exaone minerva-7b",
-     {SPLIT_DIGIT, SPLIT_GPT2},
-     false,
-     false},
-    {"gpt-2 phi-2 mpt olmo jais trillion jina-es jina-de", {SPLIT_GPT2}, false, false},
-    {"llama-bpe llama3 llama-v3",
-     {"(?i:" CONTRACTION ")|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| "
-                         "?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"},
-     true,
-     true},
-    {"qwen2 deepseek-r1-qwen",
-     {"(?i:" CONTRACTION ")|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| "
-                         "?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"},
-     false,
-     false},
-    {"default",
-     {"[\\p{P}\\$\\+<=>\\^\\~\\|]+", SPLIT_GPT2, "\\p{N}+", "[0-9][0-9][0-9]"},
-     false,
-     false},
-};
+enum { TYPE_NORMAL = 1, TYPE_UNKNOWN, TYPE_CONTROL, TYPE_USER, TYPE_UNUSED, TYPE_BYTE };
 
 static int no_memory(const struct tokenizer *t, struct err *err)
 {
     return err_set(err, ERR_MEMORY, "%s: no memory for the tokenizer", t->path);
 }
 
-static bool has_name(const char *names, struct gguf_str s)
-{
-    for (const char *p = names; *p;) {
-        size_t n = strcspn(p, " ");
-        if (n == s.n && !memcmp(p, s.s, n))
-            return true;
-        p += n + (p[n] == ' ');
-    }
-    return false;
-}
+/* ---- tokens ---------------------------------------------------------------------- */
 
-static int load_pre(struct tokenizer *t, const struct gguf *g, struct err *err)
-{
-    struct gguf_str model, pre;
-    int rc = gguf_get_str(g, "tokenizer.ggml.model", &model, err);
-    if (rc == 0)
-        rc = gguf_get_str(g, "tokenizer.ggml.pre", &pre, err);
-    if (rc)
-        return rc;
-    if (model.n != 4 || memcmp(model.s, "gpt2", 4))
-        return err_set(
-            err, ERR_UNSUPPORTED,
-            "%s: tokenizer.ggml.model is '%.*s', only gpt2 (byte-level BPE) is supported",
-            t->path, (int)(model.n < 60 ? model.n : 60), model.s ? model.s : "");
-    if (!pre.s)
-        pre = (struct gguf_str){"default", 7};
-    for (size_t i = 0; i < ARRAY_LEN(PRE); i++)
-        if (has_name(PRE[i].names, pre))
-            t->pre = &PRE[i];
-    if (!t->pre)
-        return err_set(err, ERR_UNSUPPORTED,
-                       "%s: tokenizer.ggml.pre is '%.*s'; supported: smollm, gpt-2, llama-bpe, "
-                       "qwen2, default and "
-                       "their equals",
-                       t->path, (int)(pre.n < 60 ? pre.n : 60), pre.s);
-    for (int i = 0; t->pre->regex[i] && rc == 0; i++)
-        rc = split_add(t, t->pre->regex[i], false, false, false, err);
-    t->ignore_merges = t->pre->ignore_merges;
-    return rc;
-}
-
-static int put_added(struct tokenizer *t, int id, bool special, size_t *cap, struct err *err)
+static int put_special(struct tokenizer *t, int id, bool special, struct err *err)
 {
     struct token *k = &t->token[id];
     struct added a = {.s = k->s, .n = k->n, .id = id, .special = special};
     k->added = true;
     k->special = special;
-    return k->n && added_put(&t->raw, cap, &a) ? no_memory(t, err) : 0;
+    return k->n ? put_added(t, &a, err) : 0;
 }
 
-static int load_tokens(struct tokenizer *t, const struct gguf *g, struct err *err)
+static int load_tokens(struct tokenizer *t, const struct gguf *g, const struct gguf_value **types,
+                       struct err *err)
 {
-    const struct gguf_value *list, *types;
+    const struct gguf_value *list;
     int rc = gguf_get_array(g, "tokenizer.ggml.tokens", GGUF_STRING, &list, err);
     if (rc == 0)
-        rc = gguf_get_array(g, "tokenizer.ggml.token_type", GGUF_I32, &types, err);
+        rc = gguf_get_array(g, "tokenizer.ggml.token_type", GGUF_I32, types, err);
     if (rc)
         return rc;
     if (!list || !list->count || list->count > TOKEN_LIMIT)
         return err_set(err, list ? ERR_FORMAT : ERR_MISSING,
                        "%s: key 'tokenizer.ggml.tokens' is missing, empty or too long",
                        t->path);
-    if (types && types->count != list->count)
+    if (*types && (*types)->count != list->count)
         return err_set(err, ERR_FORMAT, "%s: %llu token types for %llu tokens", t->path,
-                       (unsigned long long)types->count, (unsigned long long)list->count);
+                       (unsigned long long)(*types)->count, (unsigned long long)list->count);
     t->vocab = (int)list->count;
     t->token = mem_alloc(list->count, sizeof *t->token);
     if (!t->token)
         return no_memory(t, err);
     const unsigned char *at = list->p;
-    size_t cap = 0;
     for (int id = 0; id < t->vocab && rc == 0; id++) {
         struct gguf_str s = gguf_next_str(&at);
-        int type = types ? gguf_i32_at(types, (uint64_t)id) : 1;
+        int type = *types ? gguf_i32_at(*types, (uint64_t)id) : TYPE_NORMAL;
         t->token[id] =
             (struct token){.s = arena_strndup(&t->arena, s.s, s.n), .n = (uint32_t)s.n};
         if (!t->token[id].s)
             return no_memory(t, err);
-        if (type == 2 || type == 3 || type == 4)
-            rc = put_added(t, id, type != 4, &cap, err);
+        if (type == TYPE_UNKNOWN || type == TYPE_CONTROL || type == TYPE_USER)
+            rc = put_special(t, id, type != TYPE_USER, err);
     }
     added_sort(&t->raw);
-    return rc ? rc : words_build(t, err);
+    if (rc == 0)
+        rc = words_build(t, true, err);
+    if (rc == 0)
+        bytes_index(t);
+    return rc;
 }
 
+/* Of pairs listed twice the first counts: they are read from the end. */
 static int load_merges(struct tokenizer *t, const struct gguf *g, struct err *err)
 {
     const struct gguf_value *list;
@@ -128,25 +73,64 @@ static int load_merges(struct tokenizer *t, const struct gguf *g, struct err *er
     if (!list || list->count > TOKEN_LIMIT)
         return err_set(err, list ? ERR_FORMAT : ERR_MISSING,
                        "%s: key 'tokenizer.ggml.merges' is missing or too long", t->path);
-    rc = merges_reserve(t, list->count, err);
+    struct gguf_str *merge = mem_alloc(list->count + 1, sizeof *merge);
+    if (!merge)
+        return no_memory(t, err);
     const unsigned char *at = list->p;
-    for (uint64_t i = 0; i < list->count && rc == 0; i++) {
-        struct gguf_str s = gguf_next_str(&at);
+    for (uint64_t i = 0; i < list->count; i++)
+        merge[i] = gguf_next_str(&at);
+    rc = merges_reserve(t, list->count, err);
+    for (uint64_t i = list->count; i-- > 0 && rc == 0;) {
+        struct gguf_str s = merge[i];
         const char *space = s.n > 2 ? memchr(s.s + 1, ' ', s.n - 2) : NULL;
-        if (!space)
-            return err_set(err, ERR_FORMAT,
-                           "%s: merge %llu: expected two tokens with a space between", t->path,
-                           (unsigned long long)i);
-        rc = merges_add(t, s.s, (size_t)(space - s.s), space + 1,
-                        (size_t)(s.s + s.n - space - 1), (int)i, err);
+        if (space)
+            rc = merges_add(t, s.s, (size_t)(space - s.s), space + 1,
+                            (size_t)(s.s + s.n - space - 1), (int)i, err);
+        else
+            rc = err_set(err, ERR_FORMAT,
+                         "%s: merge %llu: expected two tokens with a space between", t->path,
+                         (unsigned long long)i);
     }
+    free(merge);
     return rc;
 }
+
+static int load_scores(struct tokenizer *t, const struct gguf *g,
+                       const struct gguf_value *types, struct err *err)
+{
+    const struct gguf_value *list;
+    int rc = gguf_get_array(g, "tokenizer.ggml.scores", GGUF_F32, &list, err);
+    if (rc)
+        return rc;
+    if (!list || list->count != (uint64_t)t->vocab)
+        return err_set(err, list ? ERR_FORMAT : ERR_MISSING,
+                       "%s: key 'tokenizer.ggml.scores': expected %d of them, found %llu",
+                       t->path, t->vocab, list ? (unsigned long long)list->count : 0);
+    float *score = mem_alloc((size_t)t->vocab, sizeof *score);
+    bool *usable = mem_alloc((size_t)t->vocab, sizeof *usable);
+    if (!score || !usable)
+        rc = no_memory(t, err);
+    for (int id = 0; id < t->vocab && rc == 0; id++) {
+        int type = types ? gguf_i32_at(types, (uint64_t)id) : TYPE_NORMAL;
+        memcpy(&score[id], list->p + 4 * (size_t)id, 4);
+        usable[id] = type == TYPE_NORMAL || type == TYPE_UNUSED;
+        if (!(score[id] == score[id]))
+            rc = err_set(err, ERR_NUMERIC, "%s: the score of token %d is no number", t->path,
+                         id);
+    }
+    if (rc == 0)
+        rc = merges_from_scores(t, score, usable, err);
+    free(score);
+    free(usable);
+    return rc;
+}
+
+/* ---- what stands around a text ------------------------------------------------------ */
 
 static int get_id(const struct tokenizer *t, const struct gguf *g, const char *key, int *out,
                   struct err *err)
 {
-    int64_t id = -1;
+    int64_t id = *out;
     int rc = gguf_get_int(g, key, &id, err);
     if (rc == 0 && (id < -1 || id >= t->vocab))
         rc = err_set(err, ERR_FORMAT, "%s: key '%s' is %lld, but there are %d tokens", t->path,
@@ -156,7 +140,7 @@ static int get_id(const struct tokenizer *t, const struct gguf *g, const char *k
     return rc;
 }
 
-static int load_ends(struct tokenizer *t, const struct gguf *g, struct err *err)
+static int load_ends(struct tokenizer *t, const struct gguf *g, bool add_bos, struct err *err)
 {
     const struct {
         const char *key;
@@ -167,7 +151,7 @@ static int load_ends(struct tokenizer *t, const struct gguf *g, struct err *err)
         {"tokenizer.ggml.padding_token_id", &t->pad},
         {"tokenizer.ggml.unknown_token_id", &t->unk_named},
     };
-    bool add_bos = t->pre->add_bos, add_eos = false;
+    bool add_eos = false;
     int rc = 0;
     for (size_t i = 0; i < ARRAY_LEN(ids) && rc == 0; i++)
         rc = get_id(t, g, ids[i].key, ids[i].out, err);
@@ -175,11 +159,9 @@ static int load_ends(struct tokenizer *t, const struct gguf *g, struct err *err)
         rc = gguf_get_bool(g, "tokenizer.ggml.add_bos_token", &add_bos, err);
     if (rc == 0)
         rc = gguf_get_bool(g, "tokenizer.ggml.add_eos_token", &add_eos, err);
-    if (add_bos && t->bos >= 0)
-        t->before[t->n_before++] = t->bos;
-    if (add_eos && t->eos >= 0)
-        t->after[t->n_after++] = t->eos;
-    return rc;
+    json_t *post = template_json(t, add_bos ? t->bos : -1, add_eos ? t->eos : -1);
+    json_object_set_new(t->made, "post_processor", post);
+    return rc ? rc : post_load(t, post, err);
 }
 
 /* The tokens that templates name. */
@@ -216,17 +198,71 @@ static int load_templates(struct tokenizer *t, const struct gguf *g, struct err 
     return rc ? rc : load_special(t, err);
 }
 
+/* ---- the two models ----------------------------------------------------------------- */
+
+static int load_gpt2(struct tokenizer *t, const struct gguf *g, struct err *err)
+{
+    const struct gguf_value *types;
+    struct gguf_str name;
+    int rc = gguf_get_str(g, "tokenizer.ggml.pre", &name, err);
+    if (rc)
+        return rc;
+    if (!name.s)
+        name = (struct gguf_str){"default", 7};
+    const struct pre *pre = pre_find(name.s, name.n);
+    if (!pre)
+        return err_set(err, ERR_UNSUPPORTED,
+                       "%s: tokenizer.ggml.pre is '%.*s', which is none of the supported "
+                       "pre-tokenizers (smollm, gpt-2, llama-bpe, qwen2, tekken, deepseek-llm, "
+                       "falcon and others)",
+                       t->path, (int)(name.n < 60 ? name.n : 60), name.s);
+    t->made = json_pack("{sn so so}", "normalizer", "pre_tokenizer", pre_json(pre), "decoder",
+                        byte_level_json(true));
+    t->ignore_merges = pre->ignore_merges;
+    t->gaps = true;
+    rc = t->made ? steps_load(t, t->made, err) : no_memory(t, err);
+    if (rc == 0)
+        rc = load_tokens(t, g, &types, err);
+    if (rc == 0)
+        rc = load_merges(t, g, err);
+    return rc ? rc : load_ends(t, g, pre->add_bos, err);
+}
+
+static int load_llama(struct tokenizer *t, const struct gguf *g, struct err *err)
+{
+    const struct gguf_value *types = NULL;
+    bool prefix = true;
+    int rc = gguf_get_bool(g, "tokenizer.ggml.add_space_prefix", &prefix, err);
+    if (rc)
+        return rc;
+    t->made = metaspace_json(prefix);
+    t->byte_fallback = t->fuse_unk = true;
+    t->bos = 1, t->eos = 2, t->unk_named = 0; // where the file does not say
+    rc = t->made ? steps_load(t, t->made, err) : no_memory(t, err);
+    if (rc == 0)
+        rc = load_tokens(t, g, &types, err);
+    if (rc == 0)
+        rc = load_scores(t, g, types, err);
+    if (rc == 0)
+        rc = load_ends(t, g, true, err);
+    t->unk = t->unk_named;
+    return rc;
+}
+
 int tokenizer_load_gguf(struct tokenizer *t, const struct gguf *g, struct err *err)
 {
-    t->gaps = true;
-    int rc = load_pre(t, g, err);
-    if (rc == 0)
-        rc = load_tokens(t, g, err);
-    if (rc == 0) {
-        bytes_index(t);
-        rc = load_merges(t, g, err);
-    }
-    if (rc == 0)
-        rc = load_ends(t, g, err);
+    struct gguf_str model;
+    snprintf(t->where, sizeof t->where, "%s", t->path);
+    int rc = gguf_get_str(g, "tokenizer.ggml.model", &model, err);
+    if (rc)
+        return rc;
+    if (model.n == 4 && !memcmp(model.s, "gpt2", 4))
+        rc = load_gpt2(t, g, err);
+    else if (model.n == 5 && !memcmp(model.s, "llama", 5))
+        rc = load_llama(t, g, err);
+    else
+        rc = err_set(err, ERR_UNSUPPORTED,
+                     "%s: tokenizer.ggml.model is '%.*s'; supported: gpt2, llama", t->path,
+                     (int)(model.n < 60 ? model.n : 60), model.s ? model.s : "");
     return rc ? rc : load_templates(t, g, err);
 }

@@ -1,32 +1,16 @@
-/* load_json.c - tokenizer.json of Hugging Face's tokenizers, and the chat template beside it.
+/* load_json.c - tokenizer.json of Hugging Face's tokenizers: model, vocabulary and added tokens;
+ * and the chat template beside it.
  *
- * Understood: model BPE over bytes (merges as "a b" or ["a", "b"]); normalizer null, NFC, NFD,
- * NFKC, NFKD; pre_tokenizer ByteLevel, alone or at the end of a Sequence of Split and Digits;
- * post_processor ByteLevel, TemplateProcessing or a Sequence of them; added tokens with all
- * their flags.  Anything else is refused by its name.  Truncation and padding settings are
- * ignored, as transformers does. */
+ * Models BPE (merges as "a b" or ["a", "b"]), Unigram, WordPiece and WordLevel; dropout is
+ * refused, because ids would be random.  Truncation and padding settings are ignored, as
+ * transformers does.  The steps around the model are read by steps.c and post.c. */
 #include "model/tokenizer/tokenizer.h"
 
 #include <dirent.h>
 
-#include <utf8proc.h>
-
 static int no_memory(const struct tokenizer *t, struct err *err)
 {
     return err_set(err, ERR_MEMORY, "%s: no memory for the tokenizer", t->path);
-}
-
-static const char *type_of(const json_t *o)
-{
-    const char *s = json_string_value(json_object_get(o, "type"));
-    return s ? s : json_is_null(o) ? "null" : "an object without type";
-}
-
-static int unsupported(const struct tokenizer *t, const char *what, const json_t *o,
-                       const char *supported, struct err *err)
-{
-    return err_set(err, ERR_UNSUPPORTED, "%s/tokenizer.json: %s %.60s; supported: %s", t->path,
-                   what, type_of(o), supported);
 }
 
 /* ---- vocabulary ----------------------------------------------------------------- */
@@ -35,7 +19,7 @@ static int check_id(const struct tokenizer *t, int64_t id, const char *token, st
 {
     if (id < 0 || id >= TOKEN_LIMIT)
         return err_set(err, ERR_FORMAT,
-                       "%s/tokenizer.json: token '%.60s': expected an id from 0 to %d", t->path,
+                       "%s: token '%.60s': expected an id from 0 to %d", t->where,
                        token, TOKEN_LIMIT - 1);
     return 0;
 }
@@ -54,6 +38,8 @@ static int count_ids(struct tokenizer *t, const struct big *big, const json_t *a
     size_t i;
     int64_t most = -1;
     int rc = 0;
+    char where[400];
+    snprintf(where, sizeof where, "%s: added_tokens", t->where);
     for (i = 0; i < big->n_vocab; i++) {
         rc = check_id(t, big->vocab[i].id, big->vocab[i].s, err);
         if (rc)
@@ -64,7 +50,7 @@ static int count_ids(struct tokenizer *t, const struct big *big, const json_t *a
     json_array_foreach((json_t *)added, i, v)
     {
         const char *content;
-        rc = json_get_str(v, "content", &content, "tokenizer.json: added_tokens", err);
+        rc = json_get_str(v, "content", &content, where, err);
         if (rc == 0)
             rc = check_id(t, added_id(v), content, err);
         if (rc)
@@ -83,16 +69,34 @@ static int put_token(struct tokenizer *t, int id, const char *s, size_t n, struc
         return 0;
     if (k->s)
         return err_set(err, ERR_FORMAT,
-                       "%s/tokenizer.json: tokens '%.60s' and '%.60s' have the same id %d",
-                       t->path, k->s, s, id);
+                       "%s: tokens '%.60s' and '%.60s' have the same id %d",
+                       t->where, k->s, s, id);
     *k = (struct token){.s = arena_strndup(&t->arena, s, n), .n = (uint32_t)n};
     return k->s ? 0 : no_memory(t, err);
 }
 
-static int put_added(struct tokenizer *t, const json_t *v, size_t *cap_raw, size_t *cap_normal,
-                     struct err *err)
+int put_added(struct tokenizer *t, struct added *a, struct err *err)
 {
-    static const char where[] = "tokenizer.json: added_tokens";
+    struct matching m = {0};
+    struct buf form = {0};
+    bool moved;
+    int rc = 0;
+    if (a->normalized && t->n_normal) {
+        rc = normalize(t, &m, &form, a->s, a->n, &moved, err);
+        a->s = rc ? NULL : arena_strndup(&t->arena, form.s ? form.s : "", form.len);
+        a->n = (uint32_t)form.len;
+        if (rc == 0 && !a->s)
+            rc = no_memory(t, err);
+        buf_release(&form);
+        matching_release(&m);
+    }
+    if (rc == 0 && a->n && added_put(a->normalized ? &t->late : &t->raw, a))
+        rc = no_memory(t, err);
+    return rc;
+}
+
+static int load_added(struct tokenizer *t, const json_t *v, struct err *err)
+{
     const char *content = json_string_value(json_object_get(v, "content"));
     struct added a = {.id = (int)added_id(v)};
     struct {
@@ -103,31 +107,21 @@ static int put_added(struct tokenizer *t, const json_t *v, size_t *cap_raw, size
                  {"rstrip", &a.rstrip},
                  {"single_word", &a.single_word},
                  {"normalized", &a.normalized}};
+    bool apart = !t->token[a.id].s || t->token[a.id].apart;
     int rc = put_token(t, a.id, content, strlen(content), err);
+    char where[400];
+    snprintf(where, sizeof where, "%s: added_tokens", t->where);
     for (size_t i = 0; i < ARRAY_LEN(flags) && rc == 0; i++)
         rc = json_bool_or(v, flags[i].key, false, flags[i].out, where, err);
     if (rc)
         return rc;
-    t->token[a.id].added = true;
-    t->token[a.id].special = a.special;
-    a.s = t->token[a.id].s;
-    a.n = t->token[a.id].n;
-    if (a.normalized && t->normal_form) {
-        utf8proc_uint8_t *form = NULL;
-        utf8proc_ssize_t k = utf8proc_map((const utf8proc_uint8_t *)a.s, (utf8proc_ssize_t)a.n,
-                                          &form, (utf8proc_option_t)t->normal_form);
-        a.s = k < 0 ? NULL : arena_strndup(&t->arena, (const char *)form, (size_t)k);
-        a.n = k < 0 ? 0 : (uint32_t)k;
-        free(form);
-        if (!a.s)
-            return no_memory(t, err);
-    }
-    if (!a.n)
-        return 0;
-    bool late = a.normalized;
-    return added_put(late ? &t->normal : &t->raw, late ? cap_normal : cap_raw, &a)
-               ? no_memory(t, err)
-               : 0;
+    struct token *k = &t->token[a.id];
+    k->added = true;
+    k->apart = apart;
+    k->special = a.special;
+    a.s = k->s;
+    a.n = k->n;
+    return put_added(t, &a, err);
 }
 
 static int load_vocab(struct tokenizer *t, const json_t *root, const struct big *big,
@@ -135,10 +129,9 @@ static int load_vocab(struct tokenizer *t, const json_t *root, const struct big 
 {
     const json_t *added = json_object_get(root, "added_tokens");
     json_t *v;
-    size_t i, cap_raw = 0, cap_normal = 0;
+    size_t i;
     if (added && !json_is_null(added) && !json_is_array(added))
-        return err_set(err, ERR_FORMAT, "%s/tokenizer.json: 'added_tokens' should be a list",
-                       t->path);
+        return err_set(err, ERR_FORMAT, "%s: 'added_tokens' should be a list", t->where);
     int rc = count_ids(t, big, added, err);
     if (rc)
         return rc;
@@ -150,12 +143,12 @@ static int load_vocab(struct tokenizer *t, const json_t *root, const struct big 
     json_array_foreach((json_t *)added, i, v)
     {
         if (rc == 0)
-            rc = put_added(t, v, &cap_raw, &cap_normal, err);
+            rc = load_added(t, v, err);
     }
     added_sort(&t->raw);
-    added_sort(&t->normal);
+    added_sort(&t->late);
     if (rc == 0)
-        rc = words_build(t, err);
+        rc = words_build(t, t->model == MODEL_UNIGRAM, err);
     if (rc == 0)
         bytes_index(t);
     return rc;
@@ -171,6 +164,18 @@ static int load_merges(struct tokenizer *t, const struct big *big, struct err *e
     return rc;
 }
 
+static int load_scores(struct tokenizer *t, const struct big *big, struct err *err)
+{
+    double *score = mem_alloc(big->n_vocab + 1, sizeof *score);
+    if (!score)
+        return no_memory(t, err);
+    for (size_t i = 0; i < big->n_vocab; i++)
+        score[i] = big->vocab[i].score;
+    int rc = unigram_build(t, score, (int)big->n_vocab, err);
+    free(score);
+    return rc;
+}
+
 /* ---- the lists from JSON, where scan.c gave up ---------------------------------- */
 
 static int vocab_from_json(const struct tokenizer *t, struct big *big, const json_t *model,
@@ -181,8 +186,8 @@ static int vocab_from_json(const struct tokenizer *t, struct big *big, const jso
     json_t *v;
     if (!json_is_object(vocab) || !json_object_size(vocab))
         return err_set(err, ERR_FORMAT,
-                       "%s/tokenizer.json: 'model.vocab' should be an object of tokens and ids",
-                       t->path);
+                       "%s: 'model.vocab' should be an object of tokens and ids",
+                       t->where);
     big->vocab = mem_alloc(json_object_size(vocab), sizeof *big->vocab);
     if (!big->vocab)
         return no_memory(t, err);
@@ -207,6 +212,33 @@ static bool merge_from_json(struct merge_item *m, const json_t *v)
     return m->a && merge_split(m);
 }
 
+/* [["piece", -3.5], ...] */
+static int listed_from_json(const struct tokenizer *t, struct big *big, const json_t *model,
+                            struct err *err)
+{
+    const json_t *vocab = json_object_get(model, "vocab");
+    size_t n = json_array_size(vocab);
+    if (!n || n > TOKEN_LIMIT)
+        return err_set(err, ERR_FORMAT,
+                       "%s: 'model.vocab' should be a list of pieces with their scores",
+                       t->where);
+    big->vocab = mem_alloc(n, sizeof *big->vocab);
+    if (!big->vocab)
+        return no_memory(t, err);
+    for (size_t i = 0; i < n; i++) {
+        const json_t *v = json_array_get(vocab, i), *s = json_array_get(v, 0),
+                     *score = json_array_get(v, 1);
+        if (!json_is_string(s) || !json_is_number(score))
+            return err_set(err, ERR_FORMAT, "%s: model.vocab[%zu] should be [piece, score]",
+                           t->where, i);
+        big->vocab[big->n_vocab++] =
+            (struct vocab_item){json_string_value(s), (uint32_t)json_string_length(s),
+                                (int64_t)i, json_number_value(score)};
+    }
+    big->listed = true;
+    return 0;
+}
+
 static int merges_from_json(const struct tokenizer *t, struct big *big, const json_t *model,
                             struct err *err)
 {
@@ -214,259 +246,144 @@ static int merges_from_json(const struct tokenizer *t, struct big *big, const js
     size_t n = json_array_size(merges);
     if (!json_is_array(merges) || n > TOKEN_LIMIT)
         return err_set(err, ERR_FORMAT,
-                       "%s/tokenizer.json: 'model.merges' should be a list of at most %d",
-                       t->path, TOKEN_LIMIT);
+                       "%s: 'model.merges' should be a list of at most %d",
+                       t->where, TOKEN_LIMIT);
     big->merge = mem_alloc(n + 1, sizeof *big->merge);
     if (!big->merge)
         return no_memory(t, err);
     for (; big->n_merges < n; big->n_merges++)
         if (!merge_from_json(&big->merge[big->n_merges], json_array_get(merges, big->n_merges)))
             return err_set(err, ERR_FORMAT,
-                           "%s/tokenizer.json: merge %zu should be \"left right\" or "
+                           "%s: merge %zu should be \"left right\" or "
                            "[\"left\", \"right\"]",
-                           t->path, big->n_merges);
+                           t->where, big->n_merges);
     return 0;
 }
 
 /* ---- model ---------------------------------------------------------------------- */
 
-static int refuse_text(const struct tokenizer *t, const json_t *model, const char *key,
-                       struct err *err)
+static const char *const MODELS[] = {"BPE", "Unigram", "WordPiece", "WordLevel"};
+
+/* A string that a null, an empty one or its absence leaves NULL. */
+static int get_affix(struct tokenizer *t, const json_t *model, const char *key,
+                     const char *dflt, const char **out, struct err *err)
 {
-    const json_t *v = json_object_get(model, key);
-    bool empty = !v || json_is_null(v) || json_is_false(v) ||
-                 (json_is_string(v) && !json_string_length(v)) ||
-                 (json_is_number(v) && json_number_value(v) == 0);
-    return empty ? 0
-                 : err_set(err, ERR_UNSUPPORTED,
-                           "%s/tokenizer.json: 'model.%s' is set; byte-level BPE has none",
-                           t->path, key);
+    const char *s;
+    char where[400];
+    snprintf(where, sizeof where, "%s: model", t->where);
+    int rc = json_str_or(model, key, dflt, &s, where, err);
+    *out = rc == 0 && s && *s ? arena_strdup(&t->arena, s) : NULL;
+    return rc == 0 && s && *s && !*out ? no_memory(t, err) : rc;
+}
+
+static int load_options(struct tokenizer *t, const json_t *model, struct err *err)
+{
+    const json_t *dropout = json_object_get(model, "dropout");
+    bool words = t->model == MODEL_WORDPIECE;
+    int64_t longest = 100;
+    char where[400];
+    snprintf(where, sizeof where, "%s: model", t->where);
+    struct {
+        const char *key;
+        bool *out;
+    } flags[] = {{"ignore_merges", &t->ignore_merges},
+                 {"fuse_unk", &t->fuse_unk},
+                 {"byte_fallback", &t->byte_fallback}};
+    if (dropout && !json_is_null(dropout) && json_number_value(dropout) != 0)
+        return err_set(err, ERR_UNSUPPORTED,
+                       "%s: 'model.dropout' is set: ids would be random; set it to null",
+                       t->where);
+    int rc = 0;
+    for (size_t i = 0; i < ARRAY_LEN(flags) && rc == 0; i++)
+        rc = json_bool_or(model, flags[i].key, false, flags[i].out, where, err);
+    if (rc == 0)
+        rc = get_affix(t, model, "continuing_subword_prefix", words ? "##" : NULL, &t->prefix,
+                       err);
+    if (rc == 0)
+        rc = get_affix(t, model, "end_of_word_suffix", NULL, &t->suffix, err);
+    if (rc == 0)
+        rc = json_i64_or(model, "max_input_chars_per_word", 100, &longest, where, err);
+    if (rc == 0 && (longest < 0 || longest > 1000))
+        rc = err_set(err, ERR_UNSUPPORTED,
+                     "%s: 'model.max_input_chars_per_word' is %lld, expected 0 to 1000",
+                     t->where, (long long)longest);
+    t->longest = (int)longest;
+    return rc;
 }
 
 static int load_unk(struct tokenizer *t, const json_t *model, struct err *err)
 {
-    const char *unk;
-    int rc = json_str_or(model, "unk_token", NULL, &unk, t->path, err);
-    if (rc || !unk)
-        return rc;
-    t->unk = words_find(t, unk, strlen(unk));
-    return t->unk >= 0
-               ? 0
-               : err_set(err, ERR_FORMAT,
-                         "%s/tokenizer.json: unk_token '%.60s' is not in the vocabulary",
-                         t->path, unk);
+    const char *unk = NULL;
+    int64_t id = -1;
+    char where[400];
+    snprintf(where, sizeof where, "%s: model", t->where);
+    int rc = t->model == MODEL_UNIGRAM
+                 ? json_i64_or(model, "unk_id", -1, &id, where, err)
+                 : json_str_or(model, "unk_token", NULL, &unk, where, err);
+    if (rc == 0 && unk)
+        id = model_find(t, unk, strlen(unk));
+    if (rc == 0 && ((unk && id < 0) || id < -1 || id >= t->vocab))
+        rc = unk ? err_set(err, ERR_FORMAT, "%s: unk_token '%.60s' is not in the vocabulary",
+                           t->where, unk)
+                 : err_set(err, ERR_FORMAT, "%s: 'model.unk_id' is %lld, of %d tokens", t->where,
+                           (long long)id, t->vocab);
+    t->unk = (int)id;
+    return rc;
+}
+
+static int model_kind(struct tokenizer *t, const json_t *model, struct err *err)
+{
+    const json_t *type = json_object_get(model, "type");
+    for (size_t i = 0; i < ARRAY_LEN(MODELS); i++)
+        if (json_is_string(type) && !strcmp(json_string_value(type), MODELS[i])) {
+            t->model = (enum token_model)i;
+            return 0;
+        }
+    // files from before `type` was written have none
+    if (json_is_object(model) && !type) {
+        t->model = json_is_array(json_object_get(model, "vocab")) ? MODEL_UNIGRAM : MODEL_BPE;
+        return 0;
+    }
+    return err_set(err, ERR_UNSUPPORTED,
+                   "%s: model has type '%.60s'; supported: BPE, Unigram, WordPiece, WordLevel",
+                   t->where, json_is_string(type) ? json_string_value(type) : "");
+}
+
+/* The lists that scan.c did not read, and whether they are of the model's kind. */
+static int load_lists(struct tokenizer *t, const json_t *model, struct big *big,
+                      struct err *err)
+{
+    bool scanned = big->n_vocab, listed = t->model == MODEL_UNIGRAM;
+    int rc = 0;
+    if (!scanned)
+        rc = (listed ? listed_from_json : vocab_from_json)(t, big, model, err);
+    else if (big->listed != listed)
+        rc = err_set(err, ERR_FORMAT, "%s: 'model.vocab' is no vocabulary of model %s",
+                     t->where, MODELS[t->model]);
+    if (rc == 0 && t->model == MODEL_BPE &&
+        (!scanned || !json_is_array(json_object_get(model, "merges"))))
+        rc = merges_from_json(t, big, model, err);
+    return rc;
 }
 
 static int load_model(struct tokenizer *t, const json_t *root, struct big *big, struct err *err)
 {
-    static const char *const none[] = {"dropout", "continuing_subword_prefix",
-                                       "end_of_word_suffix", "byte_fallback"};
     const json_t *model = json_object_get(root, "model");
-    // files from before `type` was written have none
-    if (!json_is_object(model) ||
-        (json_object_get(model, "type") && strcmp(type_of(model), "BPE")))
-        return unsupported(t, "model", model, "BPE", err);
-    int rc = 0;
-    for (size_t i = 0; i < ARRAY_LEN(none) && rc == 0; i++)
-        rc = refuse_text(t, model, none[i], err);
+    int rc = model_kind(t, model, err);
     if (rc == 0)
-        rc = json_bool_or(model, "ignore_merges", false, &t->ignore_merges, t->path, err);
+        rc = load_options(t, model, err);
     if (rc == 0)
-        rc = json_bool_or(model, "fuse_unk", false, &t->fuse_unk, t->path, err);
-    bool scanned = big->n_vocab;
-    if (rc == 0 && !scanned)
-        rc = vocab_from_json(t, big, model, err);
-    if (rc == 0 && (!scanned || !json_is_array(json_object_get(model, "merges"))))
-        rc = merges_from_json(t, big, model, err);
+        rc = steps_load(t, root, err);
+    if (rc == 0)
+        rc = load_lists(t, model, big, err);
     if (rc == 0)
         rc = load_vocab(t, root, big, err);
     if (rc == 0)
         rc = load_unk(t, model, err);
-    return rc ? rc : load_merges(t, big, err);
-}
-
-/* ---- normalizer and pre-tokenizer ----------------------------------------------- */
-
-static int load_normalizer(struct tokenizer *t, const json_t *o, struct err *err)
-{
-    static const struct {
-        const char *name;
-        int options;
-    } forms[] = {
-        {"NFC", UTF8PROC_STABLE | UTF8PROC_COMPOSE},
-        {"NFD", UTF8PROC_STABLE | UTF8PROC_DECOMPOSE},
-        {"NFKC", UTF8PROC_STABLE | UTF8PROC_COMPOSE | UTF8PROC_COMPAT},
-        {"NFKD", UTF8PROC_STABLE | UTF8PROC_DECOMPOSE | UTF8PROC_COMPAT},
-    };
-    if (!o || json_is_null(o))
-        return 0;
-    const json_t *list = json_object_get(o, "normalizers");
-    if (!strcmp(type_of(o), "Sequence") && json_is_array(list) && json_array_size(list) <= 1)
-        return load_normalizer(t, json_array_get(list, 0), err);
-    for (size_t i = 0; i < ARRAY_LEN(forms); i++)
-        if (!strcmp(type_of(o), forms[i].name)) {
-            t->normal_form = forms[i].options;
-            return 0;
-        }
-    return unsupported(t, "normalizer", o, "null, NFC, NFD, NFKC, NFKD", err);
-}
-
-static int load_split(struct tokenizer *t, const json_t *o, struct err *err)
-{
-    const json_t *pattern = json_object_get(o, "pattern");
-    const char *re = json_string_value(json_object_get(pattern, "Regex")),
-               *text = json_string_value(json_object_get(pattern, "String"));
-    const char *behavior;
-    bool invert;
-    int rc = json_get_str(o, "behavior", &behavior, "tokenizer.json: Split", err);
-    if (rc == 0)
-        rc = json_bool_or(o, "invert", false, &invert, "tokenizer.json: Split", err);
-    if (rc)
-        return rc;
-    bool removed = !strcmp(behavior, "Removed");
-    if (!removed && strcmp(behavior, "Isolated"))
-        return err_set(
-            err, ERR_UNSUPPORTED,
-            "%s/tokenizer.json: Split with behavior %.40s; supported: Isolated, Removed",
-            t->path, behavior);
-    if (re)
-        return split_add(t, re, invert, removed, false, err);
-    if (!text || strstr(text, "\\E"))
-        return err_set(err, ERR_FORMAT,
-                       "%s/tokenizer.json: Split needs a pattern with Regex or String",
-                       t->path);
-    struct buf quoted = {0};
-    buf_addf(&quoted, "\\Q%s\\E", text);
-    rc =
-        quoted.failed ? no_memory(t, err) : split_add(t, quoted.s, invert, removed, false, err);
-    buf_release(&quoted);
-    return rc;
-}
-
-static int load_byte_level(struct tokenizer *t, const json_t *o, struct err *err)
-{
-    bool space, regex;
-    int rc =
-        json_bool_or(o, "add_prefix_space", true, &space, "tokenizer.json: ByteLevel", err);
-    if (rc == 0)
-        rc = json_bool_or(o, "use_regex", true, &regex, "tokenizer.json: ByteLevel", err);
-    return rc ? rc : split_add(t, regex ? SPLIT_GPT2 : NULL, false, false, space, err);
-}
-
-static int load_digits(struct tokenizer *t, const json_t *o, struct err *err)
-{
-    bool each;
-    int rc = json_bool_or(o, "individual_digits", false, &each, "tokenizer.json: Digits", err);
-    return rc ? rc : split_add(t, each ? SPLIT_DIGIT : "\\p{N}+", false, false, false, err);
-}
-
-static int load_pre_tokenizer(struct tokenizer *t, const json_t *o, struct err *err)
-{
-    static const char known[] =
-        "ByteLevel, or a Sequence of Split and Digits that ends with ByteLevel";
-    const json_t *list = json_object_get(o, "pretokenizers");
-    bool sequence = !strcmp(type_of(o), "Sequence") && json_is_array(list);
-    size_t n = sequence ? json_array_size(list) : 1;
-    for (size_t i = 0; i < n; i++) {
-        const json_t *one = sequence ? json_array_get(list, i) : o;
-        const char *type = type_of(one);
-        bool last = i + 1 == n;
-        int rc = last && !strcmp(type, "ByteLevel") ? load_byte_level(t, one, err)
-                 : !last && !strcmp(type, "Split")  ? load_split(t, one, err)
-                 : !last && !strcmp(type, "Digits")
-                     ? load_digits(t, one, err)
-                     : unsupported(t, "pre_tokenizer", one, known, err);
-        if (rc)
-            return rc;
-    }
-    return n ? 0 : unsupported(t, "pre_tokenizer", o, known, err);
-}
-
-static int check_decoder(const struct tokenizer *t, const json_t *o, struct err *err)
-{
-    return !o || json_is_null(o) || !strcmp(type_of(o), "ByteLevel")
-               ? 0
-               : unsupported(t, "decoder", o, "ByteLevel", err);
-}
-
-/* ---- post-processor ------------------------------------------------------------- */
-
-/* One {"SpecialToken": {"id": "<s>"}} of a template: the ids listed for it under
- * special_tokens. */
-static int load_template_token(struct tokenizer *t, const json_t *o, const char *name,
-                               bool after, struct err *err)
-{
-    const json_t *ids =
-        json_object_get(json_object_get(json_object_get(o, "special_tokens"), name), "ids");
-    json_t *v;
-    size_t i;
-    int *list = after ? t->after : t->before, *n = after ? &t->n_after : &t->n_before;
-    if (!json_is_array(ids))
-        return err_set(err, ERR_FORMAT,
-                       "%s/tokenizer.json: TemplateProcessing does not list the ids of '%.60s'",
-                       t->path, name);
-    json_array_foreach((json_t *)ids, i, v)
-    {
-        if (!json_is_integer(v) || json_integer_value(v) < 0 ||
-            json_integer_value(v) >= t->vocab)
-            return err_set(
-                err, ERR_FORMAT,
-                "%s/tokenizer.json: TemplateProcessing: '%.60s' has an id that is no token",
-                t->path, name);
-        if (*n == TEMPLATE_MAX)
-            return err_set(err, ERR_UNSUPPORTED,
-                           "%s/tokenizer.json: TemplateProcessing adds more than %d tokens",
-                           t->path, TEMPLATE_MAX);
-        list[(*n)++] = (int)json_integer_value(v);
-    }
-    return 0;
-}
-
-static int load_template(struct tokenizer *t, const json_t *o, struct err *err)
-{
-    const json_t *single = json_object_get(o, "single");
-    json_t *v;
-    size_t i;
-    bool after = false;
-    int sequences = 0;
-    json_array_foreach((json_t *)single, i, v)
-    {
-        const char *name =
-            json_string_value(json_object_get(json_object_get(v, "SpecialToken"), "id"));
-        if (json_object_get(v, "Sequence")) {
-            after = true;
-            sequences++;
-        } else {
-            int rc = name ? load_template_token(t, o, name, after, err)
-                          : err_set(err, ERR_FORMAT,
-                                    "%s/tokenizer.json: TemplateProcessing: item %zu is no "
-                                    "SpecialToken or Sequence",
-                                    t->path, i);
-            if (rc)
-                return rc;
-        }
-    }
-    return sequences == 1
-               ? 0
-               : err_set(
-                     err, ERR_UNSUPPORTED,
-                     "%s/tokenizer.json: TemplateProcessing with %d sequences, expected one",
-                     t->path, sequences);
-}
-
-static int load_post_processor(struct tokenizer *t, const json_t *o, int depth, struct err *err)
-{
-    if (!o || json_is_null(o) || !strcmp(type_of(o), "ByteLevel"))
-        return 0;
-    if (!strcmp(type_of(o), "TemplateProcessing") && !t->n_before && !t->n_after)
-        return load_template(t, o, err);
-    const json_t *list = json_object_get(o, "processors");
-    if (strcmp(type_of(o), "Sequence") || !json_is_array(list) || depth > 2)
-        return unsupported(t, "post_processor", o,
-                           "null, ByteLevel, one TemplateProcessing, a Sequence of these", err);
-    int rc = 0;
-    for (size_t i = 0; i < json_array_size(list) && rc == 0; i++)
-        rc = load_post_processor(t, json_array_get(list, i), depth + 1, err);
+    if (rc == 0 && t->model == MODEL_UNIGRAM)
+        rc = load_scores(t, big, err);
+    else if (rc == 0 && t->model == MODEL_BPE)
+        rc = load_merges(t, big, err);
     return rc;
 }
 
@@ -565,15 +482,9 @@ static int load_chat(struct tokenizer *t, struct err *err)
 static int load_root(struct tokenizer *t, const json_t *root, struct big *big, struct err *err)
 {
     if (!json_is_object(root))
-        return err_set(err, ERR_FORMAT, "%s/tokenizer.json: expected a JSON object", t->path);
-    int rc = load_normalizer(t, json_object_get(root, "normalizer"), err);
-    if (rc == 0)
-        rc = load_pre_tokenizer(t, json_object_get(root, "pre_tokenizer"), err);
-    if (rc == 0)
-        rc = check_decoder(t, json_object_get(root, "decoder"), err);
-    if (rc == 0)
-        rc = load_model(t, root, big, err);
-    return rc ? rc : load_post_processor(t, json_object_get(root, "post_processor"), 0, err);
+        return err_set(err, ERR_FORMAT, "%s: expected a JSON object", t->where);
+    int rc = load_model(t, root, big, err);
+    return rc ? rc : post_load(t, json_object_get(root, "post_processor"), err);
 }
 
 int tokenizer_load_folder(struct tokenizer *t, struct err *err)
@@ -585,16 +496,15 @@ int tokenizer_load_folder(struct tokenizer *t, struct err *err)
     const struct saved_file *f = saved(t, "tokenizer.json");
     if (!f)
         return err_set(err, ERR_MISSING, "%s: no tokenizer.json in this folder", t->path);
-    char where[512],
-        *text = mem_alloc(f->n + 1, 1); // a copy: the file's own bytes are kept as they are
+    char *text = mem_alloc(f->n + 1, 1); // a copy: the file's own bytes are kept as they are
     size_t n = f->n;
-    snprintf(where, sizeof where, "%s/tokenizer.json", t->path);
+    snprintf(t->where, sizeof t->where, "%s/tokenizer.json", t->path);
     if (!text)
         return no_memory(t, err);
     memcpy(text, f->bytes, f->n);
     scan_big(&big, text, &n);
     struct err why = {0};
-    json_t *root = json_parse(text, n, where, &why);
+    json_t *root = json_parse(text, n, t->where, &why);
     rc = root ? load_root(t, root, &big, err) : err_set(err, why.code, "%s", why.msg);
     big_release(&big); // strings of the JSON are borrowed in it
     json_decref(root);

@@ -1,8 +1,8 @@
 /* save.c - tokenizer files for a model folder.
  *
- * From a folder: its files, byte for byte.  From a GGUF: a tokenizer.json with the same
- * vocabulary, merges and pre-tokenizer, and a tokenizer_config.json with the chat template, so
- * that transformers gives the same ids. */
+ * From a folder with a tokenizer.json: its files, byte for byte.  From a GGUF or a
+ * tokenizer.model: a tokenizer.json with the same vocabulary, merges and steps, and a
+ * tokenizer_config.json with the chat template, so that transformers gives the same ids. */
 #include "model/tokenizer/tokenizer.h"
 
 /* ---- tokenizer.json ------------------------------------------------------------- */
@@ -20,64 +20,63 @@ static json_t *added_json(const struct tokenizer *t)
     return list;
 }
 
-static json_t *byte_level(bool regex)
+json_t *byte_level_json(bool regex)
 {
     return json_pack("{ss sb sb sb}", "type", "ByteLevel", "add_prefix_space", 0,
                      "trim_offsets", 1, "use_regex", regex);
 }
 
-static json_t *pre_tokenizer_json(const struct pre *pre)
+static json_t *replace_json(const char *from, const char *to)
 {
-    json_t *list = json_array();
-    bool gpt2_last = false;
-    for (int i = 0; pre->regex[i]; i++) {
-        gpt2_last = !pre->regex[i + 1] && !strcmp(pre->regex[i], SPLIT_GPT2);
-        if (gpt2_last)
-            break;
-        if (!strcmp(pre->regex[i], SPLIT_DIGIT))
-            json_array_append_new(
-                list, json_pack("{ss sb}", "type", "Digits", "individual_digits", 1));
-        else
-            json_array_append_new(list, json_pack("{ss s{ss} ss sb}", "type", "Split",
-                                                  "pattern", "Regex", pre->regex[i], "behavior",
-                                                  "Isolated", "invert", 0));
-    }
-    json_array_append_new(list, byte_level(gpt2_last));
-    return json_pack("{ss so}", "type", "Sequence", "pretokenizers", list);
+    return json_pack("{ss s{ss} ss}", "type", "Replace", "pattern", "String", from, "content",
+                     to);
 }
 
-static json_t *template_item(const struct tokenizer *t, int id)
+json_t *metaspace_json(bool prefix)
 {
-    return json_pack("{s{ss si}}", "SpecialToken", "id", t->token[id].s, "type_id", 0);
+    static const char mark[] = "\xE2\x96\x81";
+    json_t *normal = json_array(), *decode = json_array();
+    if (prefix)
+        json_array_append_new(normal, json_pack("{ss ss}", "type", "Prepend", "prepend", mark));
+    json_array_append_new(normal, replace_json(" ", mark));
+    json_array_append_new(decode, replace_json(mark, " "));
+    json_array_append_new(decode, json_pack("{ss}", "type", "ByteFallback"));
+    json_array_append_new(decode, json_pack("{ss}", "type", "Fuse"));
+    if (prefix)
+        json_array_append_new(decode, json_pack("{ss ss si si}", "type", "Strip", "content", " ",
+                                                "start", 1, "stop", 0));
+    return json_pack("{s{ss so} sn s{ss so}}", "normalizer", "type", "Sequence", "normalizers",
+                     normal, "pre_tokenizer", "decoder", "type", "Sequence", "decoders",
+                     decode);
 }
 
-static json_t *post_processor_json(const struct tokenizer *t)
+static void template_put(json_t *list, json_t *tokens, const struct tokenizer *t, int id)
 {
-    if (!t->n_before && !t->n_after)
-        return byte_level(true);
+    if (id < 0 || !t->token[id].s)
+        return;
+    const char *s = t->token[id].s;
+    json_array_append_new(
+        list, json_pack("{s{ss si}}", "SpecialToken", "id", s, "type_id", 0));
+    json_object_set_new(tokens, s, json_pack("{ss s[i] s[s]}", "id", s, "ids", id, "tokens", s));
+}
+
+json_t *template_json(const struct tokenizer *t, int bos, int eos)
+{
+    if (bos < 0 && eos < 0)
+        return byte_level_json(true);
     json_t *single = json_array(), *pair = json_array(), *tokens = json_object();
     for (int half = 0; half < 2; half++) {
         json_t *seq =
             json_pack("{s{ss si}}", "Sequence", "id", half ? "B" : "A", "type_id", half);
-        for (int i = 0; i < t->n_before; i++) {
-            if (!half)
-                json_array_append_new(single, template_item(t, t->before[i]));
-            json_array_append_new(pair, template_item(t, t->before[i]));
-        }
-        if (!half)
+        template_put(pair, tokens, t, bos);
+        json_array_append(pair, seq);
+        template_put(pair, tokens, t, eos);
+        if (!half) {
+            template_put(single, tokens, t, bos);
             json_array_append(single, seq);
-        json_array_append_new(pair, seq);
-        for (int i = 0; i < t->n_after; i++) {
-            if (!half)
-                json_array_append_new(single, template_item(t, t->after[i]));
-            json_array_append_new(pair, template_item(t, t->after[i]));
+            template_put(single, tokens, t, eos);
         }
-    }
-    for (int i = 0; i < t->n_before + t->n_after; i++) {
-        int id = i < t->n_before ? t->before[i] : t->after[i - t->n_before];
-        const char *s = t->token[id].s;
-        json_object_set_new(tokens, s,
-                            json_pack("{ss s[i] s[s]}", "id", s, "ids", id, "tokens", s));
+        json_decref(seq);
     }
     return json_pack("{ss so so so}", "type", "TemplateProcessing", "single", single, "pair",
                      pair, "special_tokens", tokens);
@@ -87,7 +86,9 @@ static int by_rank(const void *a, const void *b)
 {
     const struct merge *x = *(const struct merge *const *)a,
                        *y = *(const struct merge *const *)b;
-    return x->rank < y->rank ? -1 : x->rank > y->rank;
+    if (x->rank != y->rank)
+        return x->rank < y->rank ? -1 : 1;
+    return x->key < y->key ? -1 : x->key > y->key; // ways to one token: in order of the ids
 }
 
 static json_t *merges_json(const struct tokenizer *t)
@@ -121,15 +122,39 @@ static json_t *vocab_json(const struct tokenizer *t)
     return o;
 }
 
+static json_t *unigram_json(const struct tokenizer *t)
+{
+    json_t *list = json_array();
+    for (int id = 0; id < unigram_size(t->unigram); id++)
+        json_array_append_new(list, json_pack("[s# f]", t->token[id].s, (int)t->token[id].n,
+                                              unigram_score(t->unigram, id)));
+    return json_pack("{ss so? so sb}", "type", "Unigram", "unk_id",
+                     t->unk >= 0 ? json_integer(t->unk) : json_null(), "vocab", list,
+                     "byte_fallback", t->byte_fallback);
+}
+
+static json_t *bpe_json(const struct tokenizer *t)
+{
+    return json_pack("{ss sn ss? sn sn sb sb sb so so}", "type", "BPE", "dropout", "unk_token",
+                     t->unk >= 0 ? t->token[t->unk].s : NULL, "continuing_subword_prefix",
+                     "end_of_word_suffix", "fuse_unk", t->fuse_unk, "byte_fallback",
+                     t->byte_fallback, "ignore_merges", t->ignore_merges, "vocab",
+                     vocab_json(t), "merges", merges_json(t));
+}
+
 json_t *tokenizer_to_json(const struct tokenizer *t)
 {
-    return json_pack(
-        "{ss sn sn so sn so so so s{ss sn sn sn sn sb sb sb so so}}", "version", "1.0",
-        "truncation", "padding", "added_tokens", added_json(t), "normalizer", "pre_tokenizer",
-        pre_tokenizer_json(t->pre), "post_processor", post_processor_json(t), "decoder",
-        byte_level(true), "model", "type", "BPE", "dropout", "unk_token",
-        "continuing_subword_prefix", "end_of_word_suffix", "fuse_unk", 0, "byte_fallback", 0,
-        "ignore_merges", t->ignore_merges, "vocab", vocab_json(t), "merges", merges_json(t));
+    json_t *o = json_pack("{ss sn sn so}", "version", "1.0", "truncation", "padding",
+                          "added_tokens", added_json(t)),
+           *model = t->model == MODEL_UNIGRAM ? unigram_json(t) : bpe_json(t);
+    static const char *const steps[] = {"normalizer", "pre_tokenizer", "post_processor",
+                                        "decoder"};
+    for (size_t i = 0; i < ARRAY_LEN(steps); i++)
+        json_object_set(o, steps[i], json_object_get(t->made, steps[i]));
+    if (o && model && json_object_set_new(o, "model", model) == 0)
+        return o;
+    json_decref(o);
+    return NULL;
 }
 
 /* ---- tokenizer_config.json ------------------------------------------------------ */
@@ -190,7 +215,7 @@ int tokenizer_save(const struct tokenizer *t, const char *dir, struct err *err)
     int rc = 0;
     for (int i = 0; i < t->n_files && rc == 0; i++)
         rc = write_one(dir, t->file[i].name, t->file[i].bytes, t->file[i].n, err);
-    if (rc || !t->pre)
+    if (rc || !t->made)
         return rc;
     rc = write_json(dir, "tokenizer.json", tokenizer_to_json(t), err);
     return rc ? rc : write_json(dir, "tokenizer_config.json", tokenizer_config_json(t), err);

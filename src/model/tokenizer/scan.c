@@ -65,7 +65,7 @@ static const char *unescape(const char *p, const char *end, char *out, size_t *n
         out[(*n)++] = to[simple - from];
         return p + 1;
     }
-    if (p >= end || *p != 'u' || !hex4(p + 1, end, &c) || c == 0 || (c >= 0xDC00 && c < 0xE000))
+    if (p >= end || *p != 'u' || !hex4(p + 1, end, &c) || (c >= 0xDC00 && c < 0xE000))
         return NULL;
     p += 5;
     if (c >= 0xD800 && c < 0xDC00) {
@@ -130,6 +130,36 @@ static bool vocab_item(struct scan *s, struct big *b)
     for (; s->p < s->end && *s->p >= '0' && *s->p <= '9' && digits < 10; digits++)
         v.id = v.id * 10 + (*s->p++ - '0');
     if (digits < 1 || digits > 9 || leading_zero || !(at(s, ',') || at(s, '}')))
+        return false;
+    list[b->n_vocab++] = v;
+    return true;
+}
+
+/* A score: what strtod reads of the characters that JSON allows in a number. */
+static bool number(struct scan *s, double *out)
+{
+    char text[40];
+    size_t n = 0;
+    at(s, 0);
+    while (s->p + n < s->end && n < sizeof text - 1 && strchr("+-.0123456789eE", s->p[n]) &&
+           s->p[n])
+        n++;
+    memcpy(text, s->p, n);
+    text[n] = 0;
+    s->p += n;
+    return n && text[0] != '+' && text[0] != '.' && str_to_double(text, out);
+}
+
+/* ["piece", -3.5]: its place in the list is its id. */
+static bool listed_item(struct scan *s, struct big *b)
+{
+    struct vocab_item v = {.id = (int64_t)b->n_vocab},
+                      *list = mem_grow(b->vocab, &b->vocab_cap, b->n_vocab + 1, sizeof *list);
+    if (!list)
+        return false;
+    b->vocab = list;
+    if (!take(s, '[') || !string(s, &b->arena, &v.s, &v.n) || !take(s, ',') ||
+        !number(s, &v.score) || !take(s, ']'))
         return false;
     list[b->n_vocab++] = v;
     return true;
@@ -242,6 +272,13 @@ static size_t cut_marked(char *text, size_t n)
     return k;
 }
 
+static bool vocab(struct scan *s, struct big *b)
+{
+    b->listed = at(s, '[');
+    return !b->vocab && (b->listed ? list_of(s, b, '[', ']', listed_item)
+                                   : list_of(s, b, '{', '}', vocab_item));
+}
+
 static bool scan_model(struct scan *s, struct big *b, char *text, const char *base)
 {
     const char *name, *start;
@@ -253,7 +290,7 @@ static bool scan_model(struct scan *s, struct big *b, char *text, const char *ba
             return false;
         at(s, 0);
         start = s->p;
-        if (is(name, n, "vocab")    ? b->vocab || !list_of(s, b, '{', '}', vocab_item)
+        if (is(name, n, "vocab")    ? !vocab(s, b)
             : is(name, n, "merges") ? b->merge || !list_of(s, b, '[', ']', merge_item)
                                     : !skip_value(s))
             return false;

@@ -1,81 +1,11 @@
-/* split.c - cutting text into the pieces within which bytes may merge.
+/* split.c - cutting text into the pieces within which tokens lie.
  *
- * Every pre-tokenizer this program knows is a list of steps, each a regular expression run by
- * PCRE2 (UTF, Unicode properties, JIT) over the pieces of the step before.  \s is rewritten to
- * exactly Unicode's White_Space, which Hugging Face's engine and llama.cpp use; PCRE2 counts
- * U+180E as well.  \d is a decimal digit (Nd), \w letters, numbers and "_".  Text is valid
- * UTF-8 here (tokenizer.c sees to that). */
+ * Every pre-tokenizer is a list of steps, each over the pieces of the step before.  Most are a
+ * pattern whose matches become pieces of their own, join a neighbour, or disappear; the others
+ * change the pieces themselves (a space in front, spaces as marks, bytes as characters). */
 #include "model/tokenizer/tokenizer.h"
 
-enum { MATCH_LIMIT = 50 * 1000 * 1000 };
-static const char SPACE[] = "\\t-\\r \\x{85}\\p{Z}";
-
-/* \s and \S as sets of our own.  Inside [...] \S cannot be spelled as a range and stays
- * PCRE2's. */
-static void rewrite(struct buf *out, const char *re)
-{
-    bool in_class = false;
-    for (const char *p = re; *p; p++) {
-        bool escape = *p == '\\' && p[1];
-        if (escape && p[1] == 's')
-            buf_addf(out, in_class ? "%s" : "[%s]", SPACE);
-        else if (escape && p[1] == 'S' && !in_class)
-            buf_addf(out, "[^%s]", SPACE);
-        else
-            buf_add(out, p, escape ? 2 : 1);
-        if (!escape && *p == '[')
-            in_class = true;
-        else if (!escape && *p == ']')
-            in_class = false;
-        p += escape;
-    }
-}
-
-static int compile(pcre2_code **out, const char *re, const char *path, struct err *err)
-{
-    int code;
-    PCRE2_SIZE at;
-    struct buf b = {0};
-    rewrite(&b, re);
-    if (b.failed || !b.s) {
-        buf_release(&b);
-        return err_set(err, b.failed ? ERR_MEMORY : ERR_FORMAT,
-                       "%s: pre-tokenizer with an empty regular expression", path);
-    }
-    *out = pcre2_compile((PCRE2_SPTR)b.s, b.len,
-                         PCRE2_UTF | PCRE2_UCP | PCRE2_NEVER_BACKSLASH_C, &code, &at, NULL);
-    if (!*out) {
-        char why[120] = "";
-        pcre2_get_error_message(code, (PCRE2_UCHAR *)why, sizeof why);
-        err_set(err, ERR_UNSUPPORTED,
-                "%s: regular expression '%.200s' of the pre-tokenizer: %s", path, re, why);
-    }
-    buf_release(&b);
-    if (*out)
-        pcre2_jit_compile(
-            *out,
-            PCRE2_JIT_COMPLETE); // where there is no JIT the interpreter does the same, slower
-    return *out ? 0 : ERR_UNSUPPORTED;
-}
-
-int split_add(struct tokenizer *t, const char *regex, bool invert, bool removed,
-              bool prefix_space, struct err *err)
-{
-    if (t->n_splits == SPLITS_MAX)
-        return err_set(err, ERR_UNSUPPORTED, "%s: more than %d pre-tokenizers in a sequence",
-                       t->path, SPLITS_MAX);
-    struct split s = {.drop_matches = removed && !invert,
-                      .drop_others = removed && invert,
-                      .prefix_space = prefix_space};
-    int rc = regex ? compile(&s.re, regex, t->path, err) : 0;
-    if (rc == 0)
-        t->split[t->n_splits++] = s;
-    return rc;
-}
-
-/* ---- running -------------------------------------------------------------------- */
-
-static int add_piece(struct pieces *out, const char *s, size_t n, struct err *err)
+static int add_piece(struct pieces *out, const char *s, size_t n, bool first, struct err *err)
 {
     if (!n)
         return 0;
@@ -85,116 +15,197 @@ static int add_piece(struct pieces *out, const char *s, size_t n, struct err *er
     if (!p)
         return err_set(err, ERR_MEMORY, "no memory for %d pieces of text", out->n + 1);
     out->item = p;
-    p[out->n++] = (struct piece){s, n};
+    p[out->n++] = (struct piece){s, n, first};
     return 0;
 }
 
-/* In place: the piece now begins with a space. */
-static int add_space(struct pieces *out, struct piece *p, struct err *err)
+static char *new_text(struct pieces *in, size_t n, struct err *err)
+{
+    char *s = arena_alloc(&in->arena, n + 1);
+    if (!s)
+        err_set(err, ERR_MEMORY, "no memory for a piece of %zu bytes", n);
+    return s;
+}
+
+/* ---- cutting at a pattern --------------------------------------------------------- */
+
+/* Pieces come in the order of the text, and each is a match of the pattern or what lies between
+ * two; what the behaviour joins to the piece before is joined here. */
+struct cut {
+    const struct split *step;
+    struct pieces *out;
+    const struct piece *from;
+    size_t start, end; // of the piece that may still grow
+    bool open, match;  // there is one; the part added last was a match
+    struct err *err;
+};
+
+static int flush(struct cut *c)
+{
+    bool open = c->open;
+    c->open = false;
+    return open ? add_piece(c->out, c->from->s + c->start, c->end - c->start,
+                            c->from->first && c->start == 0, c->err)
+                : 0;
+}
+
+/* Does a part join the piece before it? */
+static bool joins(const struct cut *c, bool match)
+{
+    switch (c->step->behavior) {
+    case SPLIT_CONTIGUOUS:
+        return match == c->match;
+    case SPLIT_WITH_PREVIOUS:
+        return match && !c->match;
+    case SPLIT_WITH_NEXT:
+        return !match && c->match;
+    default:
+        return false;
+    }
+}
+
+static int part(struct cut *c, size_t start, size_t end, bool match)
+{
+    match ^= c->step->invert;
+    int rc = 0;
+    if (c->step->behavior == SPLIT_REMOVED && match)
+        return flush(c);
+    if (c->open && joins(c, match)) {
+        c->end = end;
+    } else {
+        rc = flush(c);
+        c->start = start;
+        c->end = end;
+        c->open = true;
+    }
+    c->match = match;
+    return rc;
+}
+
+static int cut_piece(const struct split *step, struct matching *m, const struct piece *p,
+                     struct pieces *out, struct err *err)
+{
+    struct finder f = {&step->re, m, p->s, p->n, 0, 0};
+    struct cut c = {.step = step, .out = out, .from = p, .err = err};
+    size_t done = 0, start, end;
+    int found, rc = 0;
+    while (rc == 0 && (found = finder_next(&f, &start, &end, err)) != 0) {
+        if (found < 0)
+            return found;
+        if (start > done)
+            rc = part(&c, done, start, false);
+        if (rc == 0)
+            rc = part(&c, start, end, true);
+        done = end;
+    }
+    if (rc == 0 && done < p->n)
+        rc = part(&c, done, p->n, false);
+    return rc ? rc : flush(&c);
+}
+
+/* ---- changing pieces --------------------------------------------------------------- */
+
+static int add_space(struct pieces *in, struct piece *p, struct err *err)
 {
     if (p->s[0] == ' ')
         return 0;
-    char *s = arena_alloc(&out->arena, p->n + 2);
+    char *s = new_text(in, p->n + 1, err);
     if (!s)
-        return err_set(err, ERR_MEMORY, "no memory for a piece of %zu bytes", p->n);
+        return ERR_MEMORY;
     s[0] = ' ';
     memcpy(s + 1, p->s, p->n);
-    *p = (struct piece){s, p->n + 1};
+    p->s = s;
+    p->n++;
     return 0;
 }
 
-struct run {
-    pcre2_match_data *match;
-    pcre2_match_context *limits;
-};
-
-static int next_match(const struct split *step, const struct run *r, const struct piece *p,
-                      size_t from, size_t *start, size_t *end, struct err *err)
+static int spell(struct pieces *in, struct piece *p, struct err *err)
 {
-    int rc = pcre2_match(step->re, (PCRE2_SPTR)p->s, p->n, from, PCRE2_NO_UTF_CHECK, r->match,
-                         r->limits);
-    if (rc == PCRE2_ERROR_NOMATCH) {
-        *start = *end = p->n;
-        return 0;
-    }
-    if (rc < 0) {
-        char why[120] = "";
-        pcre2_get_error_message(rc, (PCRE2_UCHAR *)why, sizeof why);
-        return err_set(err, ERR_VALUE, "splitting a text of %zu bytes: %s", p->n, why);
-    }
-    *start = pcre2_get_ovector_pointer(r->match)[0];
-    *end = pcre2_get_ovector_pointer(r->match)[1];
+    char *s = new_text(in, 2 * p->n, err);
+    size_t k = 0;
+    if (!s)
+        return ERR_MEMORY;
+    for (size_t i = 0; i < p->n; i++)
+        k += (size_t)byte_spell(s + k, (unsigned char)p->s[i]);
+    p->s = s;
+    p->n = k;
     return 0;
 }
 
-static int cut(const struct split *step, const struct run *r, const struct piece *p,
-               struct pieces *out, struct err *err)
+/* Spaces become marks, and one stands in front. */
+static int mark_spaces(const struct split *step, struct pieces *in, struct piece *p,
+                       struct err *err)
 {
-    size_t done = 0, from = 0, start = 0, end = 0;
-    while (from < p->n) {
-        int rc = next_match(step, r, p, from, &start, &end, err);
-        if (rc)
-            return rc;
-        if (end <= start && start < p->n) { // an empty match: look again one character on
-            do
-                from = ++start;
-            while (from < p->n && ((unsigned char)p->s[from] & 0xC0) == 0x80);
-            continue;
+    size_t m = strlen(step->mark), spaces = 0, k = 0;
+    for (size_t i = 0; i < p->n; i++)
+        spaces += p->s[i] == ' ';
+    char *s = new_text(in, m + p->n + spaces * m, err);
+    if (!s)
+        return ERR_MEMORY;
+    bool has = p->s[0] == ' ' || (p->n >= m && !memcmp(p->s, step->mark, m));
+    if (!has && (step->prepend == PREPEND_ALWAYS ||
+                 (step->prepend == PREPEND_FIRST && p->first))) {
+        memcpy(s, step->mark, m);
+        k = m;
+    }
+    for (size_t i = 0; i < p->n; i++) {
+        if (p->s[i] == ' ') {
+            memcpy(s + k, step->mark, m);
+            k += m;
+        } else {
+            s[k++] = p->s[i];
         }
-        if (!step->drop_others)
-            rc = add_piece(out, p->s + done, start - done, err);
-        if (rc == 0 && !step->drop_matches)
-            rc = add_piece(out, p->s + start, end - start, err);
-        if (rc)
-            return rc;
-        done = from = end > start ? end : p->n;
     }
-    return step->drop_others ? 0 : add_piece(out, p->s + done, p->n - done, err);
+    p->s = s;
+    p->n = k;
+    return 0;
 }
 
-/* One step over all pieces.  `out` receives what becomes of those in `in`. */
-static int run_step(const struct split *step, struct pieces *in, struct pieces *out,
-                    struct err *err)
+/* ---- the list ---------------------------------------------------------------------- */
+
+static int change_all(const struct split *step, struct pieces *in, struct err *err)
 {
     int rc = 0;
-    for (int i = 0; step->prefix_space && i < in->n && rc == 0; i++)
-        rc = add_space(in, &in->item[i], err);
-    if (rc || !step->re)
-        return rc;
-    struct run r = {pcre2_match_data_create(1, NULL), pcre2_match_context_create(NULL)};
-    if (!r.match || !r.limits)
-        rc = err_set(err, ERR_MEMORY, "no memory to split text");
-    else
-        pcre2_set_match_limit(r.limits, MATCH_LIMIT);
-    out->n = 0;
-    for (int i = 0; i < in->n && rc == 0; i++)
-        rc = cut(step, &r, &in->item[i], out, err);
-    pcre2_match_data_free(r.match);
-    pcre2_match_context_free(r.limits);
-    if (rc == 0) { // what was cut becomes what is cut next; `in` keeps its arena
-        struct piece *item = in->item;
-        size_t cap = in->cap;
-        in->item = out->item, in->cap = out->cap, in->n = out->n;
-        out->item = item, out->cap = cap;
+    for (int i = 0; i < in->n && rc == 0; i++) {
+        struct piece *p = &in->item[i];
+        rc = step->kind == SPLIT_SPACE   ? add_space(in, p, err)
+             : step->kind == SPLIT_BYTES ? spell(in, p, err)
+                                         : mark_spaces(step, in, p, err);
     }
     return rc;
 }
 
-int split_text(const struct tokenizer *t, struct pieces *out, const char *s, size_t n,
-               struct err *err)
+static int run_step(const struct split *step, struct splitting *w, struct err *err)
 {
-    struct pieces other = {0};
-    out->n = 0;
-    int rc = add_piece(out, s, n, err);
-    for (int i = 0; i < t->n_splits && rc == 0; i++)
-        rc = run_step(&t->split[i], out, &other, err);
-    pieces_release(&other);
+    int rc = step->kind == SPLIT_PATTERN ? 0 : change_all(step, &w->now, err);
+    if (rc || !(step->kind == SPLIT_PATTERN || step->cut))
+        return rc;
+    w->next.n = 0;
+    for (int i = 0; i < w->now.n && rc == 0; i++)
+        rc = cut_piece(step, &w->matching, &w->now.item[i], &w->next, err);
+    // what was cut becomes what is cut next; the arena of changed pieces stays with `now`
+    struct pieces old = w->now;
+    w->now.item = w->next.item, w->now.cap = w->next.cap, w->now.n = w->next.n;
+    w->next.item = old.item, w->next.cap = old.cap;
     return rc;
 }
 
-void pieces_release(struct pieces *p)
+int split_text(const struct tokenizer *t, struct splitting *w, const char *s, size_t n,
+               bool first, struct err *err)
 {
-    free(p->item);
-    arena_release(&p->arena);
-    *p = (struct pieces){0};
+    w->now.n = 0;
+    int rc = add_piece(&w->now, s, n, first, err);
+    for (int i = 0; i < t->n_splits && rc == 0; i++)
+        rc = run_step(&t->split[i], w, err);
+    return rc;
+}
+
+void splitting_release(struct splitting *w)
+{
+    free(w->now.item);
+    free(w->next.item);
+    arena_release(&w->now.arena);
+    arena_release(&w->next.arena);
+    matching_release(&w->matching);
+    *w = (struct splitting){0};
 }

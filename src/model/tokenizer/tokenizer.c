@@ -2,11 +2,8 @@
  * tokens.
  *
  * Bytes that are not UTF-8 become U+FFFD before anything else, one for each maximal part of a
- * character, as Python's errors="replace" does on the way into transformers.  Decoding gives
- * back bytes exactly. */
+ * character, as Python's errors="replace" does on the way into transformers. */
 #include "model/tokenizer/tokenizer.h"
-
-#include <utf8proc.h>
 
 /* ---- opening -------------------------------------------------------------------- */
 
@@ -56,8 +53,13 @@ void tokenizer_free(struct tokenizer *t)
 {
     if (!t)
         return;
-    for (int i = 0; i < t->n_splits; i++)
-        pcre2_code_free(t->split[i].re);
+    for (int i = 0; i < STEPS_MAX; i++) {
+        regex_release(&t->normal[i].re);
+        regex_release(&t->split[i].re);
+        regex_release(&t->decode[i].re);
+    }
+    unigram_free(t->unigram);
+    json_decref(t->made);
     for (int i = 0; i < t->n_files; i++) {
         free(t->file[i].name);
         free(t->file[i].bytes);
@@ -66,7 +68,7 @@ void tokenizer_free(struct tokenizer *t)
     free(t->words.slot);
     free(t->merges.slot);
     free(t->raw.item);
-    free(t->normal.item);
+    free(t->late.item);
     chat_free(t->chat);
     arena_release(&t->arena);
     free(t->path);
@@ -86,34 +88,17 @@ struct work {
     const struct tokenizer *t;
     struct tokens *out;
     struct bpe *bpe;
-    struct pieces pieces;
+    struct splitting splitting;
+    struct buf form, scratch; // normal form of a part; of the model
     bool parse_special;
     struct err *err;
 };
-
-/* Length of the broken character at s: the bytes that could still have become one, at least 1.
- */
-static size_t broken_length(const char *s, size_t n)
-{
-    unsigned char a = (unsigned char)s[0], lo = 0x80, hi = 0xBF;
-    size_t want = a >= 0xC2 && a <= 0xDF   ? 2
-                  : a >= 0xE0 && a <= 0xEF ? 3
-                  : a >= 0xF0 && a <= 0xF4 ? 4
-                                           : 1;
-    if (a == 0xE0)
-        lo = 0xA0; // the second byte has a narrower range after these four
-    if (a == 0xED)
-        hi = 0x9F;
-    if (a == 0xF0)
-        lo = 0x90;
-    if (a == 0xF4)
-        hi = 0x8F;
-    size_t i = 1;
-    for (; i < want && i < n; i++, lo = 0x80, hi = 0xBF)
-        if ((unsigned char)s[i] < lo || (unsigned char)s[i] > hi)
-            break;
-    return i;
-}
+/* Part of a text; first: it begins where the text begins. */
+struct span {
+    const char *s;
+    size_t n;
+    bool first;
+};
 
 static void repair_utf8(struct buf *out, const char *s, size_t n)
 {
@@ -123,49 +108,60 @@ static void repair_utf8(struct buf *out, const char *s, size_t n)
         at += good;
         if (at < n) {
             buf_adds(out, "\xEF\xBF\xBD");
-            at += broken_length(s + at, n - at);
+            bool unfinished;
+            at += char_broken(s + at, n - at, &unfinished);
         }
     }
 }
 
-static int encode_plain(struct work *w, const char *s, size_t n)
+static int encode_piece(struct work *w, const char *s, size_t n)
 {
-    int rc = split_text(w->t, &w->pieces, s, n, w->err);
-    for (int i = 0; i < w->pieces.n && rc == 0; i++)
-        rc = bpe_encode(w->t, w->bpe, w->out, w->pieces.item[i].s, w->pieces.item[i].n, w->err);
+    switch (w->t->model) {
+    case MODEL_BPE:
+        return bpe_encode(w->t, w->bpe, w->out, s, n, w->err);
+    case MODEL_UNIGRAM:
+        return unigram_encode(w->t, &w->scratch, w->out, s, n, w->err);
+    default:
+        return wordpiece_encode(w->t, &w->scratch, w->out, s, n, w->err);
+    }
+}
+
+static int encode_plain(struct work *w, struct span p)
+{
+    int rc = split_text(w->t, &w->splitting, p.s, p.n, p.first, w->err);
+    for (int i = 0; i < w->splitting.now.n && rc == 0; i++)
+        rc = encode_piece(w, w->splitting.now.item[i].s, w->splitting.now.item[i].n);
     return rc;
 }
 
 /* Each part is an added token or goes through `plain`. */
-static int encode_parts(struct work *w, const struct added_set *set, const char *s, size_t n,
-                        int (*plain)(struct work *, const char *, size_t))
+static int encode_parts(struct work *w, const struct added_set *set, struct span p,
+                        int (*plain)(struct work *, struct span))
 {
     if (!set->n)
-        return plain(w, s, n);
+        return plain(w, p);
     struct founds parts = {0};
-    int rc = added_cut(set, &parts, s, n, w->parse_special, w->err);
+    int rc = added_cut(set, &parts, p.s, p.n, w->parse_special, w->err);
     for (int i = 0; i < parts.n && rc == 0; i++) {
         const struct found *f = &parts.item[i];
-        rc = f->id >= 0 ? tokens_add(w->out, f->id, w->err)
-                        : plain(w, s + f->start, f->end - f->start);
+        struct span part = {p.s + f->start, f->end - f->start, p.first && f->start == 0};
+        rc = f->id >= 0 ? tokens_add(w->out, f->id, w->err) : plain(w, part);
     }
     free(parts.item);
     return rc;
 }
 
-static int encode_normal(struct work *w, const char *s, size_t n)
+static int encode_normal(struct work *w, struct span p)
 {
-    if (!w->t->normal_form)
-        return encode_parts(w, &w->t->normal, s, n, encode_plain);
-    utf8proc_uint8_t *form = NULL;
-    utf8proc_ssize_t k = utf8proc_map((const utf8proc_uint8_t *)s, (utf8proc_ssize_t)n, &form,
-                                      (utf8proc_option_t)w->t->normal_form);
-    if (k < 0)
-        return err_set(w->err, ERR_MEMORY, "normal form of %zu bytes: %s", n,
-                       utf8proc_errmsg(k));
-    int rc = encode_parts(w, &w->t->normal, (const char *)form, (size_t)k, encode_plain);
-    free(form);
-    return rc;
+    bool moved = false;
+    if (w->t->n_normal) {
+        int rc =
+            normalize(w->t, &w->splitting.matching, &w->form, p.s, p.n, &moved, w->err);
+        if (rc)
+            return rc;
+        p = (struct span){w->form.s ? w->form.s : "", w->form.len, p.first && !moved};
+    }
+    return encode_parts(w, &w->t->late, p, encode_plain);
 }
 
 static int add_all(struct tokens *out, const int *id, int n, struct err *err)
@@ -197,34 +193,24 @@ int tokenize(const struct tokenizer *t, struct tokens *out, const char *text, si
     if (rc == 0 && special)
         rc = add_all(out, t->before, t->n_before, err);
     if (rc == 0 && n)
-        rc = encode_parts(&w, &t->raw, text, n, encode_normal);
+        rc = encode_parts(&w, &t->raw, (struct span){text, n, true}, encode_normal);
     if (rc == 0 && special)
         rc = add_all(out, t->after, t->n_after, err);
     if (rc)
         out->n = before;
-    pieces_release(&w.pieces);
+    splitting_release(&w.splitting);
     bpe_free(w.bpe);
+    buf_release(&w.form);
+    buf_release(&w.scratch);
     buf_release(&fixed);
     return rc;
 }
 
-/* ---- decoding and questions ----------------------------------------------------- */
+/* ---- questions ----------------------------------------------------- */
 
 static const struct token *token_at(const struct tokenizer *t, int id)
 {
     return id >= 0 && id < t->vocab && t->token[id].s ? &t->token[id] : NULL;
-}
-
-/* Ids that no token has are skipped, as transformers does. */
-int detokenize(const struct tokenizer *t, struct buf *out, const int *id, int n,
-               bool skip_special)
-{
-    for (int i = 0; i < n; i++) {
-        const struct token *k = token_at(t, id[i]);
-        if (k && !(skip_special && k->special))
-            token_bytes(out, k);
-    }
-    return out->failed ? ERR_MEMORY : 0;
 }
 
 int tokenizer_id(const struct tokenizer *t, const char *token)
@@ -235,6 +221,13 @@ int tokenizer_id(const struct tokenizer *t, const char *token)
 int tokenizer_vocab(const struct tokenizer *t)
 {
     return t->vocab;
+}
+
+void tokenizer_kind(const struct tokenizer *t, struct buf *out)
+{
+    static const char *const names[] = {"BPE", "Unigram", "WordPiece", "whole words"};
+    buf_addf(out, "%s%s%s", t->byte_level ? "byte-level " : "", names[t->model],
+             t->byte_fallback ? " with bytes for what is unknown" : "");
 }
 
 bool tokenizer_is_special(const struct tokenizer *t, int id)
@@ -251,9 +244,9 @@ int tokenizer_spellings(const struct tokenizer *t, const char *word, int *id, in
     for (int i = 0; i < t->vocab && found < max; i++) {
         const struct token *k = token_at(t, i);
         if (!k || k->special || k->n < n)
-            continue;
+            continue; // no decoder makes a token longer
         buf_clear(&b);
-        token_bytes(&b, k);
+        token_text(t, &b, i);
         size_t skip = 0;
         while (skip < b.len && b.s[skip] == ' ')
             skip++;
