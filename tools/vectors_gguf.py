@@ -1,9 +1,10 @@
-"""Writes tests/vectors/gguf/: blocks/TYPE, eight random blocks of a type and their values; a tiny Llama as tiny.gguf, with a tensor of every type we read, and the same values
+"""Writes tests/vectors/gguf/: blocks/TYPE, eight random blocks of a type and their values; quantised/TYPE, floats and their blocks; a tiny Llama as tiny.gguf, with a tensor of every type we read, and the same values
 as a Hugging Face folder in float32 (what the gguf package makes of the blocks, rows of q and k in Hugging Face's order).
 
     python tools/vectors_gguf.py
 
 Needs gguf, numpy and safetensors; the tokenizer is tests/vectors/tokenizer/digits."""
+import ctypes
 import json
 import os
 import shutil
@@ -59,7 +60,29 @@ def blocks(out, kind, count=8):
         f.write(raw.tobytes() + values.tobytes())
 
 
+def quantised(out, kind):
+    """512 floats and the blocks that the gguf package makes of them; K-quants, which it does not make, by ggml itself
+    from llama-cpp-python's library."""
+    r = np.random.default_rng(100 + kind.value)
+    x = np.concatenate([r.normal(0, 0.05, 256), r.standard_t(3, 128) * 0.02, r.normal(0, 1, 64) + 3, np.zeros(32), r.normal(0, 1, 32) - 4])
+    x = x.astype(np.float32)
+    try:
+        raw = gguf.quants.quantize(x, kind)
+    except NotImplementedError:
+        import llama_cpp
+        lib = ctypes.CDLL(os.path.join(os.path.dirname(llama_cpp.__file__), "lib", "libggml-base.so"))
+        block, size = gguf.GGML_QUANT_SIZES[kind]
+        raw = np.zeros(len(x) // block * size, np.uint8)
+        lib.ggml_quantize_chunk(kind.value, x.ctypes.data_as(ctypes.c_void_p), raw.ctypes.data_as(ctypes.c_void_p),
+                                ctypes.c_int64(0), ctypes.c_int64(1), ctypes.c_int64(len(x)), None)
+    with open(os.path.join(out, kind.name), "wb") as f:
+        f.write(x.astype("<f4").tobytes() + raw.tobytes())
+
+
 def main():
+    os.makedirs(os.path.join(HERE, "gguf", "quantised"), exist_ok=True)
+    for kind in [T.Q8_0, T.Q4_0, T.Q5_0, T.Q4_K, T.Q5_K, T.Q6_K]:
+        quantised(os.path.join(HERE, "gguf", "quantised"), kind)
     os.makedirs(os.path.join(HERE, "gguf", "blocks"), exist_ok=True)
     for kind in [T.IQ4_NL, T.IQ4_XS, T.Q2_K, T.Q3_K, T.Q4_K, T.Q5_K, T.Q6_K]:
         blocks(os.path.join(HERE, "gguf", "blocks"), kind)

@@ -170,9 +170,9 @@ static void wrong_configs_are_refused(void **state)
     ck_refused(patched("llama.block_count", -5, "lengt", 5), "'llama.block_count' is missing",
                NULL);
     ck_refused(patched_u32("llama.rope.dimension_count", 4, 8), "rope.dimension_count 8", NULL);
-    ck_refused(patched_u32("tokenizer.ggml.eos_token_id", 4, 420), "'eos_token_id' is 420",
-               NULL);
-    ck_refused(patched("llama.rope.freq_base", 4, "\0\0\xc0\x7f", 4), "rope_theta", NULL);
+    ck_refused(patched_u32("tokenizer.ggml.eos_token_id", 4, 420),
+               "'eos_token_id' should be a token id below 420", NULL);
+    ck_refused(patched("llama.rope.freq_base", 4, "\0\0\xc0\x7f", 4), "rope.freq_base' is nan", NULL);
 }
 
 static void wrong_tensors_are_refused(void **state)

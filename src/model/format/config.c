@@ -347,8 +347,8 @@ static bool names_architecture(const json_t *o, const char *name)
     return false;
 }
 
-static int read_config(struct model_config *c, bool *seq_cls, const json_t *o,
-                       const char *where, struct err *err)
+int config_from_json(struct model_config *c, bool *seq_cls, const json_t *o,
+                     const char *where, struct err *err)
 {
     if (!json_is_object(o))
         return err_set(err, ERR_FORMAT, "%s: expected a JSON object", where);
@@ -403,7 +403,7 @@ int config_read(struct model_config *c, bool *seq_cls, const char *dir, struct e
         return rc;
     }
     json_t *o = json_read_file(path, err);
-    int rc = o ? read_config(c, seq_cls, o, path, err) : err ? err->code : ERR_FORMAT;
+    int rc = o ? config_from_json(c, seq_cls, o, path, err) : err ? err->code : ERR_FORMAT;
     json_decref(o);
     free(path);
     return rc ? rc : read_generation(c, dir, err);

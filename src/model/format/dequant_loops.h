@@ -13,31 +13,7 @@
  * A product of an fp16 scale (11 bits) and a quant (at most 8) is exact in a float, so whether
  * the compiler fuses it with the addition changes nothing. */
 
-static inline uint16_t load_u16(const unsigned char *p)
-{
-    uint16_t v;
-    memcpy(&v, p, sizeof v);
-    return v;
-}
-
-static inline float bits_to_float(uint32_t u)
-{
-    float f;
-    memcpy(&f, &u, sizeof f);
-    return f;
-}
-
-/* Moves exponent and mantissa into place and scales by 2^112, which also makes subnormals
- * right; what was infinity or NaN is recognised by its size and gets the full exponent back. */
-static inline float half_to_float(uint16_t h)
-{
-    uint32_t magnitude = (uint32_t)(h & 0x7fff) << 13;
-    float scaled = bits_to_float(magnitude) * 0x1p112f;
-    uint32_t u;
-    memcpy(&u, &scaled, sizeof u);
-    u |= (magnitude >= 0x0f800000u ? 0x7f800000u : 0) | (uint32_t)(h & 0x8000) << 16;
-    return bits_to_float(u);
-}
+#include "model/format/half.h"
 
 static void from_f16(float *dst, const unsigned char *src, size_t n)
 {

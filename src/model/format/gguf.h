@@ -76,5 +76,13 @@ const char *gguf_type_name(enum gguf_type t);
 
 /* Config and table of tensors of an opened file (weights.c). */
 int gguf_read_table(struct weights *w, struct err *err);
+int gguf_read_config(struct model_config *c, const struct gguf *g, struct err *err);
+/* Gemma 2 and 3: what llama.cpp takes the root of for the scale of scores, which files do not
+ * say (query_pre_attn_scalar). */
+double gguf_gemma_scale(const char *arch, int layers, int width, int heads, int head_size);
+/* llama.cpp's name of a tensor; the experts of a layer share one. */
+struct tensor_spec;
+void gguf_tensor_name(char out[64], const struct tensor_spec *t);
+uint32_t gguf_type_number(enum store_type t); // ggml's
 
 #endif

@@ -62,8 +62,7 @@ int promise_rename(struct weights *w, struct err *err)
 
 static int check_one(const struct promise *p, const struct tensor_spec *t, struct err *err)
 {
-    // GGUF files have our order of values; Hugging Face's may be transposed
-    bool turn = t->order == ORDER_TRANSPOSED && !p->w->gguf;
+    bool turn = t->order == ORDER_TRANSPOSED;
     int rows = t->vector ? 0 : turn ? t->cols : t->rows;
     return weights_check_shape(p->w, weights_find(p->w, t->name), t->name, rows,
                                turn ? t->rows : t->cols, err);

@@ -1,38 +1,24 @@
-/* quant.c - floats to stored values. */
+/* quant.c - floats to stored values: plain types, and the blocks of llama.cpp that we write.
+ *
+ * Left out: writing Q4_1, Q5_1, Q2_K, Q3_K and i-quants, which are read only. */
+#pragma GCC optimize("O3,fp-contract=off")
 #include "model/format/store.h"
 
-/* To the nearest, ties to even.  Below 2^-14, adding 0.5 leaves the subnormal's ten bits at the
- * end of the mantissa, rounded by the addition itself; above, half of the last bit kept is
- * added before the rest is cut. */
-static uint16_t half_from_float(float f)
+#define QUANTISE float_to_store_plain
+#include "model/format/quant_loops.h"
+
+bool store_is_written(enum store_type t)
 {
-    uint32_t u, sign, odd;
-    memcpy(&u, &f, sizeof u);
-    sign = u >> 16 & 0x8000;
-    u &= 0x7fffffff;
-    if (u >= 0x477ff000) // 65520 and more, infinity, NaN
-        return (uint16_t)(sign | (u > 0x7f800000 ? 0x7e00 : 0x7c00));
-    if (u < 0x38800000) {
-        float magnitude;
-        memcpy(&magnitude, &u, sizeof u);
-        magnitude += 0.5f;
-        memcpy(&u, &magnitude, sizeof u);
-        return (uint16_t)(sign | (u - 0x3f000000));
-    }
-    odd = u >> 13 & 1;
-    return (uint16_t)(sign | (u + 0xc8000fff + odd) >> 13);
+    return t == STORE_F32 || t == STORE_F16 || t == STORE_BF16 || t == STORE_Q8_0 ||
+           t == STORE_Q4_0 || t == STORE_Q5_0 || t == STORE_Q4_K || t == STORE_Q5_K ||
+           t == STORE_Q6_K;
 }
 
-void float_to_store(unsigned char *dst, const float *src, size_t n, enum store_type type)
+void float_to_store(unsigned char *dst, const float *src, size_t n, enum store_type t)
 {
-    if (type == STORE_F32)
-        memcpy(dst, src, n * sizeof *src);
-    for (size_t i = 0; type == STORE_BF16 && i < n; i++) {
-        uint16_t h = bf16_from_float(src[i]);
-        memcpy(dst + 2 * i, &h, 2);
-    }
-    for (size_t i = 0; type == STORE_F16 && i < n; i++) {
-        uint16_t h = half_from_float(src[i]);
-        memcpy(dst + 2 * i, &h, 2);
-    }
+    BUG_IF(!store_is_written(t) || n % store_block(t));
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+        float_to_store_avx2(dst, src, n, t);
+    else
+        float_to_store_plain(dst, src, n, t);
 }

@@ -42,6 +42,14 @@ void store_to_float(float *dst, const unsigned char *src, size_t n, enum store_t
 void store_to_float_plain(float *dst, const unsigned char *src, size_t n, enum store_type t);
 void store_to_float_avx2(float *dst, const unsigned char *src, size_t n, enum store_type t);
 
+/* How the values of a GGUF tensor lie relative to Hugging Face's, which is what readers get. */
+enum entry_order {
+    ENTRY_SAME,
+    ENTRY_INTERLEAVED, // rows of each of `heads` heads: the two halves in turn
+    ENTRY_BY_HEAD,     // Hugging Face keeps q, k and v of a head together, the file has all q first
+    ENTRY_TURNED,      // the file has (cols,rows)
+};
+
 enum { STORE_DIMS = 4 };
 struct entry {
     char *name;      // Hugging Face name, or the file's own where there is none
@@ -53,7 +61,9 @@ struct entry {
     size_t rows, cols;       // cols: the fastest; rows: the product of all others
     int file;                // index in weights.file
     size_t offset, bytes;    // in that file
-    int heads; // > 0: llama.cpp interleaved the two halves of each head; undone on reading
+    enum entry_order order; // undone on reading, of a vector along its columns
+    int heads;
+    bool offset_one; // a gain that the file holds whole and Hugging Face one too small
 };
 
 /* A file that holds values; several where a checkpoint is cut into shards. */
@@ -105,8 +115,12 @@ int shards_open(struct weights *w, const char *index_path, struct err *err);
  * (safetensors_out.c). */
 int safetensors_write(const char *dir, enum store_type type, size_t shard_bytes,
                       const struct folder_tensor *t, int n, struct err *err);
-/* n floats to F32, F16 or BF16, to the nearest, ties to even. */
-void float_to_store(unsigned char *dst, const float *src, size_t n, enum store_type type);
+/* n finite floats (a multiple of the block) to a type that is written: plain types to the nearest,
+ * ties to even; blocks as quant_loops.h says.  Every instruction set gives the same bytes. */
+bool store_is_written(enum store_type t);
+void float_to_store(unsigned char *dst, const float *src, size_t n, enum store_type t);
+void float_to_store_plain(unsigned char *dst, const float *src, size_t n, enum store_type t);
+void float_to_store_avx2(unsigned char *dst, const float *src, size_t n, enum store_type t);
 
 /* NULL: no such tensor. */
 const struct entry *weights_find(const struct weights *w, const char *name);
@@ -123,6 +137,9 @@ int promise_check(struct weights *w, bool seq_cls, struct err *err);
 /* config.json and generation_config.json of a folder.  seq_cls: architectures names
  * the family's ForSequenceClassification. */
 int config_read(struct model_config *c, bool *seq_cls, const char *dir, struct err *err);
+/* The same from an object that says what a config.json would; where begins messages. */
+int config_from_json(struct model_config *c, bool *seq_cls, const json_t *o, const char *where,
+                     struct err *err);
 /* The two as JSON for writing. */
 json_t *config_to_json(const struct model_config *c, enum dtype dtype);
 json_t *config_generation_json(const struct model_config *c);

@@ -237,27 +237,67 @@ struct weight_info weights_info(const struct weights *w, int i)
     return info;
 }
 
-/* llama.cpp stores row 2j+s of a head where Hugging Face has row s D/2 + j (j the pair, s the
- * half). */
-static size_t stored_row(const struct entry *e, size_t row)
+/* Where Hugging Face's row is in the file: llama.cpp stores row 2j+s of a head where Hugging Face
+ * has row s D/2 + j (j the pair, s the half); and all q, then all k, then all v. */
+static size_t stored_row(const struct entry *e, size_t row, size_t rows)
 {
-    if (!e->heads)
-        return row;
-    size_t size = e->rows / (size_t)e->heads, head = row / size, r = row % size;
-    return head * size + 2 * (r % (size / 2)) + r / (size / 2);
+    size_t heads = (size_t)e->heads;
+    if (e->order == ENTRY_INTERLEAVED) {
+        size_t size = rows / heads, head = row / size, r = row % size;
+        return head * size + 2 * (r % (size / 2)) + r / (size / 2);
+    }
+    if (e->order == ENTRY_BY_HEAD) {
+        size_t size = rows / (3 * heads), head = row / (3 * size), which = row / size % 3;
+        return (which * heads + head) * size + row % size;
+    }
+    return row;
 }
 
-static void read_rows(const struct weights *w, const struct entry *e, float *out, size_t first,
-                      size_t n)
+static int read_turned(const struct weights *w, const struct entry *e, float *out, size_t first,
+                       size_t n, struct err *err)
 {
+    const unsigned char *p = w->file[e->file].map.p + e->offset;
+    float *row = malloc(e->rows * sizeof *row);
+    if (!row)
+        return err_set(err, ERR_MEMORY, "no memory to read tensor '%s'", e->file_name);
+    for (size_t x = 0; x < e->cols; x++) {
+        store_to_float(row, p + x * (e->bytes / e->cols), e->rows, e->type);
+        for (size_t i = 0; i < n; i++)
+            out[i * e->cols + x] = row[first + i];
+    }
+    free(row);
+    return 0;
+}
+
+static int read_vector(const struct weights *w, const struct entry *e, float *out,
+                       struct err *err)
+{
+    float *stored = malloc(e->cols * sizeof *stored);
+    if (!stored)
+        return err_set(err, ERR_MEMORY, "no memory to read tensor '%s'", e->file_name);
+    store_to_float(stored, w->file[e->file].map.p + e->offset, e->cols, e->type);
+    for (size_t x = 0; x < e->cols; x++)
+        out[x] = stored[stored_row(e, x, e->cols)] - (e->offset_one ? 1 : 0);
+    free(stored);
+    return 0;
+}
+
+static int read_rows(const struct weights *w, const struct entry *e, float *out, size_t first,
+                     size_t n, struct err *err)
+{
+    if (e->order == ENTRY_TURNED)
+        return read_turned(w, e, out, first, n, err);
+    if (e->dims == 1 && (e->order != ENTRY_SAME || e->offset_one))
+        return read_vector(w, e, out, err);
     size_t row_bytes = e->bytes / e->rows;
     const unsigned char *p = w->file[e->file].map.p + e->offset;
-    if (!e->heads)
+    if (e->order == ENTRY_SAME)
         store_to_float(out, p + first * row_bytes, n * e->cols, e->type);
     else
         for (size_t i = 0; i < n; i++)
-            store_to_float(out + i * e->cols, p + stored_row(e, first + i) * row_bytes, e->cols,
-                           e->type);
+            store_to_float(out + i * e->cols,
+                           p + stored_row(e, first + i, e->rows) * row_bytes, e->cols, e->type);
+    return 0;
 }
 
 /* A weight that is no number makes every result one; said here, where its name is known. */
@@ -286,8 +326,8 @@ static int read_checked(const struct weights *w, const struct entry *e, float *o
 {
     if (!e->bytes)
         return 0;
-    read_rows(w, e, out, first, n);
-    return check_finite(w, e, out, first, n, err);
+    int rc = read_rows(w, e, out, first, n, err);
+    return rc ? rc : check_finite(w, e, out, first, n, err);
 }
 
 int weights_read(const struct weights *w, const char *name, float *out, int rows, int cols,
