@@ -254,6 +254,19 @@ static int add_headers(struct call *c, const struct http_request *q, struct err 
     return rc;
 }
 
+/* Certificates other than the system's, as where a proxy has its own: the variables of curl and of
+ * Python's clients. */
+static const char *own_certificates(void)
+{
+    static const char *const names[] = {"CURL_CA_BUNDLE", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"};
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        const char *s = getenv(names[i]);
+        if (s && *s)
+            return s;
+    }
+    return NULL;
+}
+
 static void set_limits(const struct http *h, struct call *c)
 {
     CURL *e = c->easy;
@@ -261,6 +274,8 @@ static void set_limits(const struct http *h, struct call *c)
     curl_easy_setopt(e, CURLOPT_LOW_SPEED_LIMIT, 1L);
     curl_easy_setopt(e, CURLOPT_LOW_SPEED_TIME, (long)(h->o.stall_timeout + 0.999));
     curl_easy_setopt(e, CURLOPT_TIMEOUT_MS, (long)(1000 * c->q.timeout));
+    if (own_certificates())
+        curl_easy_setopt(e, CURLOPT_CAINFO, own_certificates());
     curl_easy_setopt(e, CURLOPT_FOLLOWLOCATION, 1L);
     curl_easy_setopt(e, CURLOPT_MAXREDIRS, (long)MAX_REDIRECTS);
     curl_easy_setopt(e, CURLOPT_PROTOCOLS_STR, "http,https");
