@@ -32,6 +32,8 @@ static int look_up(const struct lookup *l, const char *name, struct hub_found *f
                  ? hub_dataset(f, name, first ? beside(l, "dataset_config") : NULL,
                                first ? beside(l, "dataset_split") : NULL, err)
                  : hub_model(f, name, err);
+    if (rc == ERR_MISSING && !strcmp(l->option->name, "path") && hub_dataset(f, name, NULL, NULL, NULL) == 0)
+        rc = 0; // `rlaif inspect` takes either
     if (rc && rc != ERR_INTERRUPTED && rc != ERR_MEMORY && err) {
         struct err why = *err;
         rc = err_set(err, rc, "--%s: there is no file or folder '%s' here, and as a name on the Hub: %s",

@@ -55,6 +55,9 @@ present "$T/sft/model.safetensors"
 run "$rlaif" sft -m lab/s --dataset_name lab/rows:dev --output_dir "$T/sft2" --max_steps 1; exits 1; says "it has test, train"
 absent "$T/sft2/model.safetensors"
 
+run "$rlaif" inspect lab/rows:test; exits 0; prints "rows"
+run "$rlaif" inspect lab/none; exits 1; says "has no model of this name"
+
 claim models_lists_the_cache
 run "$rlaif" models; exits 0; prints "lab/s"; prints "0123456789ab main"
 run "$rlaif" models --json; exits 0; prints '"kind": "model"'
