@@ -271,9 +271,14 @@ static char *file_url(const struct job *j, const struct hub_file *f)
 static int request(struct job *j, struct item *it, double delay, struct err *err)
 {
     static const char *const headers[] = {"Accept-Encoding: identity"};
+    int rc = hub_http(j->h, err); // open already, unless a blob vanished meanwhile
+    if (rc)
+        return rc;
     char *url = file_url(j, it->f);
     if (!url)
         return err_set(err, ERR_MEMORY, "no memory for a request");
+    if (!j->bar.what)
+        progress_begin(&j->bar, j->id->repo, "MB", 1e-6 * (double)it->f->size);
     struct http_request q = {.url = url,
                              .token = j->h->env.token,
                              .headers = headers,
@@ -284,7 +289,7 @@ static int request(struct job *j, struct item *it, double delay, struct err *err
                              .sink = on_bytes,
                              .user = it};
     it->have_before = it->have;
-    int rc = http_send(j->h->http, &q, err);
+    rc = http_send(j->h->http, &q, err);
     if (rc == 0) {
         it->state = RUNNING;
         j->running++;
@@ -334,8 +339,9 @@ static int start(struct job *j, struct item *it, struct err *err)
     if (rc == 0 && it->have == it->f->size && it->f->size > 0)
         rc = finish(j, it, err);
     if (rc == 0 && it->state != DONE) {
-        progress_add(&j->bar, 1e-6 * (double)it->have, NULL);
         rc = request(j, it, 0, err);
+        if (rc == 0)
+            progress_add(&j->bar, 1e-6 * (double)it->have, NULL);
     }
     if (rc && it->anew && !it->broken) // the leftovers were wrong: from the first byte
         rc = request(j, it, 0, err);
