@@ -139,6 +139,9 @@ $(BUILD)/examples/%: examples/%.c $(BUILD)/librlaif.a
 	@mkdir -p $(@D)
 	$(call say,link)$(CC) $(ALLC) -MF $@.d -MT $@ -o $@ $< $(LINK) $(BUILD)/librlaif.a $(LIBS)
 
+$(BUILD)/model_facts: tools/parity/model_facts.c $(BUILD)/librlaif.a
+	$(call say,link)$(CC) $(ALLC) -MF $@.d -MT $@ -o $@ $< $(LINK) $(BUILD)/librlaif.a $(LIBS)
+
 $(BUILD)/bench: $(BENCHSRC) $(BUILD)/librlaif.a
 	@mkdir -p $(@D)
 	$(call say,link)$(CC) $(filter-out -MMD -MP,$(ALLC)) -o $@ $(BENCHSRC) $(LINK) $(BUILD)/librlaif.a $(LIBS)
@@ -151,7 +154,7 @@ layers:  ## every #include against src/LAYERS
 	@tools/layers.sh
 
 parity: need  ## against transformers and llama.cpp (Python, builds a virtual environment)
-	@$(MAKE) --no-print-directory $(JOBS) all
+	@$(MAKE) --no-print-directory $(JOBS) all $(BUILD)/model_facts
 	tools/parity.sh $(BUILD)/rlaif
 
 torture: need  ## twenty kills at random moments end in the same bytes; allocations that fail

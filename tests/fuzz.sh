@@ -8,7 +8,7 @@ set -u
 cd "$(dirname "$0")/.."
 build=$1 n=${2:-100} seed=${SEED:-1}
 shift; [ $# -gt 0 ] && shift
-targets=${*:-config tokenizer tokenizer_config safetensors gguf jsonl yaml hub}
+targets=${*:-config family tokenizer tokenizer_config safetensors gguf jsonl yaml hub}
 rlaif=$(realpath "$build/rlaif")
 keep=$build/fuzz
 T=$(mktemp -d "${TMPDIR:-/tmp}/rlaif-fuzz-XXXXXX")
@@ -85,6 +85,16 @@ for target in $targets; do
             0) try $name "$T/model/$file" "$rlaif" inspect "$T/model" ;;
             1) try $name "$T/model/$file" "$rlaif" tokenize -m "$T/model" ;;
             2) try $name "$T/model/$file" "$rlaif" logprobs -m "$T/model" --input "$T/one.jsonl" --output "$T/lp.jsonl" ;;
+            esac ;;
+        family)
+            # the config of each family's vector in turn, beside its tensors
+            all=(tests/vectors/families/*/) from=${all[$((i % ${#all[@]}))]}
+            mkdir -p "$T/family"
+            cp "$from"/*.* tests/vectors/families/tokenizer.json "$T/family/"
+            "$build/mutate" $s "$from/config.json" "$T/family/config.json" || exit 1
+            case $((i % 2)) in
+            0) try $name "$T/family/config.json" "$rlaif" inspect "$T/family" ;;
+            1) try $name "$T/family/config.json" "$rlaif" logprobs -m "$T/family" --input "$T/one.jsonl" --output "$T/lp.jsonl" ;;
             esac ;;
         gguf)
             "$build/mutate" $s "$T/whole.gguf" "$T/m.gguf" || exit 1

@@ -14,6 +14,8 @@ import sys
 import torch
 import transformers as tr
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from transformers.modeling_layers import GenericForSequenceClassification
+from transformers.models.granite.modeling_granite import GranitePreTrainedModel
 
 HERE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "tests", "vectors", "families")
 VOCAB = 260
@@ -68,6 +70,14 @@ FAMILIES = {
 }
 
 
+class GraniteForSequenceClassification(GenericForSequenceClassification, GranitePreTrainedModel):
+    """transformers has none of its own; this is what it makes of other families."""
+
+
+def classifier(name):
+    return GraniteForSequenceClassification if name == "granite" else tr.AutoModelForSequenceClassification
+
+
 def liven(model):
     """Gains near 1 (or 0 where one is added), biases and matrices large enough that every nonlinearity bends."""
     offset = model.config.model_type.startswith("gemma")
@@ -82,7 +92,8 @@ def make(name, seed, kind=tr.AutoModelForCausalLM, **more):
     config_class, quirks = FAMILIES[name]
     torch.manual_seed(seed)
     quirks = json.loads(json.dumps(quirks))         # the classes change what they are given
-    model = kind.from_config(config_class(**BASE | quirks | more), attn_implementation="eager").float().eval()
+    start = getattr(kind, "from_config", None) or kind._from_config
+    model = start(config_class(**BASE | quirks | more), attn_implementation="eager").float().eval()
     liven(model)
     return model
 

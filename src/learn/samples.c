@@ -88,7 +88,7 @@ static int encode_example(struct samples *out, struct sample *s, const struct ex
     else if (rc == 0)
         rc = encode_completion(model_tokenizer(m), &out->ids, &e->prompt, &e->completion, model_config(m), true, err);
     s->first = out->ids.n - (int)s->at - s->prompt;
-    return rc;
+    return rc ? rc : model_check_length(model_config(m), s->prompt + s->first, err);
 }
 
 static int encode_pair(struct samples *out, struct sample *s, const struct pair *p, const struct model *m, struct err *err)
@@ -103,7 +103,8 @@ static int encode_pair(struct samples *out, struct sample *s, const struct pair 
     if (rc == 0)
         rc = encode_completion(t, &out->ids, &p->prompt, &p->rejected, model_config(m), true, err);
     s->second = out->ids.n - (int)s->at - s->prompt - s->first;
-    return rc;
+    int longer = s->second > s->first ? s->second : s->first;
+    return rc ? rc : model_check_length(model_config(m), s->prompt + longer, err);
 }
 
 /* What to do with row i once it was encoded, or could not be. */

@@ -96,6 +96,8 @@ static int add(struct scorer *s, const struct scored *t, int i, int *root, float
     int prompt = s->ids.n;
     if (rc == 0)
         rc = encode_completion(tok, &s->ids, t[i].prompt, t[i].completion, model_config(s->m), true, err);
+    if (rc == 0)
+        rc = model_check_length(model_config(s->m), s->ids.n, err);
     if (rc)
         return err_prefix(err, "text %d", i + 1);
     if (s->ids.n == prompt)

@@ -7,6 +7,17 @@ static int64_t loss_tokens(const struct sample *s)
     return s->prompt > 0 ? s->first : s->first - 1;
 }
 
+/* A mixture of experts whose config has output_router_logits: the micro-batch's share of the load-balancing loss. */
+static double router_loss(struct trainer *t, double share)
+{
+    const struct choices *c = &model_config(t->net[0].model)->choices;
+    double weight = c->router_trained ? c->router_loss * share : 0;
+    if (weight == 0)
+        return 0;
+    workspace_router_loss(t->ws, (float)weight);
+    return weight * model_router_loss(t->ws);
+}
+
 /* One micro-batch: every sample is a root of its own. */
 static int micro(struct trainer *t, const struct samples *all, const int *item, int n, double denom, struct err *err)
 {
@@ -29,6 +40,7 @@ static int micro(struct trainer *t, const struct samples *all, const int *item, 
         entropy += t->entropy[i];
         right += t->row[i] == t->item[i].target;
     }
+    loss += router_loss(t, count / denom);
     model_backward(t->ws, t->net[0].t, t->item, t->dlogp, count, 1, NULL, NULL, 0);
     t->loss += loss;
     t->tokens += t->forest.tokens.n;

@@ -119,6 +119,18 @@ const struct model_config *model_config(const struct model *m)
     return &m->config;
 }
 
+int model_check_length(const struct model_config *c, int tokens, struct err *err)
+{
+    enum rope_kind kind = c->choices.rope.kind;
+    const char *why = c->choices.positions       ? "positions"
+                      : kind == ROPE_LONGROPE    ? "tokens (original_max_position_embeddings) before longrope changes its factors"
+                      : kind == ROPE_DYNAMIC     ? "tokens (max_position_embeddings) before dynamic scaling begins"
+                                                 : NULL;
+    if (!why || tokens <= c->max_position)
+        return 0;
+    return err_set(err, ERR_VALUE, "a sequence of %d tokens; this model has %d %s", tokens, c->max_position, why);
+}
+
 const struct tokenizer *model_tokenizer(const struct model *m)
 {
     return m->tokenizer;

@@ -57,6 +57,7 @@ struct choices {
     float logit_divisor;                                // 0: 1
     int experts, experts_used;                          // 0: one MLP
     float router_loss;      // router_aux_loss_coef
+    bool router_trained;    // output_router_logits: supervised training adds router_loss times model_router_loss
     struct rope_choice rope;
 };
 
@@ -101,11 +102,15 @@ int model_create(struct model **out, struct device *dev, const struct model_conf
 int model_open_fresh(struct model **out, struct device *dev, const char *dir, const struct model_options *opt, struct err *err) MUST_CHECK;
 void model_close(struct model *m);
 const struct model_config *model_config(const struct model *m);
+/* ERR_VALUE where a sequence of so many tokens cannot be computed as the reference would: more than learned positions, or
+ * beyond the length where longrope and dynamic scaling change all frequencies.  Every sequence passes here before a forward. */
+int model_check_length(const struct model_config *c, int tokens, struct err *err) MUST_CHECK;
 const struct tokenizer *model_tokenizer(const struct model *m);
 const char *model_fingerprint(const struct model *m);  // hash of weights, config, dtype and numerics version: what labels are keyed by
 size_t model_param_count(const struct model *m);
 /* Writes a Hugging Face folder (config.json, generation_config.json, model.safetensors, tokenizer files copied byte for byte), atomically.
- * dtype of the file: F32 or BF16.  A scalar head makes it a LlamaForSequenceClassification with score.weight. */
+ * dtype of the file: F32 or BF16.  A scalar head makes it the family's ForSequenceClassification
+ * with score.weight. */
 int model_save(const struct model *m, const char *dir, enum dtype dtype, struct err *err) MUST_CHECK;
 void model_set_reward_norm(struct model *m, double mean, double std);
 /* True when a scalar head was asked for and started at random because the checkpoint has none: such a model has learned no score. */

@@ -49,6 +49,8 @@ static int encode(struct work *w, struct err *err)
         if (rc == 0)
             rc = encode_completion(t, &w->ids, &e->prompt, &e->completion, model_config(w->m), false, err);
         s->completion = w->ids.n - s->at - s->prompt;
+        if (rc == 0)
+            rc = model_check_length(model_config(w->m), s->prompt + s->completion, err);
         if (rc)
             err_prefix(err, "%s, line %d", w->rows.path, e->line);
     }

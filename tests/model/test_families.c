@@ -24,9 +24,9 @@ struct vector {
     struct trainable *train;
 };
 
-static int open_model(struct model **out, struct device *dev, const char *folder, bool trainable)
+static int open_as(struct model **out, struct device *dev, const char *folder, bool trainable, enum dtype dtype)
 {
-    struct model_options opt = {.dtype = DTYPE_F32, .trainable = trainable};
+    struct model_options opt = {.dtype = dtype, .trainable = trainable};
     struct err err = {0};
     int rc = model_open(out, dev, folder, &opt, &err);
     if (rc)
@@ -34,10 +34,15 @@ static int open_model(struct model **out, struct device *dev, const char *folder
     return rc;
 }
 
-/* The vector's files beside the tokenizer they share. */
-static const char *folder_of(const char *name)
+static int open_model(struct model **out, struct device *dev, const char *folder, bool trainable)
 {
-    const char *folder = kit_path(name), *files[] = {"config.json", "model.safetensors", "../tokenizer.json"};
+    return open_as(out, dev, folder, trainable, DTYPE_F32);
+}
+
+/* The vector's files beside the tokenizer they share, in a folder called `as`. */
+static const char *folder_as(const char *as, const char *name)
+{
+    const char *folder = kit_path(as), *files[] = {"config.json", "model.safetensors", "../tokenizer.json"};
     mkdir(folder, 0755);
     for (size_t i = 0; i < ARRAY_LEN(files); i++) {
         char *from = str_printf("%s/vectors/families/%s/%s", kit_tests(""), name, files[i]);
@@ -47,6 +52,11 @@ static const char *folder_of(const char *name)
         free(to);
     }
     return folder;
+}
+
+static const char *folder_of(const char *name)
+{
+    return folder_as(name, name);
 }
 
 static void vector_open(struct vector *v, const char *name)
@@ -229,6 +239,106 @@ static void greedy_ids_over_a_cache_are_those_of_transformers(void **state)
     }
 }
 
+/* ---- a row does not know its company ------------------------------------------------------------ */
+
+/* Three prompts of different lengths continued together, over a cache; then each in one pass of its own. */
+static void check_generation(const char *name, struct device *dev, const char *folder, enum dtype dtype, const struct forest *f)
+{
+    enum { N = 3, NEW = 20 };
+    struct model *m;
+    struct completion out[N] = {0};
+    struct prompt_ids prompt[N] = {{f->tokens.id, 9, 0}, {f->tokens.id + 9, 61, 1}, {f->tokens.id + 30, 3, 2}};
+    struct sampling s;
+    struct err err = {0};
+    open_as(&m, dev, folder, false, dtype);
+    sampling_defaults(&s);
+    s.max_new_tokens = NEW;
+    s.ignore_eos = true;
+    if (model_generate(out, m, prompt, N, 1, &s, N, NULL, NULL, &err))
+        fail_msg("%s", err.msg);
+    struct workspace *ws = tiny_workspace(m, 61 + NEW, false);
+    for (int i = 0; i < N; i++) {
+        struct forest one = {0};
+        struct head_item item[NEW];
+        float logp[NEW];
+        int head = forest_add(&one, -1, prompt[i].id, prompt[i].n), tail = forest_add(&one, head, out[i].id, NEW);
+        assert_int_equal(forest_items(&one, tail, 0, item), NEW);
+        model_forward(ws, m, &one);
+        model_logp(ws, logp, NULL, NULL, item, NEW, 1);
+        for (int t = 0; t < NEW; t++)
+            if (logp[t] != out[i].logp[t])
+                fail_msg("%s, %s: prompt %d, token %d: %.9g when generated, %.9g in one pass", name, dtype_name(dtype), i, t,
+                         out[i].logp[t], logp[t]);
+        forest_release(&one);
+    }
+    completions_release(out, N);
+    workspace_free(ws);
+    model_close(m);
+}
+
+static void generation_over_a_cache_is_one_pass_bit_for_bit(void **state)
+{
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        struct vector v;
+        vector_open(&v, names[i]);
+        check_generation(names[i], v.dev, v.folder, DTYPE_F32, &v.forest);
+        check_generation(names[i], v.dev, v.folder, DTYPE_BF16, &v.forest);
+        vector_close(&v);
+    }
+}
+
+/* Two answers to one prompt: gradients of all their log-probs, the prompt computed once or twice. */
+static float *answers_gradient(struct vector *v, bool shared, size_t *total)
+{
+    const int *id = v->forest.tokens.id;
+    struct forest f = {0};
+    struct head_item item[64];
+    float dlogp[64], *all = NULL;
+    int n = 0, prompt = shared ? forest_add(&f, -1, id, 40) : -1;
+    for (int a = 0; a < 2; a++) {
+        int root = shared ? prompt : forest_add(&f, -1, id, 40), answer = forest_add(&f, root, id + 41 + 9 * a, 15);
+        n += forest_items(&f, answer, 0, item + n);
+    }
+    for (int i = 0; i < n; i++)
+        dlogp[i] = (float)(i % 7 - 3) / 5;
+    trainable_zero(v->train);
+    model_forward(v->ws, v->model, &f);
+    workspace_router_loss(v->ws, 0);
+    model_backward(v->ws, v->train, item, dlogp, n, 1, NULL, NULL, 0);
+    *total = model_param_count(v->model);
+    all = test_malloc(*total * sizeof *all);
+    size_t at = 0;
+    for (int i = 0; i < v->model->n_params; i++) {
+        const struct tensor *g = &v->train->grad[i];
+        tensor_read(all + at, g, 0, g->rows);
+        at += (size_t)g->rows * (size_t)g->cols;
+    }
+    forest_release(&f);
+    return all;
+}
+
+static void a_shared_prompt_has_the_gradient_of_two(void **state)
+{
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        struct vector v;
+        size_t n;
+        double diff = 0, size = 0;
+        vector_open(&v, names[i]);
+        workspace_free(v.ws);
+        v.ws = tiny_workspace(v.model, 110, true);
+        float *once = answers_gradient(&v, true, &n), *twice = answers_gradient(&v, false, &n);
+        for (size_t k = 0; k < n; k++) {
+            diff += pow((double)once[k] - twice[k], 2);
+            size += pow(twice[k], 2);
+        }
+        if (!(size > 0) || !(sqrt(diff) <= 1e-5 * sqrt(size)))
+            fail_msg("%s: gradients are %g apart, of %g", v.name, sqrt(diff), sqrt(size));
+        test_free(once);
+        test_free(twice);
+        vector_close(&v);
+    }
+}
+
 /* ---- folders --------------------------------------------------------------------------------------- */
 
 static void a_folder_written_is_the_same_model(void **state)
@@ -258,6 +368,115 @@ static void a_folder_written_is_the_same_model(void **state)
     }
 }
 
+/* The safetensors file of `name` with `from` replaced by `to` (of the same length, spaces fill) in its header, and a key of its config set. */
+static const char *edited(const char *name, const char *from, const char *to, const char *config, const char *value)
+{
+    struct err err = {0};
+    char *as = str_printf("%s-edited", name);
+    const char *out = folder_as(as, name);      // its links are replaced below
+    free(as);
+    char *path = str_printf("%s/vectors/families/%s/model.safetensors", kit_tests(""), name);
+    char *to_path = path_join(out, "model.safetensors"), *to_config = path_join(out, "config.json"), *bytes;
+    size_t n, m = strlen(from);
+    assert_true(strlen(to) == m);
+    if (file_read(&bytes, &n, path, 0, &err))
+        fail_msg("%s", err.msg);
+    uint64_t header;
+    memcpy(&header, bytes, sizeof header);
+    for (char *p = bytes + 8; (p = memmem(p, header - (size_t)(p - bytes - 8), from, m)); p += m)
+        memcpy(p, to, m);
+    unlink(to_path);
+    kit_bytes(to_path + strlen(kit_path("")), bytes, n);
+    free(path);
+    path = str_printf("%s/vectors/families/%s/config.json", kit_tests(""), name);
+    json_t *o = json_read_file(path, &err);
+    if (config)
+        json_object_set_new(o, config, json_loads(value, JSON_DECODE_ANY, NULL));
+    unlink(to_config);
+    assert_int_equal(json_write_file(to_config, o, &err), 0);
+    json_decref(o);
+    free(bytes);
+    free(path);
+    free(to_path);
+    free(to_config);
+    return out;
+}
+
+static void refused(const char *folder, bool scalar, const char *a, const char *b)
+{
+    struct device *dev = tiny_device(1);
+    struct model_options opt = {.dtype = DTYPE_F32, .scalar_head = scalar};
+    struct model *m;
+    struct err err = {0};
+    if (model_open(&m, dev, folder, &opt, &err) == 0)
+        fail_msg("%s was opened; expected was ...%s...%s", folder, a, b);
+    kit_contains(err.msg, a);
+    kit_contains(err.msg, b);
+    device_close(dev);
+}
+
+static void configs_that_contradict_their_tensors_are_refused_by_key_or_tensor(void **state)
+{
+    static const struct { const char *name, *key, *value, *a, *b; } cases[] = {
+        {"qwen3", "head_dim", "12", "q_proj.weight", "expected shape [48, 24], found [40, 24]"},
+        {"gpt2", "n_head", "5", "c_attn.weight", "expected shape [24, 60], found [24, 72]"},
+        {"gpt2", "n_positions", "100", "wpe.weight", "expected shape [100, 24], found [192, 24]"},
+        {"mixtral", "num_local_experts", "6", "block_sparse_moe.gate.weight", "expected shape [6, 24], found [5, 24]"},
+        {"mixtral", "num_local_experts", "4", "block_sparse_moe.gate.weight", "expected shape [4, 24], found [5, 24]"},
+        {"mixtral", "num_experts_per_tok", "9", "'num_experts_per_tok' is 9", "expected 1 to 5"},
+        {"gemma2", "layer_types", "[\"full_attention\"]", "'layer_types'", "2 names"},
+        {"gemma2", "query_pre_attn_scalar", "0", "query_pre_attn_scalar", "number"},
+        {"smollm3", "no_rope_layers", "[1]", "'no_rope_layers'", "2 layers"},
+        {"phi3", "rope_parameters", "{\"rope_type\": \"longrope\", \"short_factor\": [1]}", "'short_factor'", "list of 8 numbers"},
+        {"llama", "rope_parameters", "{\"rope_type\": \"llama3\", \"factor\": 8}", "'low_freq_factor'", "above 0"},
+        {"gpt_neox", "rope_parameters", "{\"partial_rotary_factor\": 0.2}", "'rotary_pct' of a head of 16", "3 columns"},
+        {"olmo2", "attention_bias", "true", "q_proj.bias", "missing"},
+        {"granite", "logits_scaling", "0", "'logits_scaling' is 0", "above 0"},
+        {"qwen2", "sliding_window", "null", "'sliding_window'", "no size"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        const char *at = edited(cases[i].name, "F32", "F32", cases[i].key, cases[i].value);
+        refused(at, false, cases[i].a, cases[i].b);
+    }
+}
+
+static void a_bare_body_and_a_named_reward_head_are_understood(void **state)
+{
+    struct device *dev = tiny_device(1);
+    struct model *m;
+    struct err err = {0};
+    // gpt2 on the Hub has no "transformer." before its names; the shorter name is padded in the JSON around it
+    const char *gpt2 = edited("gpt2", "\"transformer.", "            \"", NULL, NULL);
+    open_model(&m, dev, gpt2, true);
+    assert_non_null(slice_find(m, "transformer.h.0.attn.c_attn.weight"));
+    model_close(m);
+    // one column of a bias stands in for OpenRLHF's head
+    const char *rm = edited("llama", "\"lm_head.weight\"", "\"reward_.weight\"", "value_head_prefix", "\"reward_\"");
+    refused(rm, true, "reward_.weight", "expected shape [1, 24], found [260, 24]");
+    rm = edited("llama", "\"__metadata__\":{\"format\":\"pt\"},\"lm_head.weight\"",
+                "\"__metadata__\":{},          \"value_head.weight\"", NULL, NULL);
+    refused(rm, true, "value_head.weight", "expected shape [1, 24], found [260, 24]");
+    struct model_options opt = {.dtype = DTYPE_F32};
+    rm = edited("llama", "F32", "F32", "value_head_prefix", "\"no such/name\"");
+    assert_true(model_open(&m, dev, rm, &opt, &err) < 0);
+    kit_contains(err.msg, "value_head_prefix");
+    device_close(dev);
+}
+
+static void sequences_that_the_reference_computes_otherwise_are_refused(void **state)
+{
+    static const struct { const char *name; int most; } cases[] = {{"gpt2", 192}, {"phi3", 160}, {"llama-dynamic", 192}};
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct vector v;
+        struct err err = {0};
+        vector_open(&v, cases[i].name);
+        assert_int_equal(model_check_length(model_config(v.model), cases[i].most, &err), 0);
+        assert_true(model_check_length(model_config(v.model), cases[i].most + 1, &err) < 0);
+        kit_contains(err.msg, cases[i].most == 160 ? "longrope" : "192");
+        vector_close(&v);
+    }
+}
+
 static void every_family_is_listed_and_has_a_vector(void **state)
 {
     const struct model_family *all;
@@ -283,7 +502,12 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(logits_and_losses_are_those_of_transformers),
     cmocka_unit_test(every_gradient_is_that_of_pytorch),
     cmocka_unit_test(greedy_ids_over_a_cache_are_those_of_transformers),
+    cmocka_unit_test(generation_over_a_cache_is_one_pass_bit_for_bit),
+    cmocka_unit_test(a_shared_prompt_has_the_gradient_of_two),
     cmocka_unit_test(a_folder_written_is_the_same_model),
+    cmocka_unit_test(configs_that_contradict_their_tensors_are_refused_by_key_or_tensor),
+    cmocka_unit_test(a_bare_body_and_a_named_reward_head_are_understood),
+    cmocka_unit_test(sequences_that_the_reference_computes_otherwise_are_refused),
     cmocka_unit_test(every_family_is_listed_and_has_a_vector),
 };
 KIT_MAIN(tests)

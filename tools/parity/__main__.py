@@ -2,6 +2,7 @@
 import os
 import sys
 
+import families
 import folders
 import hub
 import smollm2
@@ -19,6 +20,7 @@ def main():
         report.skip("SmolLM2", f"no {gguf} (make smollm2)")
     folders.check(report, rlaif, ["models"] + runs)
     hub.check(report, program, "models/s")
+    families.check(report, os.path.join(os.path.dirname(program), "model_facts"))
     return report.end()
 
 

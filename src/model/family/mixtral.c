@@ -22,6 +22,7 @@ static const struct key keys[] = {
     KEY("num_local_experts", KEY_INT, choices.experts),
     KEY("num_experts_per_tok", KEY_INT, choices.experts_used),
     KEY("router_aux_loss_coef", KEY_FLOAT, choices.router_loss),
+    KEY("output_router_logits", KEY_BOOL, choices.router_trained),
     {0},
 };
 

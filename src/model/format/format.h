@@ -8,7 +8,7 @@
  *
  * folder_write goes the other way and always writes a Hugging Face folder.
  *
- * Left out: writing GGUF, families other than Llama, pickled weights (they are programs). */
+ * Left out: writing GGUF, pickled weights (they are programs). */
 #ifndef MODEL_FORMAT_FORMAT_H
 #define MODEL_FORMAT_FORMAT_H
 
@@ -68,7 +68,7 @@ struct folder_form {
 };
 /* Writes folder `dir` so that it appears whole or not at all: config.json,
  * generation_config.json, model.safetensors (or its shards and their index), tokenizer files.  config->score_head makes it a
- * LlamaForSequenceClassification, else a LlamaForCausalLM; where config->tied the list must not
+ * sequence classifier of its family, else a language model; where config->tied the list must not
  * hold lm_head.weight.  Values are rounded to dtype (nearest even); one that float16 cannot hold is
  * refused.  A reward model's pad id is
  * one that tokenizer_pad finds.  tokenizer (NULL: none is written) writes itself as

@@ -36,7 +36,8 @@ static bool is_head(const struct weights *w, const char *name)
     char head[112], score[64];
     snprintf(score, sizeof score, "%s.",
              *w->config.score_name ? w->config.score_name : "score");
-    return !strcmp(name, head_name(family_of(&w->config), head)) || str_starts(name, score);
+    return !strcmp(name, head_name(family_of(&w->config), head)) || str_starts(name, score) ||
+           str_starts(name, "value_head.");
 }
 
 int promise_rename(struct weights *w, struct err *err)
@@ -184,6 +185,9 @@ int promise_check(struct weights *w, bool seq_cls, struct err *err)
     struct promise p = {.w = w, .f = family_of(&w->config)};
     struct tensor_spec *with_score = NULL;
     int n_score = 0;
+    // what OpenRLHF called the head before its config said how
+    if (!*w->config.score_name && !weights_find(w, "score.weight") && weights_find(w, "value_head.weight"))
+        snprintf(w->config.score_name, sizeof w->config.score_name, "value_head");
     if (w->gguf)
         w->config.tied = !weights_find(w, head_name(p.f, head));
     int rc = family_tensors(&p.t, &p.n, &w->config, false, err);
