@@ -12,7 +12,7 @@ ROOMS   := $(foreach r,$(ROOMS),$(if $(wildcard src/$(r)/*.c src/$(r)/*/*.c),$(r
 # SAN=address,undefined or SAN=thread   sanitizers, in a build folder of their own
 # DEV=1                                 more warnings, and they are errors
 # V=1                                   shows the commands
-LIBS    := -ldnnl -ljansson -lsqlite3 -lyaml -lpcre2-8 -lutf8proc -lz -lxxhash -lcurl -lcrypto -lm
+LIBS    := -ldnnl -ljansson -lsqlite3 -lyaml -lpcre2-8 -lutf8proc -lz -lsnappy -lzstd -llz4 -lxxhash -lcurl -lcrypto -lm
 CFLAGS  ?= -O2 -g
 WARN    := -Wall -Wextra -Wno-unused-parameter -Wno-missing-field-initializers -Wno-psabi
 ifdef DEV

@@ -2,11 +2,11 @@
 # Installs what building needs, from the distribution.  --check only tells whether all is there.
 set -eu
 packages="gcc make git libc6-dev libdnnl-dev libjansson-dev libsqlite3-dev libyaml-dev libpcre2-dev
-          libutf8proc-dev zlib1g-dev libxxhash-dev libssl-dev
-          libcurl4-openssl-dev libcmocka-dev"
+          libutf8proc-dev zlib1g-dev libsnappy-dev libzstd-dev liblz4-dev libxxhash-dev
+          libssl-dev libcurl4-openssl-dev libcmocka-dev"
 if [ "${1:-}" = --check ]; then
     command -v "${CC:-gcc}" >/dev/null || exit 1
-    for h in dnnl.h jansson.h sqlite3.h yaml.h pcre2.h utf8proc.h zlib.h xxhash.h curl/curl.h openssl/sha.h; do
+    for h in dnnl.h jansson.h sqlite3.h yaml.h pcre2.h utf8proc.h zlib.h snappy-c.h zstd.h lz4.h xxhash.h curl/curl.h openssl/sha.h; do
         extra=""; [ $h = pcre2.h ] && extra="-DPCRE2_CODE_UNIT_WIDTH=8"
         echo "#include <$h>" | "${CC:-gcc}" $extra -fsyntax-only -x c - 2>/dev/null || exit 1
     done

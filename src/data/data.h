@@ -1,8 +1,9 @@
-/* data/data.h - the records that pass between stages, and JSON Lines.
+/* data/data.h - the records that pass between stages, and the files they lie in.
  *
- * A stage reads plain rows and writes plain rows.  Columns have the names of the field (TRL's), so
- * other tools read the same files; what we add (label_prob, provenance) stands beside theirs.  A row
- * that cannot be used is never dropped silently: it is counted, and listed with its reason.
+ * A stage reads plain rows and writes plain rows (JSON Lines).  Columns have the names of the field
+ * (TRL's), so other tools read the same files; what we add (label_prob, provenance) stands beside
+ * theirs.  A row that cannot be used is never dropped silently: it is counted, and listed with its
+ * reason.
  *
  * Text is a plain string or a list of {"role","content"} messages; both are recognised per row. */
 #ifndef DATA_DATA_H
@@ -10,21 +11,37 @@
 
 #include "base/base.h"
 
-/* ---- JSON Lines (.jsonl, .jsonl.gz, and a .json file holding one list) ------- */
+/* ---- data sets ---------------------------------------------------------------- */
 
+/* The files a data set's name stands for, in order: a file, a pattern (dir/train-*.parquet), or several of them with
+ * commas or newlines between. */
+struct data_files { char **path; size_t n, cap; };
+int data_files_find(struct data_files *f, const char *name, struct err *err) MUST_CHECK;
+void data_files_release(struct data_files *f);
+
+/* Rows of Parquet, JSON Lines, a JSON list, CSV or TSV; the texts also gzipped or compressed with zstd.  All give the
+ * same objects for the same data.  CSV holds nothing but texts (an empty bare field is null); what Parquet's types
+ * become is told in parquet/parquet.h. */
 struct rows {
-    char *path;
+    char *path;         // the name it was asked for by; of several files: "FIRST and N more"
     json_t **row;       // (n) objects, owned
-    int *line;          // (n) 1-based line of each in its file
+    int *line;          // (n) number of each, counted from 1 over all files: rows_place() tells where that is
     int n;
     struct rejected { int line; char *why; json_t *row; } *rejected;    // rows left out so far
     int n_rejected;
-    size_t cap_row, cap_line, cap_rejected;     // rejecting never has to allocate a place
+    struct rows_file { char *path; int before; bool lines; } *file;     // before: the last number of the file before
+    int n_files, last;
+    size_t cap_row, cap_line, cap_rejected, cap_file;   // rejecting never has to allocate a place
 };
-/* Reads a whole file.  A line that is not a JSON object is a rejected row (its text stands in for the row), not a
- * failure; an unreadable, damaged or empty file is, and so is one without any object in its first thousand lines.
- * In a file that holds one list, `line` counts its members.  max_rows 0: all.  r is released on failure. */
+/* Reads whole files.  A line that is not a JSON object is a rejected row (its text stands in for the row), not a
+ * failure, and so is a row with a value that JSON cannot hold or with too few fields; an unreadable, damaged or empty
+ * file is one, and so is one without any object in its first thousand lines.  max_rows 0: all.  r is released on failure. */
 int rows_read(struct rows *r, const char *path, int max_rows, struct err *err) MUST_CHECK;
+/* Where a row is: "data/pairs.jsonl: line 12" (the line where it begins), "data/train-1.parquet: row 7" (members of a
+ * list are counted as well).  `within` is for messages that name the data set before: "line 12", or, of several files,
+ * "train-1.parquet: row 7".  path is borrowed from r. */
+struct place { char s[448], within[112]; const char *path; int number; };
+struct place rows_place(const struct rows *r, int number);
 /* Moves row i to the rejected list with a reason (keeps order of the others). */
 void rows_reject(struct rows *r, int i, const char *fmt, ...) PRINTF_LIKE(3, 4);
 /* Writes DIR/rejected.jsonl ({"file","line","reason","row"}) when anything was rejected, and warns with the count. */
@@ -33,6 +50,10 @@ int rows_write_rejected(const struct rows *r, const char *dir, struct err *err);
  * one folder keep theirs apart. */
 int rows_write_rejected_beside(const struct rows *r, const char *output, struct err *err);
 void rows_release(struct rows *r);
+
+/* Whether a file is Parquet, and what its footer tells: {"rows", "row_groups", "created_by", "codecs", "schema"}. */
+bool data_is_parquet(const char *path);
+int data_describe_parquet(json_t **out, const char *path, struct err *err) MUST_CHECK;
 
 /* One compact object per line, written atomically: nothing under the final name before commit. */
 struct rows_out { struct file_out file; int n; };

@@ -170,6 +170,15 @@ static int split_transcript(struct pair *p, struct arena *a, struct err *err)
     return p->prompt.text ? 0 : no_memory(err);
 }
 
+/* A number, also as CSV has it: in digits. */
+static int member_number(double *out, const json_t *row, const char *key, double dflt, struct err *err)
+{
+    const char *text = json_string_value(json_object_get(row, key));
+    if (!text)
+        return json_double_or(row, key, dflt, out, "row", err);
+    return str_to_double(text, out) ? 0 : err_set(err, ERR_FORMAT, "'%s' is '%.40s', expected a number", key, text);
+}
+
 /* ---- one row of each kind ------------------------------------------------------------------ */
 
 static int pair_from_row(void *out, struct arena *a, const json_t *row, struct err *err)
@@ -199,7 +208,7 @@ static int pair_from_row(void *out, struct arena *a, const json_t *row, struct e
     if (rc == 0)
         rc = refuse_empty(&p->rejected, "rejected", err);
     if (rc == 0)
-        rc = json_double_or(row, "label_prob", 1.0, &p->label_prob, "row", err);
+        rc = member_number(&p->label_prob, row, "label_prob", 1.0, err);
     if (rc == 0 && !(p->label_prob >= 0 && p->label_prob <= 1))
         rc = err_set(err, ERR_VALUE, "'label_prob' is %g, expected a probability", p->label_prob);
     p->row = row;
@@ -294,7 +303,7 @@ static int each_row(void **out, int *n, size_t size, const char *what, from_row 
             memmove(r->row + kept, r->row + i, (size_t)(rows - i) * sizeof *r->row);
             memmove(r->line + kept, r->line + i, (size_t)(rows - i) * sizeof *r->line);
             r->n = kept + rows - i;
-            return err_set(err, rc, "%s: line %d: %s", r->path, r->line[kept], why.msg);
+            return err_set(err, rc, "%s: %s", rows_place(r, r->line[kept]).s, why.msg);
         }
         if (rc) {
             char *text = str_printf("%.*s", (int)utf8_valid(why.msg, strlen(why.msg)), why.msg);
@@ -306,8 +315,8 @@ static int each_row(void **out, int *n, size_t size, const char *what, from_row 
     }
     r->n = kept;
     if (kept == 0)
-        return err_set(err, ERR_VALUE, "%s: none of its rows is usable as %s (line %d: %s)",
-                       r->path, what, r->n_rejected ? r->rejected[0].line : 0,
+        return err_set(err, ERR_VALUE, "%s: none of its rows is usable as %s (%s: %s)", r->path, what,
+                       r->n_rejected ? rows_place(r, r->rejected[0].line).within : "nowhere",
                        r->n_rejected && r->rejected[0].why ? r->rejected[0].why : "no rows");
     *out = records;
     *n = kept;

@@ -1,102 +1,52 @@
-/* rows.c - reading JSON Lines, plain or gzipped, or one JSON list, into memory.
+/* rows.c - data sets of every format we read, in memory as JSON rows.
  *
- * What the file holds is told by its content, never by its name: a file whose first character
- * is '[' is a list.  A line is at most 64 MiB, a list 1 GiB, so that a compressed bomb ends in
- * a sentence.  What is left out: streaming.  Alignment data sets fit in memory many times over. */
-#include "data/data.h"
+ * What a file holds is told by its content: Parquet by its magic, a list by its first character, JSON
+ * Lines otherwise.  Only CSV and TSV are told by their names, for nothing in them says what they are.
+ * Several files are read one after the other; a row's number goes on counting over them, and
+ * rows_place() finds the file and the number in it again.  What is left out: streaming.  Alignment data
+ * sets fit in memory many times over. */
+#include "data/internal.h"
+#include "data/parquet/parquet.h"
 
 #include <errno.h>
 #include <limits.h>
-#include <zlib.h>
 
-enum { LINE_MAX_BYTES = 64 << 20, LIST_MAX_BYTES = 1 << 30, HOPELESS = 1000, QUOTE = 500 };
+enum { HOPELESS = 1000 };
 
-/* ---- bytes ------------------------------------------------------------------------- */
+/* ---- taking rows ------------------------------------------------------------------- */
 
-struct input {
-    gzFile gz;
-    const char *path;
-    unsigned char piece[1 << 16];
-    int at, len;        // what of the piece was taken, how much it holds
-};
-
-static struct input *input_open(const char *path, struct err *err)
+const char *rows_path(const struct rows *r)
 {
-    if (dir_exists(path)) {
-        err_set(err, ERR_IO, "%s: is a folder, expected a file of JSON Lines", path);
-        return NULL;
-    }
-    struct input *in = mem_alloc(1, sizeof *in);
-    if (!in) {
-        err_set(err, ERR_MEMORY, "%s: no memory to read it", path);
-        return NULL;
-    }
-    errno = 0;
-    in->path = path;
-    in->gz = gzopen(path, "rb");    // plain files pass through unchanged
-    if (!in->gz) {
-        int code = errno == ENOENT ? ERR_MISSING : errno ? ERR_IO : ERR_MEMORY;
-        err_set(err, code, "%s: cannot be opened: %s", path, errno ? strerror(errno) : "no memory");
-        free(in);
-        return NULL;
-    }
-    gzbuffer(in->gz, 1 << 17);
-    return in;
+    return r->n_files ? r->file[r->n_files - 1].path : r->path;
 }
 
-static void input_close(struct input *in)
+struct place rows_place(const struct rows *r, int number)
 {
-    if (in)
-        gzclose(in->gz);
-    free(in);
+    struct place p;
+    int i = r->n_files - 1;
+    while (i > 0 && r->file[i].before >= number)
+        i--;
+    const struct rows_file *f = i >= 0 ? &r->file[i] : NULL;
+    p.path = f ? f->path : r->path ? r->path : "rows";
+    p.number = number - (f ? f->before : 0);
+    const char *unit = f && !f->lines ? "row" : "line", *slash = strrchr(p.path, '/');
+    snprintf(p.s, sizeof p.s, "%.400s: %s %d", p.path, unit, p.number);
+    snprintf(p.within, sizeof p.within, "%.80s%s%s %d", r->n_files > 1 ? slash ? slash + 1 : p.path : "",
+             r->n_files > 1 ? ": " : "", unit, p.number);
+    return p;
 }
 
-/* 1 while there are bytes, 0 at the end, negative on failure. */
-static int input_fill(struct input *in, struct err *err)
+int rows_begin(struct rows *r, const char *path, bool lines, struct err *err)
 {
-    if (in->at < in->len)
-        return 1;
-    in->at = 0;
-    in->len = gzread(in->gz, in->piece, sizeof in->piece);
-    if (in->len > 0)
-        return 1;
-    int code;
-    const char *why = gzerror(in->gz, &code);
-    if (code == Z_BUF_ERROR)
-        return err_set(err, ERR_FORMAT,
-                       "%s: the compressed data ends too early; is the file cut short?",
-                       in->path);
-    if (code == Z_ERRNO)
-        return err_set(err, ERR_IO, "%s: reading failed: %s", in->path, strerror(errno));
-    if (in->len < 0 || (code != Z_OK && code != Z_STREAM_END))
-        return err_set(err, ERR_FORMAT, "%s: the compressed data is damaged (%s)", in->path, why);
+    struct rows_file *f = mem_grow(r->file, &r->cap_file, (size_t)r->n_files + 1, sizeof *f);
+    char *copy = f ? str_printf("%s", path) : NULL;
+    if (f)
+        r->file = f;
+    if (!copy)
+        return err_set(err, ERR_MEMORY, "%s: no memory to read it", path);
+    r->file[r->n_files++] = (struct rows_file){.path = copy, .before = r->last, .lines = lines};
     return 0;
 }
-
-/* Appends up to the end of the line (left out), or up to `max` bytes and fails.  1 line, 0 end
- * of file. */
-static int input_line(struct input *in, struct buf *line, int number, struct err *err)
-{
-    int rc, found = 0;
-    buf_clear(line);
-    while ((rc = input_fill(in, err)) > 0) {
-        unsigned char *s = in->piece + in->at, *end = memchr(s, '\n', (size_t)(in->len - in->at));
-        size_t n = end ? (size_t)(end - s) : (size_t)(in->len - in->at);
-        if (line->len + n > LINE_MAX_BYTES)
-            return err_set(err, ERR_FORMAT, "%s: line %d is longer than %d MiB", in->path, number,
-                           LINE_MAX_BYTES >> 20);
-        buf_add(line, s, n);
-        if (line->failed)
-            return err_set(err, ERR_MEMORY, "%s: line %d: no memory", in->path, number);
-        in->at += (int)n + (end != NULL);
-        found = 1;
-        if (end)
-            break;
-    }
-    return rc < 0 ? rc : found;
-}
-
-/* ---- rows -------------------------------------------------------------------------- */
 
 /* Places for one more row, and as many places for rejecting as there can ever be rows. */
 static int rows_room(struct rows *r, struct err *err)
@@ -122,9 +72,8 @@ static int rows_hopeless(const struct rows *r, struct err *err)
     if (r->n > 0 || r->n_rejected < HOPELESS)
         return 0;
     const char *why = r->rejected[0].why;
-    return err_set(err, ERR_FORMAT,
-                   "%s: none of the first %d lines is a JSON object (line %d: %s)", r->path,
-                   r->n_rejected, r->rejected[0].line, why ? why : "no memory for the reason");
+    return err_set(err, ERR_FORMAT, "%s: none of the first %d lines is usable (%s: %s)", r->path, r->n_rejected,
+                   rows_place(r, r->rejected[0].line).within, why ? why : "no memory for the reason");
 }
 
 static char *printf_va(const char *fmt, va_list ap)
@@ -140,126 +89,163 @@ static void reject_row(struct rows *r, int line, json_t *row, char *why)
     r->rejected[r->n_rejected++] = (struct rejected){.line = line, .why = why, .row = row};
 }
 
-/* Takes the reference to v (NULL: it could not be parsed, `text` shows it). */
-static int rows_take(struct rows *r, int line, json_t *v, const char *text, size_t n,
-                     const char *why, struct err *err)
+int rows_take(struct rows *r, int number, json_t *v, const char *why, struct err *err)
 {
-    int rc = rows_room(r, err);
+    int rc = v ? rows_room(r, err) : err_set(err, ERR_MEMORY, "%s: no memory for row %d", rows_path(r), number);
+    int before = r->file[r->n_files - 1].before;
+    if (rc == 0 && number > INT_MAX - before)
+        rc = err_set(err, ERR_FORMAT, "%s: more than %d rows", r->path, INT_MAX);
     if (rc) {
         json_decref(v);
         return rc;
     }
-    if (json_is_object(v)) {
+    r->last = before + number;
+    if (json_is_object(v) && !why) {
         r->row[r->n] = v;
-        r->line[r->n++] = line;
+        r->line[r->n++] = r->last;
         return 0;
     }
-    if (!v) {
-        size_t shown = utf8_valid(text, n < QUOTE ? n : QUOTE);
-        v = json_stringn(text, shown);
-    }
-    reject_row(r, line, v, str_printf("%s", why));
+    why = why ? why : "not a JSON object";
+    reject_row(r, r->last, v, str_printf("%.*s", (int)utf8_valid(why, strlen(why)), why));
     return rows_hopeless(r, err);
 }
 
-static bool only_space(const struct buf *b)
-{
-    for (size_t i = 0; i < b->len; i++)
-        if (!strchr(" \t\r", b->s[i]) || b->s[i] == 0)
-            return false;
-    return true;
-}
+/* ---- one file ---------------------------------------------------------------------- */
 
-static int take_line(struct rows *r, const struct buf *text, int line, struct err *err)
+static int read_parquet(struct rows *r, int max_rows, struct err *err)
 {
-    struct err bad = {0};
-    json_t *v = json_parse(text->s, text->len, "JSON", &bad);
-    if (!v && bad.code == ERR_MEMORY)
-        return err_set(err, ERR_MEMORY, "%s: line %d: no memory", r->path, line);
-    return rows_take(r, line, v, text->s, text->len, v ? "not a JSON object" : bad.msg, err);
-}
-
-static int read_lines(struct rows *r, struct input *in, int max_rows, struct err *err)
-{
-    struct buf line = {0};
-    int rc = 0;
-    for (int number = 1; rc == 0 && (max_rows == 0 || r->n < max_rows); number++) {
-        int found = input_line(in, &line, number, err);
-        if (found <= 0) {
-            rc = found;
-            break;
-        }
-        if (number == INT_MAX)
-            rc = err_set(err, ERR_FORMAT, "%s: more than %d lines", r->path, INT_MAX);
-        else if (!only_space(&line))
-            rc = take_line(r, &line, number, err);
+    struct parquet *p = NULL;
+    const char *why;
+    json_t *row;
+    int rc = parquet_open(&p, rows_path(r), err), found = 1;
+    for (int number = 1; rc == 0 && found > 0 && (max_rows == 0 || r->n < max_rows); number++) {
+        found = parquet_next(p, &row, &why, err);
+        if (found > 0)
+            rc = rows_take(r, number, row, why, err);
+        if (rc == 0 && number == INT_MAX)
+            rc = err_set(err, ERR_FORMAT, "%s: more than %d rows", r->path, INT_MAX);
     }
-    buf_release(&line);
-    return rc;
+    parquet_close(p);
+    return found < 0 ? found : rc;
 }
 
-static int read_list(struct rows *r, struct input *in, int max_rows, struct err *err)
+static bool named(const char *path, const char *extension)
 {
-    struct buf all = {0};
-    json_t *list = NULL;
-    int rc;
-    while ((rc = input_fill(in, err)) > 0 && all.len <= LIST_MAX_BYTES && !all.failed) {
-        buf_add(&all, in->piece + in->at, (size_t)(in->len - in->at));
-        in->at = in->len;
+    static const char *const packed[] = {"", ".gz", ".zst"};
+    char end[16];
+    for (size_t i = 0; i < ARRAY_LEN(packed); i++) {
+        snprintf(end, sizeof end, "%s%s", extension, packed[i]);
+        size_t n = strlen(path), m = strlen(end);
+        if (n >= m && strcasecmp(path + n - m, end) == 0)
+            return true;
     }
-    if (all.failed)
-        rc = err_set(err, ERR_MEMORY, "%s: no memory to read it", r->path);
-    else if (rc == 0 && !(list = json_parse(all.s, all.len, r->path, err)))
-        rc = err && err->code ? err->code : ERR_FORMAT;
-    else if (rc > 0)
-        rc = err_set(err, ERR_FORMAT,
-                     "%s: a list of more than %d MiB; write one object per line instead",
-                     r->path, LIST_MAX_BYTES >> 20);
-    buf_release(&all);
-    size_t i;
-    json_t *v;
-    json_array_foreach(list, i, v) {
-        if (rc || (max_rows && r->n >= max_rows))
-            break;
-        rc = rows_take(r, (int)i + 1, json_incref(v), NULL, 0, "not a JSON object", err);
-    }
-    json_decref(list);
-    return rc;
+    return false;
 }
 
-/* Skips a byte order mark and blank space before the first character; '[' begins a list. */
+/* What can be seen from the first bytes; those of another format are refused by name. */
+static int refuse_other(const struct input *in, struct err *err)
+{
+    static const struct { const char *magic; size_t n; const char *what; } other[] = {
+        {"PAR1", 4, "Parquet in a compressed file; Parquet compresses its pages itself, so unpack it first"},
+        {"ARROW1", 6, "an Arrow file, which is not read; write Parquet or JSON Lines"},
+        {"\xff\xff\xff\xff", 4, "an Arrow stream, which is not read; write Parquet or JSON Lines"},
+        {"\xff\xfe", 2, "text in UTF-16; save it as UTF-8"},
+        {"\xfe\xff", 2, "text in UTF-16; save it as UTF-8"},
+        {"PK\x03\x04", 4, "a zip archive or a spreadsheet; unpack it, or save it as CSV"},
+        {"BZh", 3, "compressed with bzip2, which is not read; use gzip or zstd"},
+        {"\xfd" "7zXZ", 5, "compressed with xz, which is not read; use gzip or zstd"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(other); i++)
+        if (in->len - in->at >= other[i].n && memcmp(in->piece + in->at, other[i].magic, other[i].n) == 0)
+            return err_set(err, ERR_UNSUPPORTED, "%s: is %s", in->path, other[i].what);
+    return 0;
+}
+
+/* Skips a byte order mark; the first character that is no blank space, or '\n'. */
 static int first_char(struct input *in, struct err *err)
 {
     int rc = input_fill(in, err);
-    if (rc > 0 && in->len >= 3 && memcmp(in->piece, "\xef\xbb\xbf", 3) == 0)
-        in->at = 3;
     if (rc <= 0)
         return rc;
-    for (int i = in->at; i < in->len; i++)
+    if ((rc = refuse_other(in, err)))
+        return rc;
+    if (in->len >= 3 && memcmp(in->piece, "\xef\xbb\xbf", 3) == 0)
+        in->at = 3;
+    for (size_t i = in->at; i < in->len; i++)
         if (!strchr(" \t\r\n", in->piece[i]) || in->piece[i] == 0)
             return in->piece[i];
     return '\n';
 }
 
+static int read_text(struct rows *r, int max_rows, struct err *err)
+{
+    struct input *in = input_open(rows_path(r), err);
+    if (!in)
+        return err->code;
+    const char *path = in->path;
+    bool csv = named(path, ".csv"), tsv = named(path, ".tsv");
+    int c = first_char(in, err), rc = c;
+    if (c > 0 && (csv || tsv)) {
+        rc = read_csv(r, in, csv ? ',' : '\t', max_rows, err);
+    } else if (c > 0) {
+        r->file[r->n_files - 1].lines = c != '[';
+        rc = c == '[' ? read_list(r, in, max_rows, err) : read_lines(r, in, max_rows, err);
+    }
+    input_close(in);
+    return rc;
+}
+
+bool data_is_parquet(const char *path)
+{
+    char head[4];
+    FILE *f = dir_exists(path) ? NULL : fopen(path, "rb");
+    bool yes = f && fread(head, 1, 4, f) == 4 && memcmp(head, "PAR1", 4) == 0;
+    if (f)
+        fclose(f);
+    return yes;
+}
+
+int data_describe_parquet(json_t **out, const char *path, struct err *err)
+{
+    struct parquet *p = NULL;
+    int rc = parquet_open(&p, path, err);
+    if (rc == 0 && !(*out = parquet_describe(p)))
+        rc = err_set(err, ERR_MEMORY, "%s: no memory to describe it", path);
+    parquet_close(p);
+    return rc;
+}
+
+/* ---- all files --------------------------------------------------------------------- */
+
+static int read_files(struct rows *r, const struct data_files *files, int max_rows, struct err *err)
+{
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < files->n && (max_rows == 0 || r->n < max_rows); i++) {
+        bool parquet = data_is_parquet(files->path[i]);
+        rc = rows_begin(r, files->path[i], !parquet, err);
+        if (rc == 0)
+            rc = parquet ? read_parquet(r, max_rows, err) : read_text(r, max_rows, err);
+    }
+    return rc;
+}
+
 int rows_read(struct rows *r, const char *path, int max_rows, struct err *err)
 {
     struct err own = {0};
+    struct data_files files = {0};
     if (!err)
         err = &own;     // codes are read from it below
-    *r = (struct rows){.path = str_printf("%s", path)};
-    if (!r->path)
-        return err_set(err, ERR_MEMORY, "%s: no memory to read it", path);
-    struct input *in = input_open(path, err);
-    int rc = in ? 0 : err->code;
-    if (in) {
-        int c = first_char(in, err);
-        rc = c < 0      ? c
-             : c == '[' ? read_list(r, in, max_rows, err)
-                        : read_lines(r, in, max_rows, err);
+    err->code = 0;
+    *r = (struct rows){0};
+    int rc = data_files_find(&files, path, err);
+    if (rc == 0) {
+        r->path = files.n > 1 ? str_printf("%s and %zu more", files.path[0], files.n - 1) : str_printf("%s", path);
+        rc = r->path ? read_files(r, &files, max_rows, err)
+                     : err_set(err, ERR_MEMORY, "%s: no memory to read it", path);
     }
-    input_close(in);
+    data_files_release(&files);
     if (rc == 0 && r->n == 0 && r->n_rejected == 0)
-        rc = err_set(err, ERR_VALUE, "%s: is empty, expected one JSON object per line", path);
+        rc = err_set(err, ERR_VALUE, "%s: is empty, expected rows", r->path);
     if (rc)
         rows_release(r);
     return rc;
@@ -288,6 +274,9 @@ void rows_release(struct rows *r)
         json_decref(r->rejected[i].row);
         free(r->rejected[i].why);
     }
+    for (int i = 0; i < r->n_files; i++)
+        free(r->file[i].path);
+    free(r->file);
     free(r->row);
     free(r->line);
     free(r->rejected);

@@ -36,10 +36,11 @@ void rows_out_close(struct rows_out *w)
         file_out_close(&w->file);
 }
 
-static int add_rejected(struct rows_out *w, const char *file, const struct rejected *x,
+static int add_rejected(struct rows_out *w, const struct rows *r, const struct rejected *x,
                         struct err *err)
 {
-    json_t *line = json_pack("{s:s, s:i, s:s, s:O?}", "file", file, "line", x->line, "reason",
+    struct place at = rows_place(r, x->line);
+    json_t *line = json_pack("{s:s, s:i, s:s, s:O?}", "file", at.path, "line", at.number, "reason",
                              x->why ? x->why : "no memory for the reason", "row", x->row);
     int rc = line ? rows_out_add(w, line, err)
                   : err_set(err, ERR_MEMORY, "%s: no memory", w->file.path);
@@ -54,13 +55,13 @@ static int write_rejected(const struct rows *r, const char *path, struct err *er
     if (rc)
         return rc;
     for (int i = 0; rc == 0 && i < r->n_rejected; i++)
-        rc = add_rejected(&w, r->path, &r->rejected[i], err);
+        rc = add_rejected(&w, r, &r->rejected[i], err);
     if (rc == 0)
         rc = rows_out_commit(&w, err);
     rows_out_close(&w);
     if (rc == 0)
-        log_warn("%s: %d of %d rows cannot be used (line %d: %s); all of them are listed in %s",
-                 r->path, r->n_rejected, r->n_rejected + r->n, r->rejected[0].line,
+        log_warn("%s: %d of %d rows cannot be used (%s: %s); all of them are listed in %s",
+                 r->path, r->n_rejected, r->n_rejected + r->n, rows_place(r, r->rejected[0].line).within,
                  r->rejected[0].why ? r->rejected[0].why : "no memory for the reason", path);
     return rc;
 }

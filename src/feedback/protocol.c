@@ -138,12 +138,12 @@ static int exemplars_read(struct preference *p, const char *path, struct err *er
     if (rc)
         return rc;
     if (rows.n_rejected)
-        rc = err_set(err, ERR_FORMAT, "%s:%d: %s", path, rows.rejected[0].line, rows.rejected[0].why);
+        rc = err_set(err, ERR_FORMAT, "%s: %s", rows_place(&rows, rows.rejected[0].line).s, rows.rejected[0].why);
     struct exemplar *e = arena_alloc(&p->arena, (size_t)(rows.n + 1) * sizeof *e);
     if (!e && rc == 0)
         rc = err_set(err, ERR_MEMORY, "no memory for %d exemplars", rows.n);
     for (int i = 0; i < rows.n && rc == 0; i++) {
-        char *where = str_printf("%s:%d", path, rows.line[i]);
+        char *where = str_printf("%s", rows_place(&rows, rows.line[i]).s);
         rc = exemplar_row(&e[i], &p->arena, rows.row[i], where ? where : path, err);
         free(where);
     }

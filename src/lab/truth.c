@@ -120,7 +120,7 @@ static int read_rows(struct lab_truth *t, const struct rows *rows, struct err *e
 {
     for (int i = 0; i < rows->n; i++) {
         char where[512];
-        snprintf(where, sizeof where, "%s line %d", rows->path, rows->line[i]);
+        snprintf(where, sizeof where, "%s", rows_place(rows, rows->line[i]).s);
         int rc = read_post(&t->post[t->n], t, rows->row[i], where, err);
         if (rc)
             return rc;
@@ -137,7 +137,7 @@ int lab_truth_open(struct lab_truth **out, const char *path, struct err *err)
     if (rc)
         return rc;
     if (rows.n_rejected)
-        rc = err_set(err, ERR_FORMAT, "%s line %d: %s", path, rows.rejected[0].line, rows.rejected[0].why);
+        rc = err_set(err, ERR_FORMAT, "%s: %s", rows_place(&rows, rows.rejected[0].line).s, rows.rejected[0].why);
     struct lab_truth *t = mem_alloc(1, sizeof *t);
     if (rc == 0 && t) {
         t->world = world_new();

@@ -35,9 +35,9 @@ static int refuse(struct refusals *all, int row, const char *why, struct err *er
 
 static int refuse_all(struct refusals *all, struct rows *r, int left, struct err *err)
 {
-    char first[240] = "";
+    char first[512] = "";
     if (all->n)
-        snprintf(first, sizeof first, "line %d: %s", r->line[all->r[0].row], all->r[0].why);
+        snprintf(first, sizeof first, "%s: %s", rows_place(r, r->line[all->r[0].row]).within, all->r[0].why);
     for (int i = all->n - 1; i >= 0; i--)
         rows_reject(r, all->r[i].row, "%s", all->r[i].why);
     if (left > 0)

@@ -172,7 +172,7 @@ static int normalize(struct model *m, const struct rows *rows, json_t *result, s
     int rc = scorer_new(&s, m, 0, err);
     for (int i = 0; rc == 0 && i < rows->n; i++) {
         char where[512];
-        snprintf(where, sizeof where, "%.400s: line %d", rows->path ? rows->path : "samples", rows->line[i]);
+        snprintf(where, sizeof where, "%s", rows_place(rows, rows->line[i]).s);
         rc = add_row(&mo, s, rows->row[i], where, err);
     }
     scorer_free(s);

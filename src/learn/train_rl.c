@@ -358,7 +358,7 @@ static int encode_prompts(struct rl_run *r, struct rows *rows, const struct prom
         int at = r->ids.n;
         rc = encode_prompt(model_tokenizer(r->policy), &r->ids, &p[i].text, err);
         if (rc)
-            err_prefix(err, "%s: line %d", rows->path ? rows->path : "prompts", p[i].line);
+            err_prefix(err, "%s", rows_place(rows, p[i].line).s);
         int tokens = r->ids.n - at, total = tokens + r->r->max_completion_length;
         if (rc == 0 && (tokens == 0 || (o->max_length > 0 && total > o->max_length))) {
             r->ids.n = at;

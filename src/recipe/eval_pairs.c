@@ -57,7 +57,7 @@ int judged_labels(struct judged *j, const char *path, const struct lab_truth *tr
         rc = j->pair && j->label ? arrays(j, err) : no_memory(err);
     for (int i = 0; i < j->n && rc == 0; i++) {
         char where[512];
-        snprintf(where, sizeof where, "%s:%d", path, j->rows.line[i]);
+        snprintf(where, sizeof where, "%s", rows_place(&j->rows, j->rows.line[i]).s);
         rc = label_from_row(&j->pair[i], &j->label[i], j->rows.row[i], where, err);
     }
     return rc ? rc : ask_panel(j, truth, seed, err);

@@ -62,7 +62,7 @@ static int encode_all(struct tokens *ids, struct prompt_ids *list, const struct 
         int at = ids->n;
         rc = encode_prompt(t, ids, &c->prompt[i].text, err);
         if (rc)
-            err_prefix(err, "%s:%d", c->rows.path, c->prompt[i].line);
+            err_prefix(err, "%s", rows_place(&c->rows, c->prompt[i].line).s);
         list[i] = (struct prompt_ids){ .n = ids->n - at, .item = (uint64_t)c->prompt[i].line };
     }
     for (int i = 0, at = 0; i < c->n; at += list[i++].n)
@@ -136,15 +136,16 @@ int contest_load(struct contest *c, struct said *said, const char *path, struct 
         json_t *row = rows.row[i], *v = json_array_get(json_object_get(row, "completions"), 0);
         v = v ? v : json_object_get(row, "completion");
         if (!json_is_string(v))
-            rc = err_set(err, ERR_FORMAT, "%s:%d: neither 'completion' nor 'completions' holds a text", path, rows.line[i]);
+            rc = err_set(err, ERR_FORMAT, "%s: neither 'completion' nor 'completions' holds a text",
+                         rows_place(&rows, rows.line[i]).s);
         else
             json_object_set(by_id, prompt[i].id, v);
     }
     for (int i = 0; i < c->n && rc == 0; i++) {
         const char *text = json_string_value(json_object_get(by_id, c->prompt[i].id));
         if (!text)
-            rc = err_set(err, ERR_MISSING, "%s: no completion for the prompt with id \"%s\" (%s:%d)", path, c->prompt[i].id,
-                         c->rows.path, c->prompt[i].line);
+            rc = err_set(err, ERR_MISSING, "%s: no completion for the prompt with id \"%s\" (%s)", path, c->prompt[i].id,
+                         rows_place(&c->rows, c->prompt[i].line).s);
         else if (!(said[i].text = arena_strdup(&c->arena, text)))
             rc = no_memory(err);
         said[i].tokens = -1;

@@ -3,6 +3,7 @@
  * A record is keyed by the hash of the stage's options and of the content of its inputs.  Content, not times: a
  * file that was copied or touched is the same file.  A model folder counts by its files, without the bookkeeping
  * that holds times. */
+#include "data/data.h"
 #include "recipe/internal.h"
 
 #include <dirent.h>
@@ -45,9 +46,31 @@ static int hash_folder(char out[33], const char *path, struct err *err)
     return rc;
 }
 
+/* A data set of several files: theirs, in order. */
+static int hash_files(char out[33], const char *name, struct err *err)
+{
+    struct data_files f;
+    struct buf b = { 0 };
+    char hex[33];
+    int rc = data_files_find(&f, name, err);
+    if (rc)
+        return rc;
+    for (size_t i = 0; i < f.n && rc == 0; i++) {
+        rc = hash_file(hex, f.path[i], err);
+        buf_addf(&b, "%s\n", hex);
+    }
+    if (rc == 0)
+        hash_hex(out, hash_bytes(b.s, b.len));
+    buf_release(&b);
+    data_files_release(&f);
+    return rc;
+}
+
 static int hash_path(char out[33], const char *path, struct err *err)
 {
-    return dir_exists(path) ? hash_folder(out, path, err) : hash_file(out, path, err);
+    return dir_exists(path)    ? hash_folder(out, path, err)
+           : file_exists(path) ? hash_file(out, path, err)
+                               : hash_files(out, path, err);
 }
 
 static int add_input(json_t *inputs, const struct step *s, const char *option, const char *path, const json_t *commits,
@@ -59,7 +82,7 @@ static int add_input(json_t *inputs, const struct step *s, const char *option, c
         json_object_set(inputs, path, commit);
         return 0;
     }
-    if (!file_exists(path) && !dir_exists(path))
+    if (!file_exists(path) && !dir_exists(path) && !strpbrk(path, "*?[,\n"))
         return err_set(err, ERR_MISSING, "stage '%s': %s: there is no file or folder %s", s->name, option, path);
     int rc = hash_path(hex, path, err);
     if (rc == 0)

@@ -155,10 +155,10 @@ static int encode_prompts(struct generation *g, struct err *err)
         rc = encode_prompt(model_tokenizer(g->m), &g->ids, &g->prompt[i].text, err);
         int len = g->ids.n - (int)at[i];
         if (rc)
-            err_prefix(err, "%s, line %d", g->rows.path, g->prompt[i].line);
+            err_prefix(err, "%s", rows_place(&g->rows, g->prompt[i].line).s);
         else if (len < 1 || len >= model_config(g->m)->max_position)
-            rc = err_set(err, ERR_VALUE, "%s, line %d: the prompt has %d tokens, the model's context %d", g->rows.path,
-                         g->prompt[i].line, len, model_config(g->m)->max_position);
+            rc = err_set(err, ERR_VALUE, "%s: the prompt has %d tokens, the model's context %d",
+                         rows_place(&g->rows, g->prompt[i].line).s, len, model_config(g->m)->max_position);
         else
             g->list[i] = (struct prompt_ids){ .n = len, .item = (uint64_t)g->prompt[i].line };
     }

@@ -11,7 +11,7 @@
 
 static const struct option options[] = {
     {"path", OPT_MODEL, NULL,
-     "model folder, GGUF file, dataset (.jsonl, .jsonl.gz, .json), label store or run folder",
+     "model folder, GGUF file, dataset (Parquet, JSON, CSV), label store or run folder",
      NULL, true},
 };
 
@@ -95,6 +95,26 @@ static json_t *usable_as(const json_t *columns)
     return list;
 }
 
+/* What the footers of Parquet files tell, and the names where there are several files. */
+static int inspect_files(json_t *result, const struct rows *rows, struct err *err)
+{
+    int rc = 0;
+    json_t *names = json_array(), *d;
+    for (int i = 0; rc == 0 && i < rows->n_files; i++) {
+        const char *path = rows->file[i].path, *slash = strrchr(path, '/');
+        json_array_append_new(names, json_string(path));
+        if (!data_is_parquet(path) || (rc = data_describe_parquet(&d, path, err)))
+            continue;
+        char *key = rows->n_files > 1 ? str_printf("parquet %s", slash ? slash + 1 : path) : str_printf("parquet");
+        json_object_set_new(result, key ? key : "parquet", d);
+        free(key);
+    }
+    if (rows->n_files > 1)
+        json_object_set(result, "files", names);
+    json_decref(names);
+    return rc;
+}
+
 static int inspect_rows(json_t *result, const char *path, struct err *err)
 {
     struct rows rows = {0};
@@ -104,8 +124,8 @@ static int inspect_rows(json_t *result, const char *path, struct err *err)
     if (rows.n == 0) {
         rc = err_set(
             err, ERR_FORMAT,
-            "%s: no model, store or run, and none of its lines is a JSON object (line %d: %s)",
-            path, rows.rejected[0].line,
+            "%s: no model, store or run, and none of its lines is usable as a row (%s: %s)",
+            path, rows_place(&rows, rows.rejected[0].line).within,
             rows.rejected[0].why ? rows.rejected[0].why : "no reason");
         rows_release(&rows);
         return rc;
@@ -113,12 +133,13 @@ static int inspect_rows(json_t *result, const char *path, struct err *err)
     json_t *columns = json_object();
     for (int i = 0; i < rows.n; i++)
         count_columns(columns, rows.row[i]);
+    rc = inspect_files(result, &rows, err);
     json_object_set_new(result, "rows", json_integer(rows.n));
     json_object_set_new(result, "rejected", json_integer(rows.n_rejected));
     json_object_set_new(result, "usable_as", usable_as(columns));
     json_object_set_new(result, "columns", columns);
     rows_release(&rows);
-    return 0;
+    return rc;
 }
 
 /* ---- runs ----------------------------------------------------------------------- */

@@ -254,7 +254,7 @@ static int score_rows(const struct rows *in, const struct lab_truth *t, struct r
 {
     for (int i = 0; i < in->n; i++) {
         char where[512];
-        snprintf(where, sizeof where, "%s line %d", in->path, in->line[i]);
+        snprintf(where, sizeof where, "%s", rows_place(in, in->line[i]).s);
         int rc = score_row(in->row[i], t, where, sum, err);
         if (rc == 0)
             rc = rows_out_add(out, in->row[i], err);

@@ -52,7 +52,7 @@ static int encode(struct work *w, struct err *err)
         if (rc == 0)
             rc = model_check_length(model_config(w->m), s->prompt + s->completion, err);
         if (rc)
-            err_prefix(err, "%s, line %d", w->rows.path, e->line);
+            err_prefix(err, "%s", rows_place(&w->rows, e->line).s);
     }
     return rc;
 }

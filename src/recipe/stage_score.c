@@ -61,7 +61,7 @@ static int parse_row(struct entry *e, struct arena *a, const json_t *row, struct
 
 static int parse_rows(struct work *w, struct err *err)
 {
-    char first[256] = "";
+    char first[320] = "";
     w->entry = mem_alloc((size_t)w->rows.n, sizeof *w->entry);
     if (!w->entry)
         return err_set(err, ERR_MEMORY, "no memory for %d rows", w->rows.n);
@@ -72,7 +72,7 @@ static int parse_rows(struct work *w, struct err *err)
         if (rc == ERR_MEMORY)
             return err_set(err, rc, "%s", why.msg);
         if (rc && !*first)
-            snprintf(first, sizeof first, "line %d: %.200s", w->rows.line[i], why.msg);
+            snprintf(first, sizeof first, "%s: %.200s", rows_place(&w->rows, w->rows.line[i]).within, why.msg);
         if (rc) {
             rows_reject(&w->rows, i, "%s", why.msg);
         } else {

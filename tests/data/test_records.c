@@ -103,7 +103,7 @@ static void pairs_read_trl_columns_and_soft_labels(void **state)
     load("{\"prompt\":\"q\",\"chosen\":\"a\",\"rejected\":\"b\"}\n"
          "{\"prompt\":\"q\",\"chosen\":\"a\",\"rejected\":\"b\",\"label_prob\":0.7}\n"
          "{\"prompt\":\"q\",\"chosen\":\"a\",\"rejected\":\"b\",\"label_prob\":1.2}\n"
-         "{\"prompt\":\"q\",\"chosen\":\"a\",\"rejected\":\"b\",\"label_prob\":\"0.7\"}\n"
+         "{\"prompt\":\"q\",\"chosen\":\"a\",\"rejected\":\"b\",\"label_prob\":\"often\"}\n"
          "{\"prompt\":\"q\",\"chosen\":\"a\",\"rejected\":\"a\"}\n"
          "{\"prompt\":\"q\",\"chosen\":\"\",\"rejected\":\"a\"}\n"
          "{\"prompt\":\"q\",\"chosen\":\"a\"}\n"
