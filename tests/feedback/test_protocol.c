@@ -108,7 +108,7 @@ static void exemplars_come_from_a_file(void **state)
     struct err err = {0};
     o.exemplar_file = kit_text("bad.jsonl", "{\"text\":\"t\",\"first\":\"a\",\"second\":\"b\",\"better\":3}\n");
     assert_int_equal(preference_new(&p, &o, &err), ERR_VALUE);
-    kit_contains(err.msg, "bad.jsonl:1");
+    kit_contains(err.msg, "bad.jsonl: line 1");
     o.exemplar_file = kit_text("short.jsonl", "{\"text\":\"t\",\"first\":\"a\",\"better\":1}\n");
     assert_int_equal(preference_new(&p, &o, &err), ERR_MISSING);
     kit_contains(err.msg, "second");
