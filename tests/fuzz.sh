@@ -8,7 +8,7 @@ set -u
 cd "$(dirname "$0")/.."
 build=$1 n=${2:-100} seed=${SEED:-1}
 shift; [ $# -gt 0 ] && shift
-targets=${*:-config family tokenizer tokenizer_config safetensors gguf jsonl yaml hub}
+targets=${*:-config family tokenizer tokenizer_config safetensors gguf jsonl json csv parquet yaml hub}
 rlaif=$(realpath "$build/rlaif")
 keep=$build/fuzz
 T=$(mktemp -d "${TMPDIR:-/tmp}/rlaif-fuzz-XXXXXX")
@@ -128,6 +128,23 @@ for target in $targets; do
                try $name "$data/snapshots/$commit/README.md" env HF_HOME="$T/hf" "$rlaif" sft -m "$model" --dataset_name lab/rows:train \
                    --output_dir "$T/sft" --max_steps 1 --overwrite_output_dir ;;
             esac ;;
+        json)
+            [ -f "$T/whole.json" ] || { echo "["; paste -sd, "$T/tiny/labels/pairs.jsonl"; echo "]"; } >"$T/whole.json"
+            "$build/mutate" $s "$T/whole.json" "$T/m.json" || exit 1
+            try $name "$T/m.json" "$rlaif" inspect "$T/m.json" ;;
+        csv)
+            [ -f "$T/whole.csv" ] || { echo 'prompt,chosen,rejected'; for k in $(seq 40); do
+                printf '"%d, ""quoted""",two,"three\nlines"\r\n"",,x\n' $k; done; } >"$T/whole.csv"
+            "$build/mutate" $s "$T/whole.csv" "$T/m.csv" || exit 1
+            case $((i % 2)) in
+            0) try $name "$T/m.csv" "$rlaif" inspect "$T/m.csv" ;;
+            1) gzip -c "$T/m.csv" >"$T/p.csv.gz"; "$build/mutate" $s "$T/p.csv.gz" "$T/m.csv.gz"
+               try $name "$T/m.csv.gz" "$rlaif" inspect "$T/m.csv.gz" ;;
+            esac ;;
+        parquet)
+            files=(tests/vectors/data/{chat,types,nested,legacy,int96}/*.parquet)
+            "$build/mutate" $s "${files[$((i % ${#files[@]}))]}" "$T/m.parquet" || exit 1
+            try $name "$T/m.parquet" "$rlaif" inspect "$T/m.parquet" ;;
         yaml)
             # accepted or not, nothing runs: its inputs are not there
             "$build/mutate" $s tests/fuzz/recipe.yaml "$T/m.yaml" || exit 1

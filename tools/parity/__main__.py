@@ -2,6 +2,7 @@
 import os
 import sys
 
+import data
 import families
 import folders
 import hub
@@ -13,6 +14,7 @@ from kit import Report, Rlaif
 def main():
     program, gguf, runs = sys.argv[1], sys.argv[2], sys.argv[3:]
     report, rlaif = Report(), Rlaif(program)
+    data.check(report, rlaif)
     if os.path.exists(gguf):
         tokens.check(report, rlaif, gguf)
         smollm2.check(report, rlaif, gguf)
