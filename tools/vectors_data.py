@@ -2,6 +2,7 @@
 
     python tools/vectors_data.py
 """
+import csv
 import datetime
 import decimal
 import os
@@ -143,6 +144,35 @@ def nested():
                             "pages": {"data_page_size": 1, "write_batch_size": 3, "use_dictionary": False, "compression": "none"}})
 
 
+# ---- the kinds of rows that stages take ---------------------------------------------------
+
+def stages():
+    d = folder("stages")
+
+    def turns(*texts):
+        return [{"role": "assistant" if i % 2 else "user", "content": t} for i, t in enumerate(texts)]
+
+    def save(name, rows, table=False):
+        pq.write_table(pa.Table.from_pylist(rows), os.path.join(d, name + ".parquet"))
+        write_lines(os.path.join(d, name + ".jsonl"), rows)
+        if table:
+            with open(os.path.join(d, name + ".csv"), "w", newline="", encoding="utf-8") as f:
+                w = csv.DictWriter(f, list(rows[0]))
+                w.writeheader()
+                w.writerows(rows)
+
+    n = range(12)
+    save("prompts", [{"id": f"p{i}", "prompt": f"what is {i}, \"{i}\"?\n"} for i in n], True)
+    save("sft", [{"prompt": f"count to {i}:", "completion": " " + " ".join(map(str, range(i + 1)))} for i in n], True)
+    save("text", [{"text": f"a line of text\nand {i} more"} for i in n], True)
+    save("pairs", [{"prompt": f"say {i}", "chosen": f"{i}", "rejected": f"{i}, or not", "label_prob": 0.5 + i / 24} for i in n], True)
+    # columns that a row does not use are null, and a prompt beside messages repeats the first of them (UltraChat)
+    save("messages", [{"prompt": f"hello {i}", "messages": turns(f"hello {i}", f"hello to you, {i}"), "completion": None} for i in n])
+    save("pairs-chat", [{"prompt": f"is it {i}?", "chosen": turns(f"is it {i}?", f"yes, {i}"), "rejected": turns(f"is it {i}?", "no")} for i in n])
+    save("candidates", [{"prompt": f"name {i}", "completions": [f"{i}", f"{i} or {i + 1}"]} for i in n])
+    save("hh", [{"chosen": f"\n\nHuman: is {i} even?\n\nAssistant: {i % 2 == 0}", "rejected": f"\n\nHuman: is {i} even?\n\nAssistant: maybe"} for i in n], True)
+
+
 # ---- lists as older writers spell them ---------------------------------------------------
 
 def legacy():
@@ -269,5 +299,6 @@ if __name__ == "__main__":
     chat()
     types()
     nested()
+    stages()
     legacy()
     bad()

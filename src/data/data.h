@@ -85,8 +85,8 @@ struct pair {
     int line;
 };
 
-/* Prompt and completion rows for SFT: `prompt`+`completion`, or `text`, or `messages` (last assistant turn is the
- * completion).  text: loss on all tokens. */
+/* Prompt and completion rows for SFT: `prompt`+`completion`, else `messages` (last assistant turn is the completion), else
+ * `text` (loss on all tokens).  A null member counts as absent. */
 struct example { const char *id; struct text prompt, completion; bool whole; const json_t *row; int line; };
 
 /* Typed views over rows; unusable rows are moved to r->rejected.  Strings are borrowed from r, arrays live in the arena.

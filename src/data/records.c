@@ -243,10 +243,18 @@ static int example_from_messages(struct example *e, struct err *err)
     return 0;
 }
 
+static bool has_member(const json_t *row, const char *key)
+{
+    json_t *v = json_object_get(row, key);
+    return v && !json_is_null(v);   // tables have every column in every row
+}
+
+/* A prompt alone says nothing about what to learn: UltraChat has one beside its messages. */
 static int example_parts(struct example *e, struct arena *a, const json_t *row, struct err *err)
 {
+    bool messages = has_member(row, "messages"), text = has_member(row, "text");
     int rc;
-    if (json_object_get(row, "completion") || json_object_get(row, "prompt")) {
+    if (has_member(row, "completion") || (has_member(row, "prompt") && !messages && !text)) {
         rc = member_text(&e->prompt, a, row, "prompt", err);
         if (rc == 0)
             rc = member_text(&e->completion, a, row, "completion", err);
@@ -255,18 +263,18 @@ static int example_parts(struct example *e, struct arena *a, const json_t *row, 
                          "one of 'prompt' and 'completion' is a string, the other a list of messages");
         return rc ? rc : refuse_empty(&e->prompt, "prompt", err);
     }
-    if (json_object_get(row, "messages")) {
+    if (messages) {
         rc = member_text(&e->completion, a, row, "messages", err);
         return rc ? rc : example_from_messages(e, err);
     }
-    if (!json_object_get(row, "text"))
+    if (!text)
         return err_set(err, ERR_MISSING,
                        "neither 'prompt' and 'completion', nor 'messages', nor 'text'");
     e->whole = true;
-    const char *text;
-    rc = json_get_str(row, "text", &text, "row", err);
+    const char *whole;
+    rc = json_get_str(row, "text", &whole, "row", err);
     if (rc == 0)
-        e->completion.text = text;
+        e->completion.text = whole;
     e->prompt.text = "";
     return rc;
 }

@@ -13,7 +13,7 @@ static const struct option options[] = {
     { "truth", OPT_INPUT, NULL, "the lab's truth.jsonl: simulated annotators label (when there is no labeler)", NULL, false },
     { "dtype", OPT_CHOICE, "auto", "of computation; auto: bfloat16 where the processor multiplies it",
       "auto|float32|bfloat16", false },
-    { "input", OPT_DATA, NULL, "rows {prompt, completions} or {prompt, chosen, rejected}: .jsonl, .jsonl.gz, .json", NULL, true },
+    { "input", OPT_DATA, NULL, "rows {prompt, completions} or {prompt, chosen, rejected} (Parquet, JSON, CSV)", NULL, true },
     { "output_dir", OPT_OUTPUT_DIR, NULL, "folder for pairs.jsonl and labels.jsonl", NULL, true },
     { "store", OPT_STRING, NULL, "label store (default: labels.db in the run's folder); can be shared between runs", NULL, false },
     LABELING_OPTIONS,

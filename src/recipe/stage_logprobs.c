@@ -7,7 +7,7 @@
 
 static const struct option options[] = {
     TRAINING_MODEL_OPTIONS("language model"),
-    { "input", OPT_DATA, NULL, "rows {prompt, completion}: .jsonl, .jsonl.gz, .json", NULL, true },
+    { "input", OPT_DATA, NULL, "rows {prompt, completion} (Parquet, JSON, CSV)", NULL, true },
     { "output", OPT_OUTPUT, NULL, "rows {ids, logprobs, sum} of the completions (.jsonl)", NULL, true },
     { "temperature", OPT_FLOAT, "1.0", "logits are divided by it", NULL, false },
     { "max_tokens_per_batch", OPT_INT, "2048", "tokens computed at once (a longer row alone is more)", NULL, false },

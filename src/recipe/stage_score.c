@@ -7,7 +7,7 @@
 
 static const struct option options[] = {
     TRAINING_MODEL_OPTIONS("reward model"),
-    { "input", OPT_DATA, NULL, "rows {prompt, completion} or {prompt, completions}: .jsonl, .jsonl.gz, .json", NULL, true },
+    { "input", OPT_DATA, NULL, "rows {prompt, completion} or {prompt, completions} (Parquet, JSON, CSV)", NULL, true },
     { "output", OPT_OUTPUT, NULL, "the same rows with score, raw_score and ids added (.jsonl)", NULL, true },
     { "max_tokens_per_batch", OPT_INT, "2048", "tokens computed at once (a longer row alone is more)", NULL, false },
 };

@@ -9,7 +9,7 @@
 #include "recipe/recipe.h"
 
 static const struct option options[] = {
-    { "input", OPT_DATA, NULL, "rows {prompt, chosen, rejected} or transcripts {chosen, rejected}: .jsonl, .jsonl.gz, .json",
+    { "input", OPT_DATA, NULL, "rows {prompt, chosen, rejected} or transcripts {chosen, rejected} (Parquet, JSON, CSV)",
       NULL, true },
     { "output_dir", OPT_OUTPUT_DIR, NULL, "folder for NAME.jsonl and NAME_prompts.jsonl of each part", NULL, true },
     { "parts", OPT_LIST, "train=0.8,test=0.2", "NAME=SHARE or NAME=SHARE:ROWS (at most so many)", NULL, false },

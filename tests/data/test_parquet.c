@@ -184,6 +184,11 @@ static void its_footer_can_be_shown(void **state)
     json_decref(d);
 }
 
+static void every_kind_of_rows_can_be_stored_in_columns(void **state)
+{
+    folder_is_read("vectors/data/stages", 8);
+}
+
 static void pairs_come_out_of_columns(void **state)
 {
     struct rows r;
@@ -244,6 +249,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(text_that_json_cannot_hold_spoils_its_row_only),
     cmocka_unit_test(max_rows_reads_no_further),
     cmocka_unit_test(its_footer_can_be_shown),
+    cmocka_unit_test(every_kind_of_rows_can_be_stored_in_columns),
     cmocka_unit_test(pairs_come_out_of_columns),
     cmocka_unit_test(deltas_resume_and_end_where_they_should),
     cmocka_unit_test(runs_mix_with_packed_bits),

@@ -263,6 +263,19 @@ static void splits_are_stable_and_have_their_shares(void **state)
 }
 
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+static void null_members_are_absent_and_a_prompt_may_stand_beside_messages(void **state)
+{
+    struct example *x;
+    int n;
+    load("{\"prompt\":\"u\",\"completion\":null,\"messages\":[{\"role\":\"user\",\"content\":\"u\"},{\"role\":\"assistant\",\"content\":\"a\"}]}\n"
+         "{\"prompt\":null,\"messages\":null,\"text\":\"t\"}\n{\"prompt\":\"u\",\"text\":null}\n");
+    assert_int_equal(data_examples(&x, &n, &arena, &rows, &e), 0);
+    assert_int_equal(n, 2);
+    assert_string_equal(x[0].completion.messages[0].content, "a");
+    assert_true(x[1].whole);
+    kit_contains(rows.rejected[0].why, "'completion' is missing");
+}
+
 static const struct CMUnitTest tests[] = {
     T(text_is_a_string_or_messages),
     T(rows_without_a_prompt_are_rejected_with_the_reason),
@@ -275,5 +288,6 @@ static const struct CMUnitTest tests[] = {
     T(examples_come_in_three_forms),
     T(epochs_are_different_permutations_of_the_same_seed),
     T(splits_are_stable_and_have_their_shares),
+    cmocka_unit_test(null_members_are_absent_and_a_prompt_may_stand_beside_messages),
 };
 KIT_MAIN(tests)

@@ -178,7 +178,7 @@ static int read_footer(struct footer *f)
         rc = err_set(f->err, ERR_FORMAT, "%s: its footer is damaged (byte %td of %td)",
                      f->p->path, t->p - begin, t->end - begin);
     int64_t rows = 0;
-    for (size_t i = 0; rc == 0 && i < f->p->n_groups; i++)
+    for (size_t i = 0; rc == 0 && f->p->group && i < f->p->n_groups; i++)
         if (__builtin_add_overflow(rows, f->p->group[i].rows, &rows))
             rows = -1;
     if (rc == 0 && rows != f->rows)
