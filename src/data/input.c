@@ -4,6 +4,7 @@
 #include "data/internal.h"
 
 #include <errno.h>
+#include <sys/stat.h>
 #include <zlib.h>
 #include <zstd.h>
 
@@ -17,17 +18,24 @@ struct stream {
     unsigned char piece[PIECE], packed[PIECE];
 };
 
-static int opened(struct input *in, struct err *err)
+bool file_begins(const char *path, const char *magic, size_t n)
 {
-    static const unsigned char magic[] = {0x28, 0xb5, 0x2f, 0xfd};
-    struct stream *s = in->stream;
-    unsigned char head[4];
-    errno = 0;
-    FILE *f = fopen(in->path, "rb");
-    bool zstd = f && fread(head, 1, 4, f) == 4 && memcmp(head, magic, 4) == 0;
+    struct stat st;
+    char head[8];
+    if (stat(path, &st) || !S_ISREG(st.st_mode))
+        return false;
+    FILE *f = fopen(path, "rb");
+    bool yes = f && fread(head, 1, n, f) == n && memcmp(head, magic, n) == 0;
     if (f)
         fclose(f);
-    s->gz = f ? gzopen(in->path, "rb") : NULL;
+    return yes;
+}
+
+static int opened(struct input *in, struct err *err)
+{
+    struct stream *s = in->stream;
+    errno = 0;
+    s->gz = gzopen(in->path, "rb");
     if (!s->gz)
         return err_set(err,
                        errno == ENOENT ? ERR_MISSING
@@ -36,7 +44,7 @@ static int opened(struct input *in, struct err *err)
                        "%s: cannot be opened: %s", in->path,
                        errno ? strerror(errno) : "no memory");
     gzbuffer(s->gz, 1 << 17);
-    if (zstd && !(s->zstd = ZSTD_createDStream()))
+    if (file_begins(in->path, "\x28\xb5\x2f\xfd", 4) && !(s->zstd = ZSTD_createDStream()))
         return err_set(err, ERR_MEMORY, "%s: no memory to read it", in->path);
     s->pending.src = s->packed;
     return 0;

@@ -20,6 +20,8 @@ struct input *input_open(const char *path, struct err *err);
 void input_close(struct input *in);
 /* 1 while there are bytes at piece + at, 0 at the end, negative on failure. */
 int input_fill(struct input *in, struct err *err);
+/* The first n (at most 8) bytes of a file.  False of a pipe, which would not give them again. */
+bool file_begins(const char *path, const char *magic, size_t n);
 
 /* ---- rows (rows.c) -------------------------------------------------------------- */
 

@@ -197,12 +197,7 @@ static int read_text(struct rows *r, int max_rows, struct err *err)
 
 bool data_is_parquet(const char *path)
 {
-    char head[4];
-    FILE *f = dir_exists(path) ? NULL : fopen(path, "rb");
-    bool yes = f && fread(head, 1, 4, f) == 4 && memcmp(head, "PAR1", 4) == 0;
-    if (f)
-        fclose(f);
-    return yes;
+    return file_begins(path, "PAR1", 4);
 }
 
 int data_describe_parquet(json_t **out, const char *path, struct err *err)

@@ -2,6 +2,7 @@
 #include "data/data.h"
 #include "kit/kit.h"
 
+#include <unistd.h>
 #include <zlib.h>
 
 static const char *value(const struct rows *r, int i, const char *key)
@@ -149,6 +150,22 @@ static void zstd_is_read_like_text(void **state)
     kit_contains(e.msg, "too early");
 }
 
+static void a_pipe_is_read_from_its_beginning(void **state)
+{
+    struct rows r;
+    struct err e = {0};
+    int end[2];
+    char name[40];
+    assert_int_equal(pipe(end), 0);
+    assert_int_equal(write(end[1], "{\"a\":1}\n{\"a\":2}\n", 16), 16);
+    close(end[1]);
+    snprintf(name, sizeof name, "/dev/fd/%d", end[0]);
+    assert_int_equal(rows_read(&r, name, 0, &e), 0);
+    assert_int_equal(r.n, 2);
+    rows_release(&r);
+    close(end[0]);
+}
+
 static void several_files_are_one_data_set(void **state)
 {
     struct rows r;
@@ -205,6 +222,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(other_formats_are_refused_by_name),
     cmocka_unit_test(gzip_opens_before_csv_is_told_by_its_name),
     cmocka_unit_test(zstd_is_read_like_text),
+    cmocka_unit_test(a_pipe_is_read_from_its_beginning),
     cmocka_unit_test(several_files_are_one_data_set),
     cmocka_unit_test(a_pattern_without_files_is_an_error),
     cmocka_unit_test(a_name_with_odd_characters_is_a_file_first),

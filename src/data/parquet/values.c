@@ -95,7 +95,8 @@ static void add_date(struct buf *b, int64_t days)
     int64_t year = (day - day / 1460 + day / 36524 - day / 146096) / 365;
     int64_t of_year = day - (365 * year + year / 4 - year / 100), m = (5 * of_year + 2) / 153;
     int64_t month = m < 10 ? m + 3 : m - 9;
-    buf_addf(b, "%04lld-%02d-%02d", (long long)(year + era * 400 + (month <= 2)), (int)month,
+    year += era * 400 + (month <= 2);
+    buf_addf(b, "%04lld-%02d-%02d", (long long)year, (int)month,
              (int)(of_year - (153 * m + 2) / 5 + 1));
 }
 
