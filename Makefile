@@ -94,6 +94,7 @@ $(BUILD)/%.o: src/%.c
 $(BUILD)/%_avx2.o:       ARCH := $(AVX2)
 $(BUILD)/%_avx512.o:     ARCH := $(AVX512)
 $(BUILD)/%_avx512bf16.o: ARCH := $(BF16)
+$(BUILD)/model/format/weights.o: ARCH := -O3
 $(BUILD)/compute/cpu/kernels_%.o: ARCH += -O3 -fno-math-errno -fno-trapping-math -Wno-psabi
 
 # The version is compiled into one file only, so that a commit rebuilds one file.  Test programs get one

@@ -48,6 +48,7 @@ int tensor_new(struct tensor *t, struct device *dev, enum dtype dtype, int rows,
 void tensor_release(struct tensor *t);
 struct tensor tensor_rows(const struct tensor *t, int start, int n);    // view
 struct tensor tensor_cols(const struct tensor *t, int start, int n);    // view
+struct tensor tensor_shaped(const struct tensor *t, int rows, int cols);    // dense view of the first rows * cols values of a dense t
 void tensor_write(struct tensor *t, int row, int n, const float *src);  // (n,cols) host floats, rounded to dtype
 void tensor_read(float *dst, const struct tensor *t, int row, int n);
 void tensor_write_bf16(struct tensor *t, int row, int n, const uint16_t *src);

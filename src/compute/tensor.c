@@ -120,6 +120,18 @@ struct tensor tensor_cols(const struct tensor *t, int start, int n)
     return v;
 }
 
+struct tensor tensor_shaped(const struct tensor *t, int rows, int cols)
+{
+    if (t->stride != (size_t)t->cols || rows < 0 || cols < 0 || (size_t)rows * (size_t)cols > (size_t)t->rows * (size_t)t->cols)
+        BUG("%d x %d values of a tensor of %d x %d", rows, cols, t->rows, t->cols);
+    struct tensor v = *t;
+    v.rows = rows;
+    v.cols = cols;
+    v.stride = (size_t)cols;
+    v.owned = false;
+    return v;
+}
+
 static void check_rows(const struct tensor *t, int row, int n)
 {
     if (row < 0 || n < 0 || n > t->rows - row)

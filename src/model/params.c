@@ -222,30 +222,34 @@ static int random_rows(struct model *m, int i, double std, struct err *err)
     return 0;
 }
 
-/* Without masters a matrix passes through a tensor in the compute dtype, which is let go once packed. */
-static int read_through(struct model *m, int i, struct err *err)
+/* Without masters a matrix passes through `room`, a tensor in the compute dtype that grows as needed: memory that was
+ * touched before costs nothing again (a tenth of a second for 135M weights). */
+static int read_through(struct model *m, int i, struct tensor *room, struct err *err)
 {
     struct param *p = &m->param[i];
-    struct tensor t;
-    int rc;
+    int rc = 0;
     if (i == param_embed()) {
         rc = read_param(m, i, &m->embed, err);
         if (rc == 0 && p->packed)
             weight_load(p->packed, &m->embed);
         return rc;
     }
-    rc = tensor_new(&t, m->dev, m->dtype, p->rows, p->cols, err);
-    if (rc)
-        return rc;
+    if ((size_t)p->rows * (size_t)p->cols > (size_t)room->rows * (size_t)room->cols) {
+        tensor_release(room);
+        rc = tensor_new(room, m->dev, m->dtype, p->rows, p->cols, err);
+        if (rc)
+            return rc;
+    }
+    struct tensor t = tensor_shaped(room, p->rows, p->cols);
     rc = read_param(m, i, &t, err);
     if (rc == 0)
         weight_load(p->packed, &t);
-    tensor_release(&t);
     return rc;
 }
 
 int params_read(struct model *m, struct err *err)
 {
+    struct tensor room = {0};
     int rc = 0;
     for (int i = 0; rc == 0 && i < m->n_params; i++) {
         struct param *p = &m->param[i];
@@ -256,8 +260,9 @@ int params_read(struct model *m, struct err *err)
             if (rc == 0)
                 param_repack(m, i);
         } else
-            rc = read_through(m, i, err);
+            rc = read_through(m, i, &room, err);
     }
+    tensor_release(&room);
     return rc;
 }
 
