@@ -287,12 +287,11 @@ static json_t *ask_json(struct hub *h, const struct hub_id *id, const char *url,
     struct http_call *c;
     if (same_host(url, h->env.endpoint)) // a page may be linked from elsewhere
         q.token = h->env.token;
-    int rc = http_fetch(h->http, &c, &q, err);
-    if (rc)
+    if (http_fetch(h->http, &c, &q, err))
         return NULL;
     json_t *v = NULL;
     if (c->status != 200)
-        rc = hub_refusal(h, id, c, "a question", err);
+        hub_refusal(h, id, c, "a question", err);
     else
         v = json_parse(c->reply.s ? c->reply.s : "", c->reply.len, url, err);
     if (v && next)
