@@ -94,9 +94,8 @@ int flags_parse(json_t *given, struct common_flags *common, const struct stage *
     for (int i = 0; i < argc;) {
         char name[128];
         const char *flag = argv[i], *eq = strchr(flag, '=');
-        const char *bare = option_of(s, "path") ? "path" : option_of(s, "repo_id") ? "repo_id" : NULL;
-        if (!is_flag(flag) && bare && !json_object_get(given, bare)) {
-            json_object_set_new(given, bare, json_string(flag));       // `rlaif inspect PATH`, `rlaif pull ID`
+        if (!is_flag(flag) && s->bare && !json_object_get(given, s->bare)) {
+            json_object_set_new(given, s->bare, json_string(flag));
             i++;
             continue;
         }

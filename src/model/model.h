@@ -248,6 +248,8 @@ struct sampling {
     int n_stop;
     uint64_t seed;
     bool ignore_eos;        // benchmarks
+    const int *stop_ids;    // (n_stop_ids) tokens that end a completion as the model's own EOS does
+    int n_stop_ids;
 };
 void sampling_defaults(struct sampling *s);     // temperature 1, no filters, 128 tokens
 struct completion {
@@ -263,6 +265,21 @@ void completions_release(struct completion *c, int n);
 struct prompt_ids { const int *id; int n; uint64_t item; };
 int model_generate(struct completion *out, const struct model *m, const struct prompt_ids *prompt, int n, int per_prompt,
                    const struct sampling *s, int batch, void (*done)(void *, int), void *arg, struct err *err) MUST_CHECK;
+
+/* One sequence continued token by token, whose cache is kept from call to call: conversations. */
+struct writer;
+/* window: tokens it has room for; 0: the model's context. */
+int writer_new(struct writer **out, const struct model *m, int window, struct err *err) MUST_CHECK;
+void writer_free(struct writer *w);
+int writer_window(const struct writer *w);
+/* Told the text as it becomes certain, whole characters only; between tokens, and between portions of a prompt, it may be asked with
+ * none.  false: stop here. */
+typedef bool writer_said(void *arg, const char *text, size_t n);
+/* Continues id (n), of which only what the cache does not begin with is computed.  out is what model_generate gives for a prompt of
+ * this item, bit for bit, up to where said stopped it. */
+int writer_write(struct writer *w, struct completion *out, const int *id, int n, uint64_t item, const struct sampling *s,
+                 writer_said *said, void *arg, struct err *err) MUST_CHECK;
+int writer_computed(const struct writer *w);    // tokens of the last call's prompt that had to be computed
 
 /* ---- looking inside ------------------------------------------------------------------ */
 

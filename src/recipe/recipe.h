@@ -72,6 +72,7 @@ struct stage {
     int (*run)(struct run *run, const json_t *opt, json_t *result, struct err *err);
     /* Prints result for people; NULL: one "key  value" line each. */
     void (*print)(const json_t *result, FILE *to);
+    const char *bare;       // the option that a word without a flag is, as in `rlaif inspect PATH`; NULL: none
 };
 /* The options as the stage gets them: names on the Hub become paths (fetched where the cache lacks them), everything else
  * stays.  commits (an object) receives {name: commit}.  out: the recipe's output folder, whose paths are never names; NULL:
@@ -79,7 +80,7 @@ struct stage {
 int inputs_resolve(json_t **local, json_t *commits, const struct stage *s, const json_t *opt, const char *out,
                    struct err *err) MUST_CHECK;
 
-extern const struct stage stage_pull, stage_models, stage_lab, stage_tokenize, stage_logprobs, stage_generate, stage_score, stage_split, stage_label, stage_sft,
+extern const struct stage stage_pull, stage_models, stage_lab, stage_chat, stage_tokenize, stage_logprobs, stage_generate, stage_score, stage_split, stage_label, stage_sft,
     stage_reward, stage_dpo, stage_rl, stage_eval, stage_compare, stage_inspect, stage_report;
 const struct stage *stage_find(const char *name);           // NULL: none of that name
 const struct stage *const *stage_list(int *n);

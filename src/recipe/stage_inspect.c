@@ -244,6 +244,7 @@ const struct stage stage_inspect = {
     .name = "inspect",
     .summary = "what a model, dataset, label store or run folder holds",
     .example = "rlaif inspect models/s",
+    .bare = "path",
     .option = options,
     .n_options = ARRAY_LEN(options),
     .run = run_inspect,

@@ -28,6 +28,7 @@ const struct stage stage_pull = {
     .name = "pull",
     .summary = "fetch a model or data set of the Hugging Face Hub into its cache; resumes",
     .example = "rlaif pull Qwen/Qwen2.5-0.5B-Instruct",
+    .bare = "repo_id",
     .option = options,
     .n_options = ARRAY_LEN(options),
     .run = run_pull,

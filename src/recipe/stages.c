@@ -8,6 +8,7 @@ static const struct stage *const stages[] = {
     &stage_tokenize,
     &stage_logprobs,
     &stage_generate,
+    &stage_chat,
     &stage_label,
     &stage_sft,
     &stage_reward,

@@ -14,14 +14,12 @@
 
 #include "model/generate/generate.h"
 
-enum { PORTION = 512 };    // tokens of prompts computed in one go
-
 struct prompt_state {
     int handle, row;        // row of `first` that holds its last hidden state
     int left;               // samples not finished; the prompt's rows go with the last
 };
 
-struct sequence { int out, prompt, sample, handle; struct buf text; struct text_stream stream; };
+struct sequence { int out, prompt, sample, handle; struct buf text; struct text_stream stream; bool cut; };   // cut: by a stop string
 
 struct batch {
     const struct model *m;
@@ -36,8 +34,9 @@ struct batch {
     struct tensor hidden;       // (size,C) the state that predicts each running sequence's next token
     struct tensor first;        // (groups,C)
     int *free_first, n_free_first;
-    float *logits, *p, *work, *logp;
-    int *row, *token, *handle, *keep;
+    struct sampler sampler;
+    struct draw *draw;          // (size)
+    int *token, *handle;        // (size) of those that go on
     struct forest forest;
     size_t longest_stop;
     void (*done)(void *, int);
@@ -56,7 +55,7 @@ void completions_release(struct completion *c, int n)
 
 /* ---- checks and memory ----------------------------------------------------------------- */
 
-static int check(const struct model *m, const struct prompt_ids *prompt, int n, int per_prompt, const struct sampling *s,
+int generate_check(const struct model *m, const struct prompt_ids *prompt, int n, int per_prompt, const struct sampling *s,
                  int batch, struct err *err)
 {
     const struct model_config *c = &m->config;
@@ -90,7 +89,7 @@ static int new_tokens(const struct batch *b, int prompt)
 static int allocate(struct batch *b, struct err *err)
 {
     const struct model_config *c = &b->m->config;
-    size_t size = (size_t)b->size, V = (size_t)c->vocab;
+    size_t size = (size_t)b->size;
     long longest = 1;
     for (int i = 0; i < b->n_prompts; i++)
         longest = b->prompt[i].n > longest ? b->prompt[i].n : longest;
@@ -100,21 +99,18 @@ static int allocate(struct batch *b, struct err *err)
 
     b->seq = mem_alloc(size, sizeof *b->seq);
     b->state = mem_alloc((size_t)b->n_prompts, sizeof *b->state);
-    b->logits = mem_alloc(size * V, sizeof *b->logits);
-    b->p = mem_alloc(V, sizeof *b->p);
-    b->work = mem_alloc(V, sizeof *b->work);
-    b->logp = mem_alloc(size, sizeof *b->logp);
+    b->draw = mem_alloc(size, sizeof *b->draw);
+    b->token = mem_alloc(size, sizeof *b->token);
+    b->handle = mem_alloc(size, sizeof *b->handle);
     b->free_first = mem_alloc((size_t)b->groups, sizeof *b->free_first);
-    int **lists[] = {&b->row, &b->token, &b->handle, &b->keep};
-    bool ok = b->seq && b->state && b->logits && b->p && b->work && b->logp && b->free_first;
-    for (size_t i = 0; i < ARRAY_LEN(lists); i++)
-        ok &= (*lists[i] = mem_alloc(size, sizeof **lists[i])) != NULL;
-    if (!ok)
+    if (!b->seq || !b->state || !b->draw || !b->token || !b->handle || !b->free_first)
         return err_set(err, ERR_MEMORY, "generation of %d sequences at a time", b->size);
     b->n_free_first = b->groups;
     for (int i = 0; i < b->groups; i++)
         b->free_first[i] = b->groups - 1 - i;
-    int rc = tensor_new(&b->hidden, b->m->dev, b->m->dtype, b->size, c->width, err);
+    int rc = sampler_init(&b->sampler, b->m, b->size, err);
+    if (rc == 0)
+        rc = tensor_new(&b->hidden, b->m->dev, b->m->dtype, b->size, c->width, err);
     if (rc == 0)
     if (rc == 0)
         rc = tensor_new(&b->first, b->m->dev, b->m->dtype, b->groups, c->width, err);
@@ -127,10 +123,10 @@ static void release(struct batch *b)
 {
     for (int i = 0; b->seq && i < b->size; i++)
         buf_release(&b->seq[i].text), text_stream_release(&b->seq[i].stream);
-    void *all[] = {b->seq, b->state, b->logits, b->p, b->work, b->logp, b->free_first, b->row, b->token, b->handle,
-                   b->keep};
+    void *all[] = {b->seq, b->state, b->draw, b->free_first, b->token, b->handle};
     for (size_t i = 0; i < ARRAY_LEN(all); i++)
         free(all[i]);
+    sampler_release(&b->sampler);
     tensor_release(&b->hidden);
     tensor_release(&b->first);
     context_free(b->context);
@@ -166,7 +162,7 @@ static int stop_asked(struct err *err)
     return interrupted() ? err_set(err, ERR_INTERRUPTED, "interrupted while generating") : 0;
 }
 
-/* Computes the prompts of completions next .. next+n-1 that are not in the cache yet, in portions of about PORTION tokens:
+/* Computes the prompts of completions next .. next+n-1 that are not in the cache yet, in portions of about GENERATE_PORTION tokens:
  * as fast as all at once, and stopping does not have to wait for all of them. */
 static int compute_prompts(struct batch *b, int n, struct err *err)
 {
@@ -180,7 +176,7 @@ static int compute_prompts(struct batch *b, int n, struct err *err)
         return err_set(err, ERR_MEMORY, "%d prompts", to - from);
     for (int end; rc == 0 && from < to; from = end) {
         long tokens = b->prompt[from].n;
-        for (end = from + 1; end < to && tokens + b->prompt[end].n <= PORTION; end++)
+        for (end = from + 1; end < to && tokens + b->prompt[end].n <= GENERATE_PORTION; end++)
             tokens += b->prompt[end].n;
         rc = stop_asked(err);
         if (rc == 0)
@@ -198,7 +194,8 @@ static int start(struct batch *b, int index, struct err *err)
     q->prompt = index / b->per_prompt;
     q->sample = index % b->per_prompt;
     buf_clear(&q->text);
-    q->stream.skip_special = q->stream.bytes = true;
+    q->stream.skip_special = true;
+    q->cut = false;
 
     int most = new_tokens(b, q->prompt), handle, rc;
     out->id = mem_alloc((size_t)most, sizeof *out->id);
@@ -243,49 +240,26 @@ static int admit(struct batch *b, struct err *err)
 
 static void sample_all(struct batch *b)
 {
-    int n = b->n_running, V = b->m->config.vocab;
-    const struct weight *head = b->m->param[param_head(b->m)].packed;
-    struct tensor hidden = tensor_rows(&b->hidden, 0, n);
-    for (int i = 0; i < n; i++)
-        b->row[i] = i;
-    op_head_logits(b->logits, &hidden, head, b->row, n);
-    for (int i = 0; i < n; i++) {
+    struct tensor hidden = tensor_rows(&b->hidden, 0, b->n_running);
+    for (int i = 0; i < b->n_running; i++) {
         const struct sequence *q = &b->seq[i];
-        struct rng r;
-        uint64_t seed = b->s->seed + 0x9E3779B97F4A7C15u * (uint64_t)q->sample;
-        rng_init(&r, seed, RNG_SAMPLE, b->prompt[q->prompt].item, (uint32_t)b->out[q->out].n);
-        b->token[i] = sample_token(b->logits + (size_t)i * (size_t)V, V, b->s, rng_uniform(&r), b->p, b->work);
+        b->draw[i] = (struct draw){b->prompt[q->prompt].item, q->sample, (uint32_t)b->out[q->out].n};
     }
-    // the heads' own arithmetic on the same logits, so that these are the bits training will see; greedy ones at temperature 1
-    op_logits_logp(b->logp, NULL, b->logits, head, b->token, n, b->s->temperature > 0 ? 1 / b->s->temperature : 1);
+    sampler_draw(&b->sampler, b->s, &hidden, b->draw, b->n_running);
 }
 
-static bool is_eos(const struct model_config *c, int id)
+bool generate_ends(const struct model *m, const struct sampling *s, int id)
 {
+    const struct model_config *c = &m->config;
+    for (int i = 0; i < s->n_stop_ids; i++)
+        if (s->stop_ids[i] == id)
+            return true;
+    if (s->ignore_eos)
+        return false;
     for (int i = 0; i < c->n_eos; i++)
         if (c->eos_ids[i] == id)
             return true;
     return id == c->eos && c->eos >= 0;
-}
-
-/* The bytes so far as text: what is not UTF-8 (a character cut by the length) becomes U+FFFD. */
-static char *as_text(const char *s, size_t n)
-{
-    struct buf t = {0};
-    buf_adds(&t, "");
-    while (n) {
-        size_t good = utf8_valid(s, n);
-        buf_add(&t, s, good);
-        s += good;
-        n -= good;
-        if (n) {
-            buf_adds(&t, "\xEF\xBF\xBD");
-            do {
-                s++, n--;
-            } while (n && ((unsigned char)*s & 0xC0) == 0x80);
-        }
-    }
-    return buf_take(&t);
 }
 
 /* Takes the token; returns whether the sequence has ended, and -1 without memory. */
@@ -293,20 +267,22 @@ static int take_token(struct batch *b, int i)
 {
     struct sequence *q = &b->seq[i];
     struct completion *out = &b->out[q->out];
-    out->id[out->n] = b->token[i];
-    out->logp[out->n++] = b->logp[i];
-    if (!b->s->ignore_eos && is_eos(&b->m->config, b->token[i])) {
+    int id = b->sampler.token[i];
+    out->id[out->n] = id;
+    out->logp[out->n++] = b->sampler.logp[i];
+    if (generate_ends(b->m, b->s, id)) {
         out->eos = true;
         return 1;
     }
     size_t before = q->text.len;
-    if (b->m->tokenizer && text_stream_push(&q->stream, b->m->tokenizer, &q->text, b->token[i]))
+    if (b->m->tokenizer && text_stream_push(&q->stream, b->m->tokenizer, &q->text, id))
         return -1;
     if (b->s->n_stop) {
         size_t from = before > b->longest_stop ? before - b->longest_stop : 0;
         long at = stop_find(q->text.s, q->text.len, from, b->s);
         if (at >= 0) {
-            q->text.len = (size_t)at;
+            q->text.s[q->text.len = (size_t)at] = 0;
+            q->cut = true;
             out->eos = true;
             return 1;
         }
@@ -319,8 +295,10 @@ static int finish(struct batch *b, int i, struct err *err)
     struct sequence *q = &b->seq[i];
     struct prompt_state *st = &b->state[q->prompt];
     struct completion *out = &b->out[q->out];
-    text_stream_end(&q->stream, &q->text);
-    out->text = as_text(q->text.s, q->text.len);
+    struct buf dropped = {0};
+    text_stream_end(&q->stream, q->cut ? &dropped : &q->text);
+    buf_release(&dropped);
+    out->text = q->text.failed ? NULL : str_printf("%s", q->text.s ? q->text.s : "");
     context_drop(b->context, q->handle);
     if (--st->left == 0) {
         context_drop(b->context, st->handle);
@@ -352,7 +330,7 @@ static int step(struct batch *b, struct err *err)
         if (kept != i)
             b->seq[i] = q;
         b->handle[kept] = b->seq[kept].handle;
-        b->token[kept++] = b->token[i];
+        b->token[kept++] = b->sampler.token[i];
     }
     b->n_running = kept;
     if (rc || !kept)
@@ -366,7 +344,7 @@ int model_generate(struct completion *out, const struct model *m, const struct p
 {
     struct batch b = {.m = m, .prompt = prompt, .s = s, .out = out, .n_prompts = n, .per_prompt = per_prompt, .done = done,
                       .arg = arg};
-    int rc = check(m, prompt, n, per_prompt, s, batch, err);
+    int rc = generate_check(m, prompt, n, per_prompt, s, batch, err);
     if (rc || n == 0)
         return rc;
     if ((int64_t)n * per_prompt > INT32_MAX)

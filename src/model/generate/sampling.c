@@ -196,6 +196,50 @@ int sample_token(const float *logits, int V, const struct sampling *s, double u,
     return walk(p, work, V, u * total);
 }
 
+/* ---- many at a time ----------------------------------------------------------------------- */
+
+int sampler_init(struct sampler *a, const struct model *m, int size, struct err *err)
+{
+    size_t V = (size_t)m->config.vocab, n = (size_t)size, all;
+    *a = (struct sampler){.m = m};
+    if (size_mul(&all, n, V))
+        a->logits = mem_alloc(all, sizeof *a->logits);
+    a->p = mem_alloc(V, sizeof *a->p);
+    a->work = mem_alloc(V, sizeof *a->work);
+    a->row = mem_alloc(n, sizeof *a->row);
+    a->token = mem_alloc(n, sizeof *a->token);
+    a->logp = mem_alloc(n, sizeof *a->logp);
+    if (a->logits && a->p && a->work && a->row && a->token && a->logp)
+        return 0;
+    sampler_release(a);
+    return err_set(err, ERR_MEMORY, "sampling from %d distributions over %zu tokens", size, V);
+}
+
+void sampler_release(struct sampler *a)
+{
+    void *all[] = {a->logits, a->p, a->work, a->row, a->token, a->logp};
+    for (size_t i = 0; i < ARRAY_LEN(all); i++)
+        free(all[i]);
+    *a = (struct sampler){0};
+}
+
+void sampler_draw(struct sampler *a, const struct sampling *s, const struct tensor *hidden, const struct draw *draw, int n)
+{
+    int V = a->m->config.vocab;
+    const struct weight *head = a->m->param[param_head(a->m)].packed;
+    for (int i = 0; i < n; i++)
+        a->row[i] = i;
+    op_head_logits(a->logits, hidden, head, a->row, n);
+    for (int i = 0; i < n; i++) {
+        struct rng r;
+        uint64_t seed = s->seed + 0x9E3779B97F4A7C15u * (uint64_t)draw[i].sample;
+        rng_init(&r, seed, RNG_SAMPLE, draw[i].item, draw[i].position);
+        a->token[i] = sample_token(a->logits + (size_t)i * (size_t)V, V, s, rng_uniform(&r), a->p, a->work);
+    }
+    // the heads' own arithmetic on the same logits, so that these are the bits training will see
+    op_logits_logp(a->logp, NULL, a->logits, head, a->token, n, s->temperature > 0 ? 1 / s->temperature : 1);
+}
+
 void sampling_defaults(struct sampling *s)
 {
     *s = (struct sampling){.temperature = 1, .top_p = 1, .max_new_tokens = 128};

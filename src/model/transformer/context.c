@@ -318,6 +318,17 @@ int context_reserve(struct context *c, int handle, int n, struct err *err)
     return rc;
 }
 
+void context_trim(struct context *c, int handle, int n)
+{
+    BUG_IF(!is_handle(c, handle) || c->node[handle].refs != 1 || n < 0);
+    struct node *nd = &c->node[handle];
+    int end = nd->len + nd->reserved;
+    nd->len = n < nd->len ? n : nd->len;
+    nd->reserved = 0;
+    for (int t = end - 1; t >= nd->len; t--)
+        c->free_slot[c->n_free++] = nd->keys[nd->position + t];
+}
+
 int context_append(struct context *c, const int *handle, const int *id, int n, struct tensor *hidden, struct err *err)
 {
     struct workspace *ws = c->ws;
