@@ -53,7 +53,7 @@ CLITEST := $(filter-out tests/cli/kit.sh,$(sort $(wildcard tests/cli/*.sh)))
 BENCHSRC:= $(wildcard bench/*.c)
 EXAMPLES:= $(patsubst examples/%.c,$(BUILD)/examples/%,$(wildcard examples/*.c))
 
-.PHONY: help all deps need demo test unit bench layers parity torture smollm2 lab-models tidy \
+.PHONY: help all deps need demo test unit bench layers parity torture smollm2 lab-models tables tidy \
         fuzz clean install format
 .DEFAULT_GOAL := help
 
@@ -180,6 +180,10 @@ $(SMOLLM2):
 lab-models: need  ## trains the two lab models again (up to an hour; resumes)
 	@$(MAKE) --no-print-directory $(JOBS) all
 	$(BUILD)/rlaif run recipes/lab-models.yaml
+
+tables: need  ## the tables of README.md that the program knows
+	@$(MAKE) --no-print-directory $(JOBS) $(BUILD)/rlaif
+	tools/tables.sh $(BUILD)/rlaif
 
 tidy:  ## clang-tidy and cppcheck over the sources
 	@tools/tidy.sh

@@ -131,6 +131,11 @@ int model_check_length(const struct model_config *c, int tokens, struct err *err
     return err_set(err, ERR_VALUE, "a sequence of %d tokens; this model has %d %s", tokens, c->max_position, why);
 }
 
+int model_use_template(struct model *m, const char *choice, struct err *err)
+{
+    return tokenizer_use_template(m->tokenizer, choice, err);
+}
+
 const struct tokenizer *model_tokenizer(const struct model *m)
 {
     return m->tokenizer;

@@ -106,6 +106,7 @@ const struct model_config *model_config(const struct model *m);
  * beyond the length where longrope and dynamic scaling change all frequencies.  Every sequence passes here before a forward. */
 int model_check_length(const struct model_config *c, int tokens, struct err *err) MUST_CHECK;
 const struct tokenizer *model_tokenizer(const struct model *m);
+int model_use_template(struct model *m, const char *choice, struct err *err) MUST_CHECK;    // tokenizer_use_template of its tokenizer
 const char *model_fingerprint(const struct model *m);  // hash of weights, config, dtype and numerics version: what labels are keyed by
 size_t model_param_count(const struct model *m);
 /* Writes a Hugging Face folder (config.json, generation_config.json, model.safetensors, tokenizer files copied byte for byte), atomically.

@@ -8,11 +8,6 @@
 
 /* ---- a conversation ------------------------------------------------------------------ */
 
-enum talk_form {
-    TALK_TEMPLATE, // the model's own template
-    TALK_CHATML,
-    TALK_PLAIN, // no template, no memory: the model continues each text by itself
-};
 enum talk_end {
     TALK_ENDED,   // by itself
     TALK_CUT,     // by max_new_tokens
@@ -26,14 +21,14 @@ struct talk {
     const char *stop[MAX_STOPS + 1];
     char *turn_end; // what ends a turn where that is no token of its own; NULL: a token is
     int turn_end_id;
-    enum talk_form form;
+    bool plain;       // no template, no memory: the model continues each text by itself
     json_t *messages; // [{role, content}, ...]: a system message first, or none
     uint64_t turns;
     int64_t prompt_tokens, computed_tokens, new_tokens;
 };
-/* By the stage's options; m is borrowed.  A model without a template is refused with what can
- * be done about it. */
-int talk_open(struct talk *t, const struct model *m, const json_t *opt, struct err *err);
+/* By the stage's options; m is borrowed, and told which template to use.  A model without a
+ * template is refused with what can be done about it. */
+int talk_open(struct talk *t, struct model *m, const json_t *opt, struct err *err);
 void talk_close(struct talk *t);
 /* Asks and hears the answer, piece by piece; question and answer join the messages.  A
  * conversation that no longer fits is ERR_VALUE with a sentence for people, and stays as it

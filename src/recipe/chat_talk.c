@@ -8,24 +8,18 @@
  * "<|eot_id|>"): the template says which, by what it writes after an answer. */
 #include "recipe/chat.h"
 
-/* ---- rendering ----------------------------------------------------------------------- */
-
-static void render_chatml(struct buf *out, const struct chat_message *msg, int n, bool open)
+static int no_memory(struct err *err)
 {
-    for (int i = 0; i < n; i++)
-        buf_addf(out, "<|im_start|>%s\n%s<|im_end|>\n", msg[i].role, msg[i].content);
-    if (open)
-        buf_adds(out, "<|im_start|>assistant\n");
+    return err_set(err, ERR_MEMORY, "no memory for a message");
 }
 
-static int render_messages(const struct talk *t, struct buf *out,
-                           const struct chat_message *msg, int n, bool open, struct err *err)
+/* ---- rendering ----------------------------------------------------------------------- */
+
+static int apply(const struct talk *t, struct buf *out, const json_t *messages, bool open,
+                 struct err *err)
 {
-    int rc = 0;
-    if (t->form == TALK_CHATML)
-        render_chatml(out, msg, n, open);
-    else
-        rc = chat_render(model_tokenizer(t->m), out, msg, n, open, err);
+    struct chat_request q = {.messages = messages, .add_generation_prompt = open};
+    int rc = chat_apply(model_tokenizer(t->m), out, &q, NULL, err);
     return rc == 0 && out->failed ? err_set(err, ERR_MEMORY, "no memory for the conversation")
                                   : rc;
 }
@@ -33,22 +27,11 @@ static int render_messages(const struct talk *t, struct buf *out,
 /* The conversation as the model reads it, ready for an answer. */
 static int render(const struct talk *t, struct buf *out, struct err *err)
 {
-    size_t n = json_array_size(t->messages);
-    struct chat_message *msg = mem_alloc(n + 1, sizeof *msg);
-    if (!msg)
-        return err_set(err, ERR_MEMORY, "no memory for the conversation");
-    for (size_t i = 0; i < n; i++) {
-        const json_t *m = json_array_get(t->messages, i);
-        msg[i].role = json_string_value(json_object_get(m, "role"));
-        msg[i].content = json_string_value(json_object_get(m, "content"));
-    }
-    int rc = 0;
-    if (t->form == TALK_PLAIN)
-        buf_adds(out, n ? msg[n - 1].content : "");
-    else
-        rc = render_messages(t, out, msg, (int)n, true, err);
-    free(msg);
-    return rc;
+    if (!t->plain)
+        return apply(t, out, t->messages, true, err);
+    const json_t *last = json_array_get(t->messages, json_array_size(t->messages) - 1);
+    buf_adds(out, json_string_value(json_object_get(last, "content")));
+    return out->failed ? err_set(err, ERR_MEMORY, "no memory for the text") : 0;
 }
 
 static int encode(const struct talk *t, struct tokens *ids, struct err *err)
@@ -56,7 +39,7 @@ static int encode(const struct talk *t, struct tokens *ids, struct err *err)
     struct buf text = {0};
     // a template writes BOS where it wants one; plain text gets what the tokenizer puts around
     // it
-    int flags = TOKENIZE_PARSE_SPECIAL | (t->form == TALK_PLAIN ? TOKENIZE_SPECIAL : 0);
+    int flags = TOKENIZE_PARSE_SPECIAL | (t->plain ? TOKENIZE_SPECIAL : 0);
     int rc = render(t, &text, err);
     if (rc == 0)
         rc = tokenize(model_tokenizer(t->m), ids, text.s, text.len, flags, err);
@@ -71,11 +54,13 @@ static int encode(const struct talk *t, struct tokens *ids, struct err *err)
 static int find_turn_end(struct talk *t, struct err *err)
 {
     static const char mark[] = "rlaif-mark";
-    const struct chat_message msg[] = {{"user", "a"}, {"assistant", mark}};
     const struct tokenizer *tokenizer = model_tokenizer(t->m);
     struct buf text = {0};
     struct tokens ids = {0};
-    int rc = render_messages(t, &text, msg, 2, false, err);
+    json_t *sample = json_pack("[{s:s, s:s}, {s:s, s:s}]", "role", "user", "content", "a",
+                               "role", "assistant", "content", mark);
+    int rc = sample ? apply(t, &text, sample, false, err) : no_memory(err);
+    json_decref(sample);
     const char *after = rc == 0 && text.s ? strstr(text.s, mark) : NULL;
     after = after ? after + strlen(mark) : "";
     if (rc == 0)
@@ -102,11 +87,6 @@ static int find_turn_end(struct talk *t, struct err *err)
 
 /* ---- messages -------------------------------------------------------------------------- */
 
-static int no_memory(struct err *err)
-{
-    return err_set(err, ERR_MEMORY, "no memory for a message");
-}
-
 static int add_message(struct talk *t, const char *role, const char *text, struct err *err)
 {
     json_t *m = json_pack("{s:s, s:s}", "role", role, "content", text);
@@ -126,7 +106,7 @@ int talk_system(struct talk *t, const char *text, struct err *err)
         json_array_remove(t->messages, 0);
     if (!text)
         return 0;
-    if (t->form == TALK_PLAIN)
+    if (t->plain)
         return err_set(err, ERR_VALUE, "plain completion has no system message");
     json_t *m = json_pack("{s:s, s:s}", "role", "system", "content", text);
     return m && json_array_insert_new(t->messages, 0, m) == 0 ? 0 : no_memory(err);
@@ -191,27 +171,29 @@ int talk_load(struct talk *t, const char *path, struct err *err)
 
 /* ---- opening --------------------------------------------------------------------------- */
 
-static int read_form(struct talk *t, const json_t *opt, struct err *err)
+/* Chooses the template, and tries it: better now than at the first question. */
+static int read_form(struct talk *t, struct model *m, const json_t *opt, struct err *err)
 {
-    const char *form = opt_str(opt, "chat_template");
+    const char *choice = opt_str(opt, "chat_template");
+    t->plain = choice && !strcmp(choice, "none");
+    if (t->plain)
+        return 0;
     struct buf text = {0};
-    t->form = !form ? TALK_TEMPLATE : !strcmp(form, "chatml") ? TALK_CHATML : TALK_PLAIN;
-    if (form && strcmp(form, "chatml") && strcmp(form, "none"))
-        return err_set(err, ERR_USAGE, "--chat_template is '%s', expected chatml or none",
-                       form);
-    if (t->form != TALK_TEMPLATE)
-        return 0;
-    const struct chat_message hello = {"user", "a"};
     struct err why = {0};
-    int rc = render_messages(t, &text, &hello, 1, true, &why);
-    buf_release(&text);
+    int rc = choice ? model_use_template(m, choice, &why) : 0;
+    json_t *hello = json_pack("[{s:s, s:s}]", "role", "user", "content", "a");
     if (rc == 0)
-        return 0;
-    return err_set(err, rc,
-                   "%s. Two ways to talk all the same: --chat_template chatml (as most chat "
-                   "models are asked), "
-                   "--chat_template none (the model continues each text)",
-                   why.msg);
+        rc = hello ? apply(t, &text, hello, true, &why) : no_memory(&why);
+    json_decref(hello);
+    buf_release(&text);
+    if (rc && !choice)
+        return err_set(err, rc,
+                       "%s. Ways to talk all the same: --chat_template chatml (as most chat "
+                       "models are asked), "
+                       "--chat_template FILE (a Jinja template), --chat_template none (the "
+                       "model continues each text)",
+                       why.msg);
+    return rc ? err_set(err, rc, "--chat_template: %s", why.msg) : 0;
 }
 
 static int read_window(const struct talk *t, const json_t *opt, int *window, struct err *err)
@@ -226,7 +208,7 @@ static int read_window(const struct talk *t, const json_t *opt, int *window, str
     return 0;
 }
 
-int talk_open(struct talk *t, const struct model *m, const json_t *opt, struct err *err)
+int talk_open(struct talk *t, struct model *m, const json_t *opt, struct err *err)
 {
     int window = 0, rc;
     *t = (struct talk){.m = m, .messages = json_array()};
@@ -234,8 +216,8 @@ int talk_open(struct talk *t, const struct model *m, const json_t *opt, struct e
     if (rc == 0)
         rc = read_window(t, opt, &window, err);
     if (rc == 0)
-        rc = read_form(t, opt, err);
-    if (rc == 0 && t->form != TALK_PLAIN)
+        rc = read_form(t, m, opt, err);
+    if (rc == 0 && !t->plain)
         rc = find_turn_end(t, err);
     if (rc == 0 && opt_given(opt, "system"))
         rc = talk_system(t, opt_str(opt, "system"), err);

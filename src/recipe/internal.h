@@ -41,4 +41,7 @@ int outputs_clear(const char *out, const struct step *s, struct err *err);
 int manifest_write(const struct recipe *r, struct run *run, struct err *err);
 int summary_write(const struct recipe *r, struct run *run, double overhead, json_t **summary, struct err *err);
 
+/* What `rlaif inspect MODEL` prints for people, from model_inspect's object. */
+void print_model(const json_t *result, FILE *to);
+
 #endif

@@ -12,7 +12,9 @@ static const struct option options[] = {
     TRAINING_MODEL_OPTIONS("model to talk with"),
     {"system", OPT_STRING, NULL, "system message", NULL, false},
     {"chat_template", OPT_STRING, NULL,
-     "chatml, or none: the model continues each text (default: the model's own)", NULL, false},
+     "the name of one of the model's, chatml, a file, or none: the model continues each text "
+     "(default: the model's own)",
+     NULL, false},
     {"temperature", OPT_FLOAT, "0.7", "0: always the likeliest token", NULL, false},
     {"top_p", OPT_FLOAT, "0.95",
      "sample from the likeliest tokens that together have this probability", NULL, false},
@@ -275,7 +277,7 @@ static void print_nothing(const json_t *result, FILE *to)
 const struct stage stage_chat = {
     .name = "chat",
     .summary = "talk with a model",
-    .example = "echo 'Give three uses of a brick.' | rlaif chat models/s --chat_template none",
+    .example = "rlaif chat models/s",
     .bare = "model_name_or_path",
     .option = options,
     .n_options = ARRAY_LEN(options),

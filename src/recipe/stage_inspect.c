@@ -7,7 +7,7 @@
 #include "data/data.h"
 #include "feedback/feedback.h"
 #include "model/model.h"
-#include "recipe/recipe.h"
+#include "recipe/internal.h"
 
 static const struct option options[] = {
     {"path", OPT_MODEL, NULL,
@@ -197,21 +197,6 @@ static int run_inspect(struct run *run, const json_t *opt, json_t *result, struc
 
 /* ---- for people ----------------------------------------------------------------- */
 
-static void print_tensors(const json_t *list, FILE *to)
-{
-    size_t i;
-    json_t *v;
-    fprintf(to, "tensors\n");
-    json_array_foreach((json_t *)list, i, v)
-    {
-        struct buf shape = {0};
-        json_add_text(&shape, json_object_get(v, "shape"), 0);
-        fprintf(to, "  %-48s %-5s %s\n", json_string_value(json_object_get(v, "name")),
-                json_string_value(json_object_get(v, "dtype")), shape.s ? shape.s : "");
-        buf_release(&shape);
-    }
-}
-
 /* Objects a level deeper, everything else as JSON on a line. */
 static void print_value(const char *key, const json_t *v, int depth, FILE *to)
 {
@@ -233,11 +218,13 @@ static void print_value(const char *key, const json_t *v, int depth, FILE *to)
 
 static void print_inspect(const json_t *result, FILE *to)
 {
-    const char *key;
+    const char *key, *kind = json_string_value(json_object_get(result, "kind"));
     json_t *v;
-    json_object_foreach((json_t *)result, key, v) if (!strcmp(key, "tensors"))
-        print_tensors(v, to);
-    else print_value(key, v, 0, to);
+    if (kind && !strcmp(kind, "model")) {
+        print_model(result, to);
+        return;
+    }
+    json_object_foreach((json_t *)result, key, v) print_value(key, v, 0, to);
 }
 
 const struct stage stage_inspect = {

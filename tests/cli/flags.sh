@@ -13,6 +13,10 @@ for c in $commands; do
 done
 check [ "$(echo "$commands" | wc -w)" -ge 10 ]
 
+claim the_readme_s_tables_are_those_of_the_program
+check tools/tables.sh "$rlaif" --check
+run "$rlaif" families --json; exits 0; prints '"model_type": "llama"'
+
 claim an_unknown_command_is_named_with_its_nearest
 run "$rlaif" lable; exits 2; says "lable"; says "did you mean 'label'"
 

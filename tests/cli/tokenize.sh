@@ -47,6 +47,20 @@ claim inspect_says_what_a_model_holds
 run "$rlaif" inspect $gguf; exits 0; prints "gguf"; prints "model.layers.2.mlp.down_proj.weight"; prints "Q5_1"
 run "$rlaif" inspect --path $folder --json; exits 0; prints '"hidden_size": 32'; prints '"kind": "model"'
 
+claim inspect_names_family_size_shape_and_tokenizer
+run "$rlaif" inspect $gguf; exits 0; prints "family      Llama"; prints "format      GGUF"; prints "byte-level BPE, 420 tokens"; prints "eos <|im_end|>"
+prints "template    yes"; prints "Q5_1"
+run "$rlaif" inspect tests/vectors/llama/reward; exits 0; prints "a reward model"; prints "template    none"; prints "12 F32 tensors"
+run "$rlaif" inspect tests/vectors/families/mixtral --json; exits 0; prints '"experts": 5,'; prints '"experts_used": 2'
+run "$rlaif" inspect tests/vectors/families/gemma3; exits 0; prints "2 layers see the last 15"; prints "(22152)"
+
+claim inspect_knows_every_family
+for type in $("$rlaif" families | awk '/^[a-z]/ { print $1 }'); do
+    folder=$(grep -l "\"model_type\": \"$type\"" tests/vectors/families/*/config.json | head -1)
+    check [ -n "$folder" ]
+    run "$rlaif" inspect "${folder%/config.json}"; exits 0; prints "($type)"; prints "layers      "; prints "heads       "
+done
+
 claim inspect_says_what_a_dataset_holds
 printf '{"prompt":"a","chosen":"b","rejected":"c"}\n{"prompt":"d","chosen":"e","rejected":7}\n' >"$T/rows.jsonl"
 run "$rlaif" inspect "$T/rows.jsonl" --json; exits 0; prints '"kind": "dataset"'; prints '"rows": 2'; prints '"pairs"'

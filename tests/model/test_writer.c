@@ -179,6 +179,7 @@ static void a_stopped_answer_can_be_gone_on_from(void **state)
     assert_memory_equal(whole.id, c.id, 3 * sizeof(int));
     assert_as_generated(m, &whole, id, n, 0, &s);
     completions_release(&c, 1);
+    buf_release(&h.text);
     h = (struct heard){.most = 1};
     id[0]++;
     assert_int_equal(writer_write(w, &c, id, n, 0, &s, hear, &h, &err), 0);
@@ -189,6 +190,7 @@ static void a_stopped_answer_can_be_gone_on_from(void **state)
     assert_as_generated(m, &c, id, n, 0, &s);
     completions_release(&whole, 1);
     completions_release(&c, 1);
+    buf_release(&h.text);
     writer_free(w);
     model_close(m);
     device_close(dev);
