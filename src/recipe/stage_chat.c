@@ -253,6 +253,8 @@ static int run_chat(struct run *run, const json_t *opt, json_t *result, struct e
         struct model_options mo = {.dtype = training_dtype(opt, dev)};
         rc = model_open(&m, dev, path, &mo, err);
     }
+    if (rc == 0 && interrupted()) // while the model was loading
+        rc = err_set(err, ERR_INTERRUPTED, "interrupted");
     if (rc == 0)
         rc = talk_open(&c.talk, m, opt, err);
     if (rc == 0) {
