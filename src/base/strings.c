@@ -213,6 +213,13 @@ size_t utf8_valid(const char *s, size_t n)
 {
     size_t i = 0;
     while (i < n) {
+        uint64_t eight = UINT64_MAX;
+        if (n - i >= 8)
+            memcpy(&eight, s + i, 8);
+        if (!(eight & 0x8080808080808080u)) {   // ASCII, as most text is
+            i += 8;
+            continue;
+        }
         size_t len = utf8_char((const unsigned char *)s + i, n - i);
         if (!len)
             break;

@@ -164,7 +164,7 @@ def check_speed(report, rows, folder):
             best["pyarrow"] = min(best["pyarrow"], seconds(lambda: pq.read_table(path, use_threads=False).to_pylist()))
             said = subprocess.run([rows, "--time", path], capture_output=True, text=True, check=True).stdout
             best["ours"] = min(best["ours"], float(re.search(r" in ([\d.]+) s", said)[1]))
-        report.check(f"reading {name} is no slower than pyarrow's to_pylist", best["ours"] <= best["pyarrow"],
+        report.check(f"reading {name} takes at most 1.2 times what pyarrow's to_pylist does", best["ours"] <= 1.2 * best["pyarrow"],
                      f"{len(data)} rows, {os.path.getsize(path) / 1e6:.1f} MB: {best['ours']:.3f} s, pyarrow {pa.__version__} {best['pyarrow']:.3f} s")
 
 
