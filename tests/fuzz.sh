@@ -8,7 +8,7 @@ set -u
 cd "$(dirname "$0")/.."
 build=$1 n=${2:-100} seed=${SEED:-1}
 shift; [ $# -gt 0 ] && shift
-targets=${*:-config family tokenizer tokenizer_config safetensors gguf jsonl json csv parquet yaml hub}
+targets=${*:-config family tokenizer tokenizer_kinds sentencepiece tokenizer_config safetensors gguf jsonl json csv parquet yaml hub}
 rlaif=$(realpath "$build/rlaif")
 keep=$build/fuzz
 T=$(mktemp -d "${TMPDIR:-/tmp}/rlaif-fuzz-XXXXXX")
@@ -96,6 +96,22 @@ for target in $targets; do
             0) try $name "$T/family/config.json" "$rlaif" inspect "$T/family" ;;
             1) try $name "$T/family/config.json" "$rlaif" logprobs -m "$T/family" --input "$T/one.jsonl" --output "$T/lp.jsonl" ;;
             esac ;;
+        tokenizer_kinds)
+            # every kind of tokenizer.json in turn
+            kinds=(tests/vectors/tokenizer/*/tokenizer.json)
+            mkdir -p "$T/kind"
+            "$build/mutate" $s "${kinds[i % ${#kinds[@]}]}" "$T/kind/tokenizer.json" || exit 1
+            if [ $((i % 2)) = 0 ]; then
+                try $name "$T/kind/tokenizer.json" "$rlaif" tokenize -m "$T/kind" --input README.md
+            else
+                seq 0 400 | sed 's/.*/[&, 3, 7]/' >"$T/ids"
+                try $name "$T/kind/tokenizer.json" "$rlaif" tokenize -m "$T/kind" --decode --strings --input "$T/ids"
+            fi ;;
+        sentencepiece)
+            models=(tests/vectors/tokenizer/spm_*/tokenizer.model tests/vectors/tokenizer/spm_bpe.gguf)
+            m=${models[i % ${#models[@]}]}
+            "$build/mutate" $s "$m" "$T/t.${m##*.}" || exit 1
+            try $name "$T/t.${m##*.}" "$rlaif" tokenize -m "$T/t.${m##*.}" --input README.md ;;
         gguf)
             "$build/mutate" $s "$T/whole.gguf" "$T/m.gguf" || exit 1
             case $((i % 3)) in

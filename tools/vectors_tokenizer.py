@@ -131,7 +131,9 @@ def small_tokenizers():
             o = json.loads(text)
             o["model"]["merges"] = [" ".join(m) for m in o["model"]["merges"]]
             text = json.dumps(o, indent=1)
-        write(os.path.join(folder, "tokenizer.json"), text + "\n")
+        # the trainers of Unigram, WordPiece and prefixes do not write the same twice: what is there is kept
+        if not (name in SMALL and os.path.exists(os.path.join(folder, "tokenizer.json"))):
+            write(os.path.join(folder, "tokenizer.json"), text + "\n")
         t = Tokenizer.from_file(os.path.join(folder, "tokenizer.json"))
         # added tokens that the normalizer changes are decoded to their normal form there, to themselves here
         odd = {i for i, k in t.get_added_tokens_decoder().items() if t.id_to_token(i) != k.content}
@@ -180,6 +182,45 @@ def broken():
          [{"hex": b.hex(), "ids": t.encode(b.decode(errors="replace"), add_special_tokens=False).ids} for b in BROKEN])
 
 
+def sentencepiece_models():
+    """Small SentencePiece models of both types, and the BPE one as a GGUF vocabulary of type llama."""
+    try:
+        import gguf
+        import sentencepiece
+    except ImportError:
+        return print("sentencepiece or gguf is not installed: their vectors stay as they are")
+    rules = os.path.join(HERE, "vectors", "tokenizer", "rules.tsv")
+    write(rules, "FB01\t66 69\nFF21\t41\nE9\t65 301\n3000\t20\n2026\t2E 2E 2E\nAD\t\n")
+    for name, kind, more in (("spm_bpe", "bpe", dict(normalization_rule_name="identity", remove_extra_whitespaces=False, byte_fallback=True, vocab_size=700)),
+                             ("spm_unigram", "unigram", dict(normalization_rule_tsv=rules, vocab_size=260))):
+        folder = os.path.join(HERE, "vectors", "tokenizer", name)
+        os.makedirs(folder, exist_ok=True)
+        sentencepiece.SentencePieceTrainer.train(sentence_iterator=iter(TEXT * 3), model_prefix=os.path.join(folder, "m"), model_type=kind, character_coverage=0.99,
+                                                 hard_vocab_limit=False, num_threads=1, minloglevel=2, **more)
+        os.replace(os.path.join(folder, "m.model"), os.path.join(folder, "tokenizer.model"))
+        os.remove(os.path.join(folder, "m.vocab"))
+        p = sentencepiece.SentencePieceProcessor(model_file=os.path.join(folder, "tokenizer.model"))
+        out = []
+        for s in nasty(250):
+            if not any(x in s for x in ("<s>", "</s>", "<unk>")):
+                row = {"text": s, "ids": p.encode(s)}
+                if kind == "bpe":
+                    row["with_special"] = [p.bos_id()] + row["ids"]
+                out.append(row)
+        rows(os.path.join(HERE, "cases", "tokenizer", name + ".jsonl"), out)
+        print(name, len(p), "tokens,", len(out), "strings")
+        if kind == "bpe":
+            w = gguf.GGUFWriter(os.path.join(HERE, "vectors", "tokenizer", "spm_bpe.gguf"), "llama")
+            w.add_tokenizer_model("llama")
+            w.add_token_list([p.id_to_piece(i).encode() for i in range(len(p))])
+            w.add_token_scores([p.get_score(i) for i in range(len(p))])
+            w.add_token_types([2 if p.is_unknown(i) else 3 if p.is_control(i) else 6 if p.is_byte(i) else 1 for i in range(len(p))])
+            w.write_header_to_file()
+            w.write_kv_data_to_file()
+            w.close()
+    os.remove(rules)
+
+
 SYSTEM = ("{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}{{ '<|im_start|>system\nSYS<|im_end|>\n' }}{% endif %}"
           "{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}{% endfor %}"
           "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}")
@@ -212,6 +253,7 @@ def chats():
 
 if __name__ == "__main__":
     small_tokenizers()
+    sentencepiece_models()
     broken()
     chats()
     if len(sys.argv) > 1:

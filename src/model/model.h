@@ -141,6 +141,9 @@ int tokenizer_id(const struct tokenizer *t, const char *token);     // -1: no su
 int tokenizer_vocab(const struct tokenizer *t);
 void tokenizer_kind(const struct tokenizer *t, struct buf *out);    // appends a few words: "byte-level BPE", "Unigram", ...
 bool tokenizer_is_special(const struct tokenizer *t, int id);
+/* Tokenizer files into an existing folder: byte for byte those it was opened from (kept in memory, so the source may be gone);
+ * where that was no tokenizer.json, one that gives the same ids in transformers. */
+int tokenizer_save(const struct tokenizer *t, const char *dir, struct err *err) MUST_CHECK;
 /* Ids of every single token whose bytes are `word` once leading spaces are taken away ("1", " 1"). Returns how many (at most max). */
 int tokenizer_spellings(const struct tokenizer *t, const char *word, int *id, int max);
 

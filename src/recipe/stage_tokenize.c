@@ -19,6 +19,9 @@ static const struct option options[] = {
     {"decode", OPT_BOOL, "false", "lists of ids in, text out", NULL, false},
     {"strings", OPT_BOOL, "false",
      "lines of text are JSON strings, so that they may hold line ends", NULL, false},
+    {"save_tokenizer", OPT_STRING, NULL,
+     "instead of reading lines: writes the tokenizer into this folder as a tokenizer.json", NULL,
+     false},
     {"skip_special_tokens", OPT_BOOL, "false", "with --decode: leave special tokens out", NULL,
      false},
 };
@@ -178,6 +181,18 @@ static int each_line(struct job *j, FILE *f, bool decode, struct err *err)
     return rc;
 }
 
+static int save(const struct tokenizer *t, const char *dir, struct err *err)
+{
+    char *tmp = NULL;
+    int rc = dir_out_open(&tmp, dir, err);
+    if (rc == 0)
+        rc = tokenizer_save(t, tmp, err);
+    if (rc == 0)
+        return dir_out_commit(tmp, dir, err);
+    dir_out_drop(tmp);
+    return rc;
+}
+
 static int run_tokenize(struct run *run, const json_t *opt, json_t *result, struct err *err)
 {
     const char *input = opt_str(opt, "input");
@@ -190,10 +205,13 @@ static int run_tokenize(struct run *run, const json_t *opt, json_t *result, stru
                  (opt_bool(opt, "parse_special") ? TOKENIZE_PARSE_SPECIAL : 0),
     };
     int rc = tokenizer_open(&j.t, opt_str(opt, "model_name_or_path"), err);
-    FILE *f = rc ? NULL : input ? fopen(input, "rb") : stdin;
-    if (rc == 0 && !f)
+    const char *dir = opt_str(opt, "save_tokenizer");
+    if (rc == 0 && dir)
+        rc = save(j.t, dir, err);
+    FILE *f = rc || dir ? NULL : input ? fopen(input, "rb") : stdin;
+    if (rc == 0 && !f && !dir)
         rc = err_set(err, ERR_IO, "%s: cannot be opened: %s", input, strerror(errno));
-    if (rc == 0)
+    if (rc == 0 && f)
         rc = each_line(&j, f, opt_bool(opt, "decode"), err);
     if (f && f != stdin)
         fclose(f);

@@ -7,6 +7,7 @@ import families
 import folders
 import hub
 import smollm2
+import tokenizer
 import tokens
 from kit import Report, Rlaif
 
@@ -20,6 +21,7 @@ def main():
         smollm2.check(report, rlaif, gguf)
     else:
         report.skip("SmolLM2", f"no {gguf} (make smollm2)")
+    tokenizer.check(report, rlaif)
     folders.check(report, rlaif, ["models"] + runs)
     hub.check(report, program, "models/s")
     families.check(report, os.path.join(os.path.dirname(program), "model_facts"))

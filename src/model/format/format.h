@@ -81,9 +81,5 @@ int folder_write(const char *dir, const struct model_config *config,
  * -1 where there is none.  transformers takes the last token that is not the pad for the last
  * of a text, so a reward model whose pad is its EOS would be read one token early. */
 int tokenizer_pad(const struct tokenizer *t, int pad, int bos, const int *eos, int n_eos);
-/* Tokenizer files into an existing folder: byte for byte those it was opened from (kept in
- * memory, so the source may be gone); of a GGUF's tokenizer, a tokenizer.json and
- * tokenizer_config.json that give the same ids in transformers. */
-int tokenizer_save(const struct tokenizer *t, const char *dir, struct err *err) MUST_CHECK;
 
 #endif

@@ -82,7 +82,7 @@ int weights_check_shape(const struct weights *w, const struct entry *e, const ch
 static int hash_beside(struct weights *w, struct err *err)
 {
     static const char *const names[] = {"tokenizer.json", "tokenizer_config.json",
-                                        "chat_template.jinja"};
+                                        "chat_template.jinja", "tokenizer.model"};
     struct buf b = {0};
     int rc = 0;
     json_t *config = config_to_json(&w->config, DTYPE_F32);
@@ -92,7 +92,8 @@ static int hash_beside(struct weights *w, struct err *err)
         char hex[33] = "", *path = path_join(w->path, names[i]);
         if (path && file_exists(path))
             rc = hash_file(hex, path, err);
-        buf_addf(&b, "\n%s %s", names[i], hex);
+        if (*hex || strcmp(names[i], "tokenizer.model")) // hashes from before it was read stay
+            buf_addf(&b, "\n%s %s", names[i], hex);
         free(path);
     }
     if (rc == 0 && (b.failed || !config))

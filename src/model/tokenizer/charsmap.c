@@ -56,8 +56,8 @@ int charsmap_read(struct charsmap *map, const char *blob, size_t n, const char *
         memcpy(&size, blob, 4);
     if (n < 4 || size % 4 || size < 4 || size > n - 4)
         return err_set(err, ERR_FORMAT,
-                       "%s: precompiled_charsmap of %zu bytes, whose trie should have %u", where,
-                       n, (unsigned)size);
+                       "%s: precompiled_charsmap of %zu bytes, whose trie should have %u",
+                       where, n, (unsigned)size);
     *map = (struct charsmap){(const uint32_t *)(const void *)(blob + 4), size / 4,
                              blob + 4 + size, n - 4 - size};
     if (map->n && map->text[map->n - 1])

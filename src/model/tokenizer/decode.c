@@ -3,8 +3,8 @@
  *
  * Text is made of bytes here: where the tokens of a text do not form characters, detokenize
  * gives the bytes as they are, and a text_stream a U+FFFD for each part that is none.  (Hugging
- * Face's ByteFallback gives one for each byte of such a run.)  An added token stands for its own
- * spelling even where that could be read as bytes in GPT-2's alphabet. */
+ * Face's ByteFallback gives one for each byte of such a run.)  An added token stands for its
+ * own spelling even where that could be read as bytes in GPT-2's alphabet. */
 #include "model/tokenizer/tokenizer.h"
 
 /* Strings laid end to end, each with what a decoder may ask of it. */
@@ -101,9 +101,9 @@ static void metaspace(const struct decode *d, struct buf *out, const char *s, si
 static void tidy(struct buf *out, size_t from)
 {
     static const char *const pairs[][2] = {
-        {" .", "."},     {" ?", "?"},     {" !", "!"},     {" ,", ","},
-        {" ' ", "'"},    {" n't", "n't"}, {" 'm", "'m"},   {" do not", " don't"},
-        {" 's", "'s"},   {" 've", "'ve"}, {" 're", "'re"},
+        {" .", "."},   {" ?", "?"},     {" !", "!"},     {" ,", ","},
+        {" ' ", "'"},  {" n't", "n't"}, {" 'm", "'m"},   {" do not", " don't"},
+        {" 's", "'s"}, {" 've", "'ve"}, {" 're", "'re"},
     };
     for (size_t p = 0; p < ARRAY_LEN(pairs) && !out->failed && out->s; p++) {
         size_t a = strlen(pairs[p][0]), b = strlen(pairs[p][1]), to = from;
@@ -311,8 +311,8 @@ static int give(struct text_stream *s, struct buf *out, bool end)
     return out->failed ? ERR_MEMORY : 0;
 }
 
-/* Decoders look at neighbours and at the beginning, so the last ids whose text was given out are
- * kept, and what a new id adds to their text is what is new. */
+/* Decoders look at neighbours and at the beginning, so the last ids whose text was given out
+ * are kept, and what a new id adds to their text is what is new. */
 int text_stream_push(struct text_stream *s, const struct tokenizer *t, struct buf *out, int id)
 {
     const struct token *k = token_at(t, id);

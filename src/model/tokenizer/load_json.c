@@ -1,12 +1,9 @@
-/* load_json.c - tokenizer.json of Hugging Face's tokenizers: model, vocabulary and added tokens;
- * and the chat template beside it.
+/* load_json.c - tokenizer.json of Hugging Face's tokenizers: model, vocabulary and added tokens.
  *
  * Models BPE (merges as "a b" or ["a", "b"]), Unigram, WordPiece and WordLevel; dropout is
  * refused, because ids would be random.  Truncation and padding settings are ignored, as
  * transformers does.  The steps around the model are read by steps.c and post.c. */
 #include "model/tokenizer/tokenizer.h"
-
-#include <dirent.h>
 
 static int no_memory(const struct tokenizer *t, struct err *err)
 {
@@ -171,7 +168,7 @@ static int load_scores(struct tokenizer *t, const struct big *big, struct err *e
         return no_memory(t, err);
     for (size_t i = 0; i < big->n_vocab; i++)
         score[i] = big->vocab[i].score;
-    int rc = unigram_build(t, score, (int)big->n_vocab, err);
+    int rc = unigram_build(t, score, (int)big->n_vocab, false, err);
     free(score);
     return rc;
 }
@@ -387,97 +384,7 @@ static int load_model(struct tokenizer *t, const json_t *root, struct big *big, 
     return rc;
 }
 
-/* ---- the folder ----------------------------------------------------------------- */
-
-static const struct saved_file *saved(const struct tokenizer *t, const char *name)
-{
-    for (int i = 0; i < t->n_files; i++)
-        if (!strcmp(t->file[i].name, name))
-            return &t->file[i];
-    return NULL;
-}
-
-static int keep_file(struct tokenizer *t, const char *name, struct err *err)
-{
-    char *path = path_join(t->path, name);
-    int rc = 0;
-    if (!path)
-        return no_memory(t, err);
-    if (file_exists(path)) {
-        struct saved_file *f = &t->file[t->n_files];
-        f->name = str_printf("%s", name);
-        rc = f->name ? file_read(&f->bytes, &f->n, path, (size_t)1 << 28, err)
-                     : no_memory(t, err);
-        t->n_files++;
-    }
-    free(path);
-    return rc;
-}
-
-static int is_jinja(const struct dirent *e)
-{
-    return e->d_name[0] != '.' && str_ends(e->d_name, ".jinja");
-}
-
-/* chat_templates/NAME.jinja, in the order of their names. */
-static int keep_templates(struct tokenizer *t, struct err *err)
-{
-    struct dirent **list = NULL;
-    char *dir = path_join(t->path, CHAT_DIR);
-    int rc = dir ? 0 : no_memory(t, err), n = dir ? scandir(dir, &list, is_jinja, alphasort) : 0;
-    for (int i = 0; i < n; i++) {
-        char name[512];
-        snprintf(name, sizeof name, CHAT_DIR "/%s", list[i]->d_name);
-        if (rc == 0 && t->n_files == FILES_MAX)
-            rc = err_set(err, ERR_UNSUPPORTED, "%s: more than %d chat templates", dir, i);
-        if (rc == 0)
-            rc = keep_file(t, name, err);
-        free(list[i]);
-    }
-    free(list);
-    free(dir);
-    return rc;
-}
-
-/* Keeps every tokenizer file of the folder in memory, so that a model can be saved after its
- * source is gone. */
-static int keep_files(struct tokenizer *t, struct err *err)
-{
-    static const char *const names[] = {
-        "tokenizer.json",    "tokenizer_config.json", "special_tokens_map.json",
-        "added_tokens.json", "chat_template.jinja",   "vocab.json",
-        "merges.txt"};
-    int rc = 0;
-    for (size_t i = 0; i < ARRAY_LEN(names) && rc == 0; i++)
-        rc = keep_file(t, names[i], err);
-    return rc ? rc : keep_templates(t, err);
-}
-
-static json_t *parse_saved(const struct tokenizer *t, const char *name, int *rc,
-                           struct err *err)
-{
-    const struct saved_file *f = saved(t, name);
-    char where[512];
-    struct err e = {0};
-    *rc = 0;
-    if (!f)
-        return NULL;
-    snprintf(where, sizeof where, "%s/%s", t->path, name);
-    json_t *v = json_parse(f->bytes, f->n, where, &e);
-    if (!v)
-        *rc = err_set(err, e.code, "%s", e.msg);
-    return v;
-}
-
-static int load_chat(struct tokenizer *t, struct err *err)
-{
-    int rc;
-    json_t *config = parse_saved(t, "tokenizer_config.json", &rc, err);
-    if (rc == 0)
-        rc = chat_load_folder(t, config, err);
-    json_decref(config);
-    return rc;
-}
+/* ---- the file ------------------------------------------------------------------- */
 
 static int load_root(struct tokenizer *t, const json_t *root, struct big *big, struct err *err)
 {
@@ -487,27 +394,20 @@ static int load_root(struct tokenizer *t, const json_t *root, struct big *big, s
     return rc ? rc : post_load(t, json_object_get(root, "post_processor"), err);
 }
 
-int tokenizer_load_folder(struct tokenizer *t, struct err *err)
+int tokenizer_load_json(struct tokenizer *t, const struct saved_file *f, struct err *err)
 {
     struct big big = {0};
-    int rc = keep_files(t, err);
-    if (rc)
-        return rc;
-    const struct saved_file *f = saved(t, "tokenizer.json");
-    if (!f)
-        return err_set(err, ERR_MISSING, "%s: no tokenizer.json in this folder", t->path);
     char *text = mem_alloc(f->n + 1, 1); // a copy: the file's own bytes are kept as they are
     size_t n = f->n;
-    snprintf(t->where, sizeof t->where, "%s/tokenizer.json", t->path);
     if (!text)
         return no_memory(t, err);
     memcpy(text, f->bytes, f->n);
     scan_big(&big, text, &n);
     struct err why = {0};
     json_t *root = json_parse(text, n, t->where, &why);
-    rc = root ? load_root(t, root, &big, err) : err_set(err, why.code, "%s", why.msg);
+    int rc = root ? load_root(t, root, &big, err) : err_set(err, why.code, "%s", why.msg);
     big_release(&big); // strings of the JSON are borrowed in it
     json_decref(root);
     free(text);
-    return rc ? rc : load_chat(t, err);
+    return rc;
 }

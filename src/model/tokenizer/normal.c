@@ -52,10 +52,9 @@ static bool is_control(int32_t c)
 
 static bool is_chinese(int32_t c)
 {
-    static const int32_t range[][2] = {{0x4E00, 0x9FFF},   {0x3400, 0x4DBF},
-                                       {0x20000, 0x2A6DF}, {0x2A700, 0x2B73F},
-                                       {0x2B740, 0x2B81F}, {0x2B920, 0x2CEAF},
-                                       {0xF900, 0xFAFF},   {0x2F800, 0x2FA1F}};
+    static const int32_t range[][2] = {
+        {0x4E00, 0x9FFF},   {0x3400, 0x4DBF},   {0x20000, 0x2A6DF}, {0x2A700, 0x2B73F},
+        {0x2B740, 0x2B81F}, {0x2B920, 0x2CEAF}, {0xF900, 0xFAFF},   {0x2F800, 0x2FA1F}};
     for (size_t i = 0; i < ARRAY_LEN(range); i++)
         if (c >= range[i][0] && c <= range[i][1])
             return true;
@@ -76,7 +75,8 @@ static int32_t nmt(int32_t c)
 }
 
 /* One character's part in a step that knows no neighbours. */
-static void each_char(enum normal_kind kind, struct buf *out, const char *s, size_t k, int32_t c)
+static void each_char(enum normal_kind kind, struct buf *out, const char *s, size_t k,
+                      int32_t c)
 {
     char made[4];
     switch (kind) {

@@ -67,9 +67,9 @@ static int load_template(const struct tokenizer *t, struct around *a, const json
         if (json_object_get(v, "Sequence"))
             sequences++;
         else
-            rc = name ? put_ids(t, a, sequences > 0, o, name, err)
-                      : bad(t, "has an item that is no SpecialToken or Sequence", "single",
-                            err);
+            rc = name
+                     ? put_ids(t, a, sequences > 0, o, name, err)
+                     : bad(t, "has an item that is no SpecialToken or Sequence", "single", err);
     }
     if (rc == 0 && sequences != 1)
         rc = err_set(err, ERR_UNSUPPORTED,
@@ -91,7 +91,8 @@ static int wrap(struct tokenizer *t, const struct around *a, struct err *err)
     return 0;
 }
 
-static int load(struct tokenizer *t, const json_t *o, const char *at, int depth, struct err *err)
+static int load(struct tokenizer *t, const json_t *o, const char *at, int depth,
+                struct err *err)
 {
     struct around a = {0};
     const char *type = type_of(o);

@@ -65,13 +65,12 @@ int regex_compile(struct regex *out, const char *re, const char *where, struct e
         buf_release(&b);
         return failed ? err_set(err, ERR_MEMORY, "%s: no memory for a pattern", where)
                       : err_set(err, ERR_UNSUPPORTED,
-                                "%s: regular expression '%.200s': %s is not supported", where, re,
-                                known ? "an empty one" : "a set within a set, or &&,");
+                                "%s: regular expression '%.200s': %s is not supported", where,
+                                re, known ? "an empty one" : "a set within a set, or &&,");
     }
-    pcre2_code *p =
-        pcre2_compile((PCRE2_SPTR)b.s, b.len,
-                      PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C, &code,
-                      &at, NULL);
+    pcre2_code *p = pcre2_compile(
+        (PCRE2_SPTR)b.s, b.len,
+        PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C, &code, &at, NULL);
     buf_release(&b);
     if (!p) {
         char why[120] = "";
@@ -119,9 +118,9 @@ static bool ready(struct matching *m)
 static int match(const struct finder *f, size_t *start, size_t *end, struct err *err)
 {
     if (!f->re->code) {
-        const char *at = f->re->n ? memmem(f->s + f->from, f->n - f->from, f->re->literal,
-                                           f->re->n)
-                                  : f->s + f->from;
+        const char *at = f->re->n
+                             ? memmem(f->s + f->from, f->n - f->from, f->re->literal, f->re->n)
+                             : f->s + f->from;
         if (at) {
             *start = (size_t)(at - f->s);
             *end = *start + f->re->n;

@@ -5,6 +5,8 @@
  * tokenizer_config.json with the chat template, so that transformers gives the same ids. */
 #include "model/tokenizer/tokenizer.h"
 
+#include <math.h>
+
 /* ---- tokenizer.json ------------------------------------------------------------- */
 
 static json_t *added_json(const struct tokenizer *t)
@@ -43,8 +45,8 @@ json_t *metaspace_json(bool prefix)
     json_array_append_new(decode, json_pack("{ss}", "type", "ByteFallback"));
     json_array_append_new(decode, json_pack("{ss}", "type", "Fuse"));
     if (prefix)
-        json_array_append_new(decode, json_pack("{ss ss si si}", "type", "Strip", "content", " ",
-                                                "start", 1, "stop", 0));
+        json_array_append_new(decode, json_pack("{ss ss si si}", "type", "Strip", "content",
+                                                " ", "start", 1, "stop", 0));
     return json_pack("{s{ss so} sn s{ss so}}", "normalizer", "type", "Sequence", "normalizers",
                      normal, "pre_tokenizer", "decoder", "type", "Sequence", "decoders",
                      decode);
@@ -55,9 +57,9 @@ static void template_put(json_t *list, json_t *tokens, const struct tokenizer *t
     if (id < 0 || !t->token[id].s)
         return;
     const char *s = t->token[id].s;
-    json_array_append_new(
-        list, json_pack("{s{ss si}}", "SpecialToken", "id", s, "type_id", 0));
-    json_object_set_new(tokens, s, json_pack("{ss s[i] s[s]}", "id", s, "ids", id, "tokens", s));
+    json_array_append_new(list, json_pack("{s{ss si}}", "SpecialToken", "id", s, "type_id", 0));
+    json_object_set_new(tokens, s,
+                        json_pack("{ss s[i] s[s]}", "id", s, "ids", id, "tokens", s));
 }
 
 json_t *template_json(const struct tokenizer *t, int bos, int eos)
@@ -117,7 +119,7 @@ static json_t *vocab_json(const struct tokenizer *t)
 {
     json_t *o = json_object();
     for (int id = 0; id < t->vocab; id++)
-        if (t->token[id].s)
+        if (t->token[id].s && !t->token[id].apart)
             json_object_set_new(o, t->token[id].s, json_integer(id));
     return o;
 }
@@ -125,9 +127,11 @@ static json_t *vocab_json(const struct tokenizer *t)
 static json_t *unigram_json(const struct tokenizer *t)
 {
     json_t *list = json_array();
-    for (int id = 0; id < unigram_size(t->unigram); id++)
-        json_array_append_new(list, json_pack("[s# f]", t->token[id].s, (int)t->token[id].n,
-                                              unigram_score(t->unigram, id)));
+    for (int id = 0; id < unigram_size(t->unigram); id++) {
+        double score = unigram_score(t->unigram, id);
+        json_array_append_new(list,
+                              json_pack("[s f]", t->token[id].s, isnan(score) ? 0 : score));
+    }
     return json_pack("{ss so? so sb}", "type", "Unigram", "unk_id",
                      t->unk >= 0 ? json_integer(t->unk) : json_null(), "vocab", list,
                      "byte_fallback", t->byte_fallback);
@@ -218,5 +222,10 @@ int tokenizer_save(const struct tokenizer *t, const char *dir, struct err *err)
     if (rc || !t->made)
         return rc;
     rc = write_json(dir, "tokenizer.json", tokenizer_to_json(t), err);
-    return rc ? rc : write_json(dir, "tokenizer_config.json", tokenizer_config_json(t), err);
+    bool config = false; // of a folder with a tokenizer.model: it has been copied
+    for (int i = 0; i < t->n_files; i++)
+        config |= !strcmp(t->file[i].name, "tokenizer_config.json");
+    return rc || config
+               ? rc
+               : write_json(dir, "tokenizer_config.json", tokenizer_config_json(t), err);
 }

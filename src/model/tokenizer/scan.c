@@ -9,6 +9,8 @@
  * JSON reader is a token listed twice with the same id. */
 #include "model/tokenizer/tokenizer.h"
 
+#include <math.h>
+
 struct scan {
     const char *p, *end;
 };
@@ -135,19 +137,41 @@ static bool vocab_item(struct scan *s, struct big *b)
     return true;
 }
 
-/* A score: what strtod reads of the characters that JSON allows in a number. */
+/* A score, rounded as Rust's serde_json rounds it: all digits as one integer, then divided by a
+ * power of ten.  The last bit decides between ways of equal scores (unigram.c). */
 static bool number(struct scan *s, double *out)
 {
-    char text[40];
-    size_t n = 0;
+    uint64_t digits = 0;
+    int exponent = 0, written = 0, count = 0;
     at(s, 0);
-    while (s->p + n < s->end && n < sizeof text - 1 && strchr("+-.0123456789eE", s->p[n]) &&
-           s->p[n])
-        n++;
-    memcpy(text, s->p, n);
-    text[n] = 0;
-    s->p += n;
-    return n && text[0] != '+' && text[0] != '.' && str_to_double(text, out);
+    bool minus = take(s, '-'), point = false, minus_e = false;
+    for (; s->p < s->end && ((*s->p >= '0' && *s->p <= '9') || (*s->p == '.' && !point));
+         s->p++) {
+        unsigned d = (unsigned)(*s->p - '0');
+        if (*s->p == '.') {
+            point = true;
+        } else if (digits > (UINT64_MAX - d) / 10) { // further digits are left out
+            exponent += !point;
+        } else {
+            digits = digits * 10 + d;
+            exponent -= point;
+        }
+        count++;
+    }
+    if (count && s->p < s->end && (*s->p == 'e' || *s->p == 'E')) {
+        s->p++;
+        minus_e = s->p < s->end && *s->p == '-';
+        s->p += s->p < s->end && (*s->p == '-' || *s->p == '+');
+        for (; s->p < s->end && *s->p >= '0' && *s->p <= '9' && written < 10000; s->p++)
+            written = written * 10 + (*s->p - '0');
+    }
+    exponent += minus_e ? -written : written;
+    if (!count || exponent > 300 || exponent < -300)
+        return false;
+    double v =
+        exponent < 0 ? (double)digits / pow(10, -exponent) : (double)digits * pow(10, exponent);
+    *out = minus ? -v : v;
+    return true;
 }
 
 /* ["piece", -3.5]: its place in the list is its id. */

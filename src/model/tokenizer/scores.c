@@ -15,7 +15,8 @@ struct scored {
 static int by_score(const void *a, const void *b)
 {
     const struct scored *x = a, *y = b;
-    return x->score != y->score ? (x->score > y->score ? -1 : 1) : (x->id > y->id) - (x->id < y->id);
+    return x->score != y->score ? (x->score > y->score ? -1 : 1)
+                                : (x->id > y->id) - (x->id < y->id);
 }
 
 static int half(const struct tokenizer *t, const bool *usable, const char *s, size_t n)
@@ -50,7 +51,8 @@ int merges_from_scores(struct tokenizer *t, const float *score, const bool *usab
     if (!list)
         return err_set(err, ERR_MEMORY, "%s: no memory for %d scores", t->path, t->vocab);
     for (int id = 0; id < t->vocab; id++)
-        if (usable[id] && t->token[id].s && model_find(t, t->token[id].s, t->token[id].n) == id) {
+        if (usable[id] && t->token[id].s &&
+            model_find(t, t->token[id].s, t->token[id].n) == id) {
             size_t ways = splits_of(t, usable, id, 0, false);
             if (ways)
                 list[n++] = (struct scored){score[id], id};

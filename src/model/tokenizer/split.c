@@ -143,8 +143,8 @@ static int mark_spaces(const struct split *step, struct pieces *in, struct piece
     if (!s)
         return ERR_MEMORY;
     bool has = p->s[0] == ' ' || (p->n >= m && !memcmp(p->s, step->mark, m));
-    if (!has && (step->prepend == PREPEND_ALWAYS ||
-                 (step->prepend == PREPEND_FIRST && p->first))) {
+    if (!has &&
+        (step->prepend == PREPEND_ALWAYS || (step->prepend == PREPEND_FIRST && p->first))) {
         memcpy(s, step->mark, m);
         k = m;
     }

@@ -99,11 +99,11 @@ static int load_any(struct place *p, const struct kind *kinds, const char *list)
     struct buf known = {0};
     if (!strcmp(type_of(p->o), "Sequence"))
         return load_list(p, kinds, list);
-    for (const struct kind *k = kinds; k->type; k++) {
+    for (const struct kind *k = kinds; k->type; k++)
         if (!strcmp(type_of(p->o), k->type))
             return k->load(p);
+    for (const struct kind *k = kinds; k->type; k++)
         buf_addf(&known, "%s, ", k->type);
-    }
     err_set(p->err, ERR_UNSUPPORTED, "%s: %s has type '%.60s'; supported: %sSequence",
             p->t->where, p->at, type_of(p->o), known.s && !known.failed ? known.s : "");
     buf_release(&known);
@@ -216,12 +216,20 @@ static int load_bert(struct place *p)
     return rc;
 }
 
-static const struct kind NORMALIZERS[] = {
-    {"NFC", load_form},         {"NFD", load_form},          {"NFKC", load_form},
-    {"NFKD", load_form},        {"Prepend", load_prepend},   {"Replace", load_replace},
-    {"Strip", load_strip},      {"Lowercase", load_chars},   {"StripAccents", load_chars},
-    {"Nmt", load_chars},        {"ByteLevel", load_chars},   {"Precompiled", load_charsmap},
-    {"BertNormalizer", load_bert}, {NULL, NULL}};
+static const struct kind NORMALIZERS[] = {{"NFC", load_form},
+                                          {"NFD", load_form},
+                                          {"NFKC", load_form},
+                                          {"NFKD", load_form},
+                                          {"Prepend", load_prepend},
+                                          {"Replace", load_replace},
+                                          {"Strip", load_strip},
+                                          {"Lowercase", load_chars},
+                                          {"StripAccents", load_chars},
+                                          {"Nmt", load_chars},
+                                          {"ByteLevel", load_chars},
+                                          {"Precompiled", load_charsmap},
+                                          {"BertNormalizer", load_bert},
+                                          {NULL, NULL}};
 
 /* ---- pre_tokenizer -------------------------------------------------------------------- */
 
@@ -329,8 +337,7 @@ static int load_plain(struct place *p)
     enum behavior behavior = SPLIT_ISOLATED;
     int rc = 0;
     if (!strcmp(type, "Whitespace"))
-        return add_regex(p, "[" WORD "]+|[^\\s" WORD "]+",
-                         SPLIT_REMOVED, true);
+        return add_regex(p, "[" WORD "]+|[^\\s" WORD "]+", SPLIT_REMOVED, true);
     if (!strcmp(type, "WhitespaceSplit"))
         return add_regex(p, white, SPLIT_REMOVED, false);
     if (!strcmp(type, "Punctuation")) {
@@ -348,16 +355,12 @@ static int load_plain(struct place *p)
     return rc ? rc : add_split(p, s);
 }
 
-static const struct kind PRE_TOKENIZERS[] = {{"ByteLevel", load_byte_level},
-                                             {"Split", load_split},
-                                             {"Metaspace", load_metaspace},
-                                             {"Digits", load_digits},
-                                             {"Whitespace", load_plain},
-                                             {"WhitespaceSplit", load_plain},
-                                             {"Punctuation", load_plain},
-                                             {"BertPreTokenizer", load_plain},
-                                             {"CharDelimiterSplit", load_plain},
-                                             {NULL, NULL}};
+static const struct kind PRE_TOKENIZERS[] = {
+    {"ByteLevel", load_byte_level},     {"Split", load_split},
+    {"Metaspace", load_metaspace},      {"Digits", load_digits},
+    {"Whitespace", load_plain},         {"WhitespaceSplit", load_plain},
+    {"Punctuation", load_plain},        {"BertPreTokenizer", load_plain},
+    {"CharDelimiterSplit", load_plain}, {NULL, NULL}};
 
 /* ---- decoder --------------------------------------------------------------------------- */
 
@@ -436,10 +439,15 @@ static int decode_suffix(struct place *p)
     return rc ? rc : add_decode(p, d);
 }
 
-static const struct kind DECODERS[] = {
-    {"ByteLevel", decode_plain}, {"ByteFallback", decode_plain},   {"Fuse", decode_plain},
-    {"Strip", decode_strip},     {"Replace", decode_replace},      {"Metaspace", decode_metaspace},
-    {"WordPiece", decode_words}, {"BPEDecoder", decode_suffix},    {NULL, NULL}};
+static const struct kind DECODERS[] = {{"ByteLevel", decode_plain},
+                                       {"ByteFallback", decode_plain},
+                                       {"Fuse", decode_plain},
+                                       {"Strip", decode_strip},
+                                       {"Replace", decode_replace},
+                                       {"Metaspace", decode_metaspace},
+                                       {"WordPiece", decode_words},
+                                       {"BPEDecoder", decode_suffix},
+                                       {NULL, NULL}};
 
 /* ---- all three --------------------------------------------------------------------------- */
 
@@ -449,8 +457,8 @@ static void use_bytes(struct tokenizer *t)
     for (int i = 0; i + 1 < t->n_splits; i++)
         if (t->split[i].kind == SPLIT_BYTES)
             return;
-    if (t->n_splits && t->split[t->n_splits - 1].kind == SPLIT_BYTES &&
-        t->model == MODEL_BPE && !t->prefix && !t->suffix) {
+    if (t->n_splits && t->split[t->n_splits - 1].kind == SPLIT_BYTES && t->model == MODEL_BPE &&
+        !t->prefix && !t->suffix) {
         t->byte_level = true;
         t->n_splits--;
     }

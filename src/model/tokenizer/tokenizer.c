@@ -37,11 +37,14 @@ int tokenizer_open(struct tokenizer **out, const char *path, struct err *err)
         rc = tokenizer_load_folder(t, err);
     else if (file_exists(path) && gguf_is(path))
         rc = load_gguf_file(t, err);
+    else if (file_exists(path) && str_ends(path, ".model"))
+        rc = tokenizer_load_file(t, err);
     else
-        rc = err_set(
-            err, ERR_MISSING,
-            "%s: no tokenizer here; expected a folder with tokenizer.json or a .gguf file",
-            path);
+        rc = err_set(err, ERR_MISSING,
+                     "%s: no tokenizer here; expected a folder with tokenizer.json or "
+                     "tokenizer.model, a .model or a "
+                     ".gguf file",
+                     path);
     if (rc == 0)
         *out = t;
     else
@@ -155,8 +158,7 @@ static int encode_normal(struct work *w, struct span p)
 {
     bool moved = false;
     if (w->t->n_normal) {
-        int rc =
-            normalize(w->t, &w->splitting.matching, &w->form, p.s, p.n, &moved, w->err);
+        int rc = normalize(w->t, &w->splitting.matching, &w->form, p.s, p.n, &moved, w->err);
         if (rc)
             return rc;
         p = (struct span){w->form.s ? w->form.s : "", w->form.len, p.first && !moved};

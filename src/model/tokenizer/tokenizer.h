@@ -275,8 +275,9 @@ struct bpe *bpe_new(void);
 void bpe_free(struct bpe *b);
 int bpe_encode(const struct tokenizer *t, struct bpe *b, struct tokens *out, const char *s,
                size_t n, struct err *err);
-/* score (n): of the ids below n, which are the pieces; the rest are added tokens. */
-int unigram_build(struct tokenizer *t, const double *score, int n, struct err *err);
+/* score (n): of the ids below n, NaN: the token is no piece of text.  single: sums are floats. */
+int unigram_build(struct tokenizer *t, const double *score, int n, bool single,
+                  struct err *err);
 void unigram_free(struct unigram *u);
 double unigram_score(const struct unigram *u, int id);
 int unigram_size(const struct unigram *u); // n
@@ -334,6 +335,11 @@ void big_release(struct big *b);
 
 /* ---- loading ---------------------------------------------------------------------- */
 int tokenizer_load_folder(struct tokenizer *t, struct err *err);
+int tokenizer_load_file(struct tokenizer *t, struct err *err); // a SentencePiece model alone
+int tokenizer_load_json(struct tokenizer *t, const struct saved_file *f, struct err *err);
+/* config, added: what is beside the file (tokenizer_config.json, added_tokens.json), or NULL. */
+int tokenizer_load_spm(struct tokenizer *t, const struct saved_file *f, const json_t *config,
+                       const json_t *added, struct err *err);
 int tokenizer_load_gguf(struct tokenizer *t, const struct gguf *g, struct err *err);
 /* normalizer, pre_tokenizer and decoder of a tokenizer.json (steps.c); needs no vocabulary. */
 int steps_load(struct tokenizer *t, const json_t *root, struct err *err);

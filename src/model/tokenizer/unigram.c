@@ -1,10 +1,12 @@
 /* unigram.c - the likeliest way to write a text with pieces that have scores (Kudo 2018).
  *
- * A Viterbi pass over the bytes: best[i] is the best score of a way that ends at byte i.  Pieces
+ * A Viterbi pass over the bytes: best[i] is the best score of a way that ends at byte i. Pieces
  * that begin at a byte are found in a trie, whose edges lie in one hash table.  A character
  * without a piece of its own counts as unknown, 10 below the worst piece; neighbouring unknowns
  * become one, or their bytes where there are tokens for them.  Order and ties as in Hugging
- * Face's encode_optimized: of equal ways the one found first, which begins earliest. */
+ * Face's encode_optimized: of equal ways the one found first, which begins earliest.  Two ways
+ * of the same pieces in another order are equal but for rounding, so sums are rounded as the
+ * reference rounds them. */
 #include "model/tokenizer/tokenizer.h"
 
 #include <math.h>
@@ -23,6 +25,7 @@ struct unigram {
     double *score; // (n)
     int n;
     double least;
+    bool single; // sums are rounded to float, as SentencePiece keeps them
 };
 
 static struct edge *edge_slot(const struct unigram *u, int node, unsigned char byte)
@@ -48,7 +51,7 @@ static void add_piece(struct unigram *u, const char *s, size_t n, int id)
     u->piece[node] = id;
 }
 
-int unigram_build(struct tokenizer *t, const double *score, int n, struct err *err)
+int unigram_build(struct tokenizer *t, const double *score, int n, bool single, struct err *err)
 {
     struct unigram *u = t->unigram = mem_alloc(1, sizeof *u);
     size_t bytes = 0, size = 16;
@@ -66,11 +69,14 @@ int unigram_build(struct tokenizer *t, const double *score, int n, struct err *e
         return err_set(err, ERR_MEMORY, "%s: no memory for %d pieces", t->where, n);
     u->piece[u->nodes++] = -1;
     u->n = n;
+    u->single = single;
     u->least = INFINITY;
     for (int id = 0; id < n; id++) {
+        u->score[id] = score[id];
+        if (isnan(score[id]))
+            continue;
         if (t->token[id].n)
             add_piece(u, t->token[id].s, t->token[id].n, id);
-        u->score[id] = score[id];
         u->least = score[id] < u->least ? score[id] : u->least;
     }
     return 0;
@@ -103,8 +109,10 @@ struct way {
     int from, id; // the last piece: where it begins, -1: no way ends here
 };
 
-static void offer(struct way *end, double score, int from, int id)
+static void offer(const struct unigram *u, struct way *end, double score, int from, int id)
 {
+    if (u->single)
+        score = (float)score;
     if (end->from < 0 || score > end->score)
         *end = (struct way){score, from, id};
 }
@@ -123,11 +131,11 @@ static void find_ways(const struct tokenizer *t, struct way *best, const char *s
             node = e->node;
             if (u->piece[node] < 0)
                 continue;
-            offer(&best[i + 1], here + u->score[u->piece[node]], at, u->piece[node]);
+            offer(u, &best[i + 1], here + u->score[u->piece[node]], at, u->piece[node]);
             single |= i + 1 - at == k;
         }
         if (!single)
-            offer(&best[at + k], here + u->least - UNKNOWN_PENALTY, at, t->unk);
+            offer(u, &best[at + k], here + u->least - UNKNOWN_PENALTY, at, t->unk);
     }
 }
 

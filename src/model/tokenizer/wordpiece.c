@@ -1,5 +1,5 @@
-/* wordpiece.c - the two simplest models: the longest pieces from left to right (BERT), and whole
- * words only. */
+/* wordpiece.c - the two simplest models: the longest pieces from left to right (BERT), and
+ * whole words only. */
 #include "model/tokenizer/tokenizer.h"
 
 static int unknown(const struct tokenizer *t, struct tokens *out, const char *s, size_t n,
