@@ -64,6 +64,17 @@ echo '{"messages": [{"role": 1}]}' >"$T/odd.jsonl"
 chat "Once\n/load $T/no.jsonl\n/load $T/odd.jsonl\nupon a time\n"; exits 0; says "no 'messages'"; says "odd.jsonl"; same "$OUT" "$T/two"
 chat '/help\n'; exits 0; says "/system"; says "/save"; says "Ctrl-C"
 
+claim a_conversation_in_one_go_and_one_taken_up_again_are_the_same_in_every_family
+talk() { printf "$1" | "$rlaif" chat "$T/$f" --chat_template chatml --temperature 0 --max_new_tokens 10 >/dev/null 2>"$ERR"; rc=$?; kit_last="chat with $f"; exits 0; }
+for d in tests/vectors/families/*/config.json; do
+    f=$(basename "${d%/config.json}")
+    mkdir "$T/$f"
+    cp "${d%/config.json}"/* tests/vectors/families/tokenizer.json "$T/$f/"
+    talk "Once\n/save $T/$f/first.jsonl\nupon a time\n/save $T/$f/straight.jsonl\n"
+    talk "/load $T/$f/first.jsonl\nupon a time\n/save $T/$f/again.jsonl\n"
+    same "$T/$f/straight.jsonl" "$T/$f/again.jsonl"
+done
+
 claim a_full_context_is_said_and_the_question_forgotten
 long=$(printf 'word %.0s' $(seq 60))
 chat "Once\n$long\nupon a time\n" --max_length 120; exits 0; says "the context is full"; says "/reset"; same "$OUT" "$T/two"
