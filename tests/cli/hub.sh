@@ -54,7 +54,7 @@ run "$rlaif" sft -m lab/s --dataset_name lab/rows --dataset_train_split test --o
 present "$T/sft/model.safetensors"
 run "$rlaif" sft -m lab/s --dataset_name lab/rows:dev --output_dir "$T/sft2" --max_steps 1; exits 1; says "it has test, train"
 absent "$T/sft2/model.safetensors"
-
+run "$rlaif" sft -m lab/s --dataset_name lab/rows --output_dir "$T/sft3" --max_steps 1 --json; exits 0; prints '"items": 10'
 run "$rlaif" inspect lab/rows:test; exits 0; prints "rows"
 run "$rlaif" inspect lab/none; exits 1; says "has no model of this name"
 
