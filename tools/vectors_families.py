@@ -70,6 +70,22 @@ FAMILIES = {
 }
 
 
+# What llama.cpp does not compute for an architecture, given up: for GGUF files.
+TAME = {
+    "llama-linear": dict(hidden_act="silu"),
+    "llama-dynamic": dict(hidden_act="silu", rope_parameters={"rope_type": "default", "rope_theta": 900.0}),
+    "qwen2": dict(use_sliding_window=False),
+    "qwen3": dict(attention_bias=False, rope_parameters={"rope_type": "default", "rope_theta": 900.0}),
+    "gemma2": dict(query_pre_attn_scalar=10),
+    "gemma3": dict(query_pre_attn_scalar=8, final_logit_softcapping=None, num_hidden_layers=6, layer_types=None,
+                   rope_parameters={"full_attention": {"rope_type": "default", "rope_theta": 3000.0},
+                                    "sliding_attention": {"rope_type": "default", "rope_theta": 10000.0}}),
+    "gpt2": dict(scale_attn_by_inverse_layer_idx=False),
+    "gpt_neox-serial": dict(hidden_act="gelu", tie_word_embeddings=False, attention_bias=True),
+    "smollm3": dict(no_rope_layer_interval=4, num_hidden_layers=4, use_sliding_window=False, attention_bias=False),
+}
+
+
 class GraniteForSequenceClassification(GenericForSequenceClassification, GranitePreTrainedModel):
     """transformers has none of its own; this is what it makes of other families."""
 

@@ -3,7 +3,8 @@
 The table of families x checks is printed, and written to docs/parity.md with PARITY_WRITE=1.  Columns: the largest
 difference of any logit; of any gradient, relative to the tensor's norm; greedy ids that agree; the largest difference between
 log-probs of generation over the cache and of one pass; of any logit after we wrote the folder and transformers read it; of
-any token's score and of the gradients of a ForSequenceClassification, and of its score in our folder."""
+any token's score and of the gradients of a ForSequenceClassification, and of its score in our folder; of any logit after
+the model was written to a GGUF file (F32) and read from there."""
 import json
 import os
 import subprocess
@@ -19,7 +20,13 @@ import vectors_families as vf  # noqa: E402
 
 LOGITS, GRADIENTS, SAVED, NEW = 1e-4, 1e-4, 1e-4, 64
 SEED = 1000
-COLUMNS = ["logits", "gradients", "greedy", "cached", "saved", "scores", "score grad.", "score saved"]
+COLUMNS = ["logits", "gradients", "greedy", "cached", "saved", "scores", "score grad.", "score saved", "GGUF"]
+
+
+def floats(path):
+    with open(path, "rb") as f:
+        values = bytearray(f.read())
+    return torch.frombuffer(values, dtype=torch.float32) if values else torch.empty(0)
 
 
 def run(program, folder, ask, out):
@@ -32,8 +39,7 @@ def run(program, folder, ask, out):
         raise RuntimeError(r.stderr.decode(errors="replace"))
     with open(os.path.join(out, "facts.json")) as f:
         facts = json.load(f)
-    read = lambda name: torch.frombuffer(bytearray(open(os.path.join(out, name), "rb").read()), dtype=torch.float32)
-    return facts, read("logits.bin"), read("grad.bin")
+    return facts, floats(os.path.join(out, "logits.bin")), floats(os.path.join(out, "grad.bin"))
 
 
 def gradient_error(names, got, want):
@@ -79,6 +85,19 @@ def language_model(program, name, folder, seqs):
             "greedy": (sum(a == b for a, b in zip(facts["greedy"], want_ids)), NEW),
             "cached": (facts["cached"], 0.0),
             "saved": (float((rows(again, seqs) - want).abs().max()), SAVED)}
+
+
+def gguf(program, name, folder, seqs):
+    """Through a GGUF file and back, without what llama.cpp does not compute (which is refused)."""
+    rlaif, path = os.path.join(os.path.dirname(program), "rlaif"), folder + ".gguf"
+    vf.make(name, SEED, **vf.TAME.get(name, {})).save_pretrained(folder)
+    ask = {"sequences": seqs, "names": [], "new": 1}
+    _, logits, _ = run(program, folder, ask, folder + "-out")
+    r = subprocess.run([rlaif, "export", "-m", folder, "--gguf", "F32", "--output", path], capture_output=True)
+    if r.returncode:
+        raise RuntimeError(r.stderr.decode(errors="replace"))
+    _, again, _ = run(program, path, ask, folder + "-again")
+    return {"GGUF": (float((again - logits).abs().max()), SAVED)}
 
 
 def body_scores(model, seqs):
@@ -137,7 +156,7 @@ def check(report, program, only=()):
     for name in only or vf.FAMILIES:
         with tempfile.TemporaryDirectory() as d:
             checks = {}
-            for kind, compare in (("lm", language_model), ("rm", reward_model)):
+            for kind, compare in (("lm", language_model), ("rm", reward_model), ("gguf", gguf)):
                 folder = os.path.join(d, kind)
                 os.makedirs(folder)
                 vf.write_tokenizer(folder)
