@@ -36,6 +36,12 @@ run "$rlaif" tokenize -m $tok --decode --strings --input "$T/ids"; exits 0; prin
 echo '[1' >"$T/bad"
 run "$rlaif" tokenize -m $tok --strings --input "$T/bad"; exits 1; says "line 1"
 
+claim a_sentencepiece_model_is_saved_as_json
+run "$rlaif" tokenize -m tests/vectors/tokenizer/spm_bpe --save_tokenizer "$T/saved"; exits 0
+check [ -s "$T/saved/tokenizer.json" ]
+run "$rlaif" tokenize -m tests/vectors/tokenizer/spm_bpe/tokenizer.model --input "$T/lines"; exits 0; cp "$OUT" "$T/ids"
+run "$rlaif" tokenize -m "$T/saved" --input "$T/lines"; exits 0; same "$OUT" "$T/ids"
+
 claim wrong_ids_and_missing_models_are_named
 echo '[1, 99999999]' >"$T/bad"
 run "$rlaif" tokenize -m $tok --decode --input "$T/bad"; exits 1; says "line 1: id 2"
