@@ -8,7 +8,7 @@ set -u
 cd "$(dirname "$0")/.."
 build=$1 n=${2:-100} seed=${SEED:-1}
 shift; [ $# -gt 0 ] && shift
-targets=${*:-config family tokenizer tokenizer_kinds sentencepiece tokenizer_config safetensors gguf jsonl json csv parquet yaml hub}
+targets=${*:-config family tokenizer tokenizer_kinds sentencepiece tokenizer_config safetensors shards gguf jsonl json csv parquet yaml hub}
 rlaif=$(realpath "$build/rlaif")
 keep=$build/fuzz
 T=$(mktemp -d "${TMPDIR:-/tmp}/rlaif-fuzz-XXXXXX")
@@ -41,7 +41,9 @@ printf 'some text to read\n' >"$T/stdin"
 . tests/tiny.sh
 tiny "$T/tiny" >"$T/log" 2>&1 || { tail -5 "$T/log"; exit 1; }
 model=$T/tiny/sft
-"$build/mkgguf" "$T/whole.gguf" || exit 1
+types=(Q8_0 IQ4_NL Q2_K Q3_K Q4_K Q5_K Q6_K IQ4_XS)
+for t in "${types[@]}"; do "$build/mkgguf" "$T/$t.gguf" "$t" || exit 1; done
+"$rlaif" export -m "$model" --dtype bfloat16 --output_dir "$T/shards" --max_shard_size 50KB --quiet >/dev/null || exit 1
 head -1 "$T/tiny/world/sft.jsonl" >"$T/one.jsonl"
 
 # A Hub with the small model, and its listing and index to mutate.
@@ -112,9 +114,18 @@ for target in $targets; do
             m=${models[i % ${#models[@]}]}
             "$build/mutate" $s "$m" "$T/t.${m##*.}" || exit 1
             try $name "$T/t.${m##*.}" "$rlaif" tokenize -m "$T/t.${m##*.}" --input README.md ;;
+        shards)
+            rm -rf "$T/cut"; cp -r "$T/shards" "$T/cut"
+            file=model.safetensors.index.json; [ $((i % 4)) = 3 ] && file=$(cd "$T/shards" && ls model-00002-of-*)
+            "$build/mutate" $s "$T/shards/$file" "$T/cut/$file" || exit 1
+            case $((i % 2)) in
+            0) try $name "$T/cut/$file" "$rlaif" inspect "$T/cut" ;;
+            1) try $name "$T/cut/$file" "$rlaif" export -m "$T/cut" --gguf Q4_K_M --output "$T/x.gguf" ;;
+            esac ;;
         gguf)
-            "$build/mutate" $s "$T/whole.gguf" "$T/m.gguf" || exit 1
-            case $((i % 3)) in
+            "$build/mutate" $s "$T/${types[$((i / 4 % 8))]}.gguf" "$T/m.gguf" || exit 1
+            case $((i % 4)) in
+            3) try $name "$T/m.gguf" "$rlaif" export -m "$T/m.gguf" --gguf Q8_0 --output "$T/x.gguf" ;;
             0) try $name "$T/m.gguf" "$rlaif" inspect "$T/m.gguf" ;;
             1) try $name "$T/m.gguf" "$rlaif" tokenize -m "$T/m.gguf" ;;
             2) try $name "$T/m.gguf" "$rlaif" logprobs -m "$T/m.gguf" --input "$T/one.jsonl" --output "$T/lp.jsonl" ;;

@@ -117,6 +117,15 @@ void model_set_reward_norm(struct model *m, double mean, double std);
 /* True when a scalar head was asked for and started at random because the checkpoint has none: such a model has learned no score. */
 bool model_head_is_fresh(const struct model *m);
 
+/* Writes the checkpoint at source (a folder or a GGUF file) anew, whole or not at all: as a GGUF file for llama.cpp, or as a
+ * Hugging Face folder.  Memory does not grow with the model. */
+struct model_export {
+    const char *gguf;       // F32, F16, BF16, Q8_0, Q4_0, Q4_K_M or Q6_K; NULL: a folder
+    const char *dtype;      // of a folder: float32, bfloat16 or float16
+    size_t shard_bytes;     // of a folder: most bytes in one file; 0: 5 GB
+};
+int model_export(const char *source, const char *output, const struct model_export *e, struct err *err) MUST_CHECK;
+
 /* ---- tokenizer (model/tokenizer/) -------------------------------------------------- */
 
 int tokenizer_open(struct tokenizer **out, const char *path, struct err *err) MUST_CHECK;  // folder (tokenizer.json, else tokenizer.model), .model or .gguf file; no weights are read

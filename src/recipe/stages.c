@@ -18,6 +18,7 @@ static const struct stage *const stages[] = {
     &stage_eval,
     &stage_compare,
     &stage_inspect,
+    &stage_export,
     &stage_families,
     &stage_report,
     &stage_pull,

@@ -1,7 +1,7 @@
 /* mkgguf.c - writes a whole GGUF model of a few kilobytes, so that fuzzing does not need 90 MB: one layer, width
- * 32, 260 tokens, its byte-level tokenizer, and a tensor of each type that is read.
+ * 32, 260 tokens, its byte-level tokenizer, and tensors of several types; the last is of the type asked for.
  *
- *     mkgguf OUT
+ *     mkgguf OUT [Q8_0|IQ4_NL|Q2_K|Q3_K|Q4_K|Q5_K|Q6_K|IQ4_XS]
  *
  * GGUF v3:  "GGUF" | u32 3 | u64 tensors | u64 pairs | pairs | infos | padding to 32 | data
  *   pair    string key | u32 type | value;     string  u64 length | bytes
@@ -12,7 +12,7 @@
 
 enum { U32 = 4, I32 = 5, F32 = 6, BOOL = 7, STRING = 8, ARRAY = 9 };
 enum { T_F32 = 0, T_F16 = 1, T_Q4_1 = 3, T_Q8_0 = 8, T_BF16 = 30 };
-enum { C = 32, F = 64, V = 260, HEADS = 2, KV = 1, D = 16 };
+enum { C = 32, F = 256, V = 260, HEADS = 2, KV = 1, D = 16 };
 
 static FILE *out;
 
@@ -62,7 +62,14 @@ static void tokenizer(void)
     key("tokenizer.ggml.add_bos_token", BOOL), fputc(0, out);
 }
 
-static const struct tensor { const char *name; uint64_t cols, rows; uint32_t type; } tensors[] = {
+/* Of the last tensor. */
+static const struct block { const char *name; uint32_t type; uint64_t values, bytes; } blocks[] = {
+    {"Q8_0", T_Q8_0, 32, 34}, {"IQ4_NL", 20, 32, 18},  {"Q2_K", 10, 256, 84},  {"Q3_K", 11, 256, 110},
+    {"Q4_K", 12, 256, 144},   {"Q5_K", 13, 256, 176},  {"Q6_K", 14, 256, 210}, {"IQ4_XS", 23, 256, 136},
+};
+static const struct block *last = &blocks[0];
+
+static struct tensor { const char *name; uint64_t cols, rows; uint32_t type; } tensors[] = {
     {"token_embd.weight", C, V, T_Q8_0},
     {"output_norm.weight", C, 0, T_F32},
     {"blk.0.attn_norm.weight", C, 0, T_F32},
@@ -80,6 +87,8 @@ enum { N = sizeof tensors / sizeof tensors[0] };
 static uint64_t bytes_of(const struct tensor *t)
 {
     uint64_t n = t->cols * (t->rows ? t->rows : 1);
+    if (t->type == last->type)
+        return n / last->values * last->bytes;
     switch (t->type) {
     case T_F32: return n * 4;
     case T_Q8_0: return n / 32 * 34;
@@ -98,6 +107,8 @@ static void tensor_data(const struct tensor *t)
         int c = (int)(i * 37 % 251);
         if (i >= n)
             c = 0;
+        else if (t->type == last->type && t->type != T_Q8_0)
+            c &= 0x3b;                              // wherever a scale is, it is finite
         else if (block && i % block < (block == 34 ? 2 : 4))
             c = i % 2 ? 0x20 : 0x10;                // about 0.008 as a half
         else if (t->type == T_F32)
@@ -110,10 +121,14 @@ static void tensor_data(const struct tensor *t)
 
 int main(int argc, char **argv)
 {
-    if (argc != 2 || !(out = fopen(argv[1], "wb"))) {
-        fprintf(stderr, "usage: mkgguf OUT\n");
+    for (size_t i = 0; argc == 3 && i < sizeof blocks / sizeof blocks[0]; i++)
+        if (!strcmp(argv[2], blocks[i].name))
+            last = &blocks[i];
+    if (argc < 2 || argc > 3 || (argc == 3 && strcmp(argv[2], last->name)) || !(out = fopen(argv[1], "wb"))) {
+        fprintf(stderr, "usage: mkgguf OUT [TYPE]\n");
         return 2;
     }
+    tensors[N - 1].type = last->type;
     fputs("GGUF", out), u32(3), u64(N), u64(17);
     pair_str("general.architecture", "llama");
     pair_u32("general.alignment", 32);

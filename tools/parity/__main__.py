@@ -5,6 +5,7 @@ import sys
 import data
 import families
 import folders
+import gguf_files
 import hub
 import smollm2
 import tokenizer
@@ -22,6 +23,7 @@ def main():
     else:
         report.skip("SmolLM2", f"no {gguf} (make smollm2)")
     tokenizer.check(report, rlaif)
+    gguf_files.check(report, rlaif)
     folders.check(report, rlaif, ["models"] + runs)
     hub.check(report, program, "models/s")
     families.check(report, os.path.join(os.path.dirname(program), "model_facts"))

@@ -6,9 +6,9 @@
  * Hugging Face's order of rows, and were checked (offsets, sizes, overlaps, dtype) when the file
  * was opened.  The file stays mapped while it is open.
  *
- * folder_write goes the other way and always writes a Hugging Face folder.
+ * folder_write goes the other way and writes a Hugging Face folder, gguf_write a GGUF file.
  *
- * Left out: writing GGUF, pickled weights (they are programs). */
+ * Left out: pickled weights (they are programs); GGUF files of reward models. */
 #ifndef MODEL_FORMAT_FORMAT_H
 #define MODEL_FORMAT_FORMAT_H
 
@@ -81,5 +81,10 @@ int folder_write(const char *dir, const struct model_config *config,
  * -1 where there is none.  transformers takes the last token that is not the pad for the last
  * of a text, so a reward model whose pad is its EOS would be read one token early. */
 int tokenizer_pad(const struct tokenizer *t, int pad, int bos, const int *eos, int n_eos);
+/* The checkpoint w and its tokenizer as a GGUF file that llama.cpp runs, whole or not at all.
+ * Refused are models and tokenizers that llama.cpp has no way to say. */
+struct gguf_kind;
+int gguf_write(const char *path, const struct weights *w, const struct tokenizer *t,
+               const struct gguf_kind *kind, struct err *err) MUST_CHECK;
 
 #endif
