@@ -90,6 +90,8 @@ def language_model(program, name, folder, seqs):
 def gguf(program, name, folder, seqs):
     """Through a GGUF file and back, without what llama.cpp does not compute (which is refused)."""
     rlaif, path = os.path.join(os.path.dirname(program), "rlaif"), folder + ".gguf"
+    if subprocess.run([rlaif, "export", "--help"], capture_output=True).returncode:
+        return {"GGUF": (None, SAVED)}      # a program that writes none
     vf.make(name, SEED, **vf.TAME.get(name, {})).save_pretrained(folder)
     ask = {"sequences": seqs, "names": [], "new": 1}
     _, logits, _ = run(program, folder, ask, folder + "-out")
@@ -125,10 +127,14 @@ def reward_model(program, name, folder, seqs):
 
 
 def good(column, value, bound):
+    if value is None:
+        return True
     return value == bound if column == "greedy" else value <= bound
 
 
 def show(column, value):
+    if value is None:
+        return "-"
     return f"{value} of {NEW}" if column == "greedy" else "0" if value == 0 else f"{value:.0e}"
 
 
