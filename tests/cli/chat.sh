@@ -101,13 +101,13 @@ run "$rlaif" chat "$T/nowhere"; exits 1; says nowhere
 printf 'output_dir: %s\nstages:\n  c:\n    stage: chat\n    model_name_or_path: %s\n' "$T/r" $tiny >"$T/r.yaml"
 run "$rlaif" run "$T/r.yaml"; exits 2; says "no stage of a recipe"
 
-if command -v script >/dev/null; then
+if script -qec true /dev/null >/dev/null 2>&1; then
     claim a_terminal_gets_prompts_and_help
     printf 'Once\r/help\r\004' | script -qec "$rlaif chat $tiny --chat_template chatml --max_new_tokens 4" /dev/null >"$OUT" 2>"$ERR"
     rc=$? kit_last="chat in a terminal"
     exits 0; prints "/help lists the commands"; prints "> "; prints "/save"
 else
-    skip a_terminal_gets_prompts_and_help "script (util-linux) is not here"
+    skip a_terminal_gets_prompts_and_help "no pseudo-terminal can be had here (script, /dev/pts)"
 fi
 
 claim an_interrupt_stops_the_answer_and_not_the_program
