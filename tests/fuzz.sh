@@ -8,7 +8,7 @@ set -u
 cd "$(dirname "$0")/.."
 build=$1 n=${2:-100} seed=${SEED:-1}
 shift; [ $# -gt 0 ] && shift
-targets=${*:-config family tokenizer tokenizer_kinds sentencepiece tokenizer_config safetensors shards gguf jsonl json csv parquet yaml hub}
+targets=${*:-config family tokenizer tokenizer_kinds sentencepiece tokenizer_config safetensors shards gguf jsonl json csv parquet yaml hub template}
 rlaif=$(realpath "$build/rlaif")
 keep=$build/fuzz
 T=$(mktemp -d "${TMPDIR:-/tmp}/rlaif-fuzz-XXXXXX")
@@ -73,6 +73,7 @@ fuzz_hub() {
     echo '{"n": 1}' >"$data/snapshots/$commit/d/train-0.jsonl"
 }
 
+sed -n 's/^{"name": "[^"]*", \(.*}\),*$/{\1/p' tests/vectors/template/conversations.json >"$T/talks.jsonl"
 for target in $targets; do
     found=$findings; refused=0 accepted=0
     for i in $(seq "$n"); do
@@ -176,6 +177,12 @@ for target in $targets; do
             # accepted or not, nothing runs: its inputs are not there
             "$build/mutate" $s tests/fuzz/recipe.yaml "$T/m.yaml" || exit 1
             try $name "$T/m.yaml" env -C "$T" "$rlaif" run "$T/m.yaml" --output_dir "$T/y" ;;
+        template)
+            # each of the shipped chat templates in turn, with all conversations
+            jinja=(tests/vectors/template/*.jinja)
+            "$build/mutate" $s "${jinja[i % ${#jinja[@]}]}" "$T/m.jinja" || exit 1
+            try $name "$T/m.jinja" "$rlaif" template -m tests/vectors/tokenizer/digits --chat_template "$T/m.jinja" \
+                --input "$T/talks.jsonl" --keep_going ;;
         esac
     done
     echo "$target: $refused refused, $accepted accepted, $((findings - found)) findings"

@@ -1,13 +1,13 @@
 #!/bin/bash
 # parity.sh RLAIF - compares the program RLAIF with transformers, llama.cpp and pyarrow; ends with "N passed, N failed".
 # The first time it builds a virtual environment in .venv with pip (some minutes: llama.cpp is compiled);
-# PARITY_VENV names one that is there already.  PARITY_RUNS lists run folders to check (default runs/lab-tldr*).
+# PARITY_VENV names one that is there already; PARITY_TEMPLATES a folder of further chat templates to compare.  PARITY_RUNS lists run folders to check (default runs/lab-tldr*).
 set -eu
 cd "$(dirname "$0")/.."
 rlaif=$1
 venv=${PARITY_VENV:-.venv}
 model=models/smollm2/SmolLM2-135M-Instruct.Q4_1.gguf
-need="torch transformers safetensors tokenizers gguf accelerate pyarrow datasets"
+need="torch transformers safetensors tokenizers gguf accelerate pyarrow datasets jinja2"
 
 if [ ! -x "$venv/bin/python" ]; then
     echo "parity: building a virtual environment in $venv"

@@ -175,7 +175,9 @@ struct chat_spans { struct chat_span *item; int n; size_t cap; };   // growable;
  * that is broken, raises an exception or does not end is an error that names its file, line and reason; ERR_UNSUPPORTED without any. */
 int chat_apply(const struct tokenizer *t, struct buf *out, const struct chat_request *q, struct chat_spans *spans,
                struct err *err) MUST_CHECK;
-/* The same for plain messages. */
+/* A request out of JSON: a list of messages, or an object with the members of struct chat_request, all borrowed from o. */
+int chat_request_read(struct chat_request *q, const json_t *o, struct err *err) MUST_CHECK;
+/* The same as chat_apply for plain messages. */
 struct chat_message { const char *role, *content; };
 int chat_render(const struct tokenizer *t, struct buf *out, const struct chat_message *msg, int n, bool add_generation_prompt,
                 struct err *err) MUST_CHECK;

@@ -6,6 +6,7 @@ static const struct stage *const stages[] = {
     &stage_lab,
     &stage_split,
     &stage_tokenize,
+    &stage_template,
     &stage_logprobs,
     &stage_generate,
     &stage_chat,

@@ -8,6 +8,7 @@ import folders
 import gguf_files
 import hub
 import smollm2
+import templates
 import tokenizer
 import tokens
 from kit import Report, Rlaif
@@ -17,6 +18,7 @@ def main():
     program, gguf, runs = sys.argv[1], sys.argv[2], sys.argv[3:]
     report, rlaif = Report(), Rlaif(program)
     data.check(report, rlaif)
+    templates.check(report, rlaif)
     if os.path.exists(gguf):
         tokens.check(report, rlaif, gguf)
         smollm2.check(report, rlaif, gguf)

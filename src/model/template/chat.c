@@ -466,6 +466,47 @@ int chat_apply(const struct tokenizer *t, struct buf *out, const struct chat_req
     return rc;
 }
 
+static int read_member(struct chat_request *q, const char *key, const json_t *v,
+                       struct err *err)
+{
+    if (json_is_null(v))
+        return 0;
+    bool array = json_is_array(v), text = json_is_string(v);
+    if (!strcmp(key, "messages") && array)
+        q->messages = v;
+    else if (!strcmp(key, "tools") && array)
+        q->tools = v;
+    else if (!strcmp(key, "documents") && array)
+        q->documents = v;
+    else if (!strcmp(key, "variables") && json_is_object(v))
+        q->variables = v;
+    else if (!strcmp(key, "add_generation_prompt") && json_is_boolean(v))
+        q->add_generation_prompt = json_is_true(v);
+    else if (!strcmp(key, "continue_field") && text)
+        q->continue_field = json_string_value(v);
+    else if (!strcmp(key, "template") && text)
+        q->template = json_string_value(v);
+    else
+        return err_set(err, ERR_VALUE,
+                       "a conversation's member '%.40s' is unknown or has a wrong type", key);
+    return 0;
+}
+
+int chat_request_read(struct chat_request *q, const json_t *o, struct err *err)
+{
+    const char *key;
+    json_t *v;
+    int rc = 0;
+    *q = (struct chat_request){.messages = json_is_array(o) ? o : NULL};
+    if (!json_is_array(o) && !json_is_object(o))
+        return err_set(err, ERR_VALUE,
+                       "a conversation is a list of messages or an object with 'messages'");
+    json_object_foreach((json_t *)o, key, v) if (rc == 0) rc = read_member(q, key, v, err);
+    if (rc == 0 && !q->messages)
+        rc = err_set(err, ERR_VALUE, "a conversation has no 'messages'");
+    return rc;
+}
+
 int chat_render(const struct tokenizer *t, struct buf *out, const struct chat_message *msg,
                 int n, bool add_generation_prompt, struct err *err)
 {

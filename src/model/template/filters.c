@@ -88,10 +88,20 @@ FILTER(f_center)
     return text_end(r);
 }
 
+static struct value must_be_str(struct run *r, struct value v, const char *what)
+{
+    if (v.kind == V_UNDEFINED)
+        run_fail(r, "%s", v.undefined->why);
+    if (v.kind != V_STR)
+        run_fail(r, "%s needs a string, not %s", what, type_name(v));
+    return v;
+}
+
 /* Lines after the first, that hold anything (or all: blank), begin with the given space. */
 FILTER(f_indent)
 {
-    struct value s = to_str(r, self), width = given(arg[0]) ? arg[0] : v_int(4), pad = width;
+    struct value s = must_be_str(r, self, "indent"), width = given(arg[0]) ? arg[0] : v_int(4),
+                 pad = width;
     bool first = flag(r, arg[1]), blank = flag(r, arg[2]);
     if (pad.kind != V_STR)
         pad = binary(r, '*', v_str(" ", 1), v_int(want_int(r, width, "indent's width")));
@@ -117,6 +127,8 @@ FILTER(f_truncate)
             room = length - (int64_t)count_chars(end.s, end.n);
     if (room < 0 || leeway < 0)
         run_fail(r, "truncate: the length is smaller than the end's");
+    if (self.kind != V_UNDEFINED)
+        must_be_str(r, self, "truncate");
     if ((int64_t)count_chars(s.s, s.n) <= length + leeway)
         return s;
     struct value head = v_str(s.s, char_offset(s.s, s.n, (size_t)room));

@@ -279,8 +279,10 @@ struct value percent_format(struct run *r, struct value format, struct value wit
         if (hit)
             add_percent(r, b, &p);
     }
-    uint32_t given = with.kind == V_TUPLE ? with.list->n : with.kind == V_DICT ? p.next : 1;
-    if (p.next < given)
+    bool mapping = with.kind == V_DICT || with.kind == V_LIST || with.kind == V_RANGE ||
+                   with.kind == V_UNDEFINED;
+    if (!mapping &&
+        p.next < (with.kind == V_TUPLE ? with.list->n : 1)) // what has items need not be used
         run_fail(r, "not all arguments were used by a %% format");
     return text_end(r);
 }

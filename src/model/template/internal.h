@@ -183,6 +183,7 @@ struct parser {
     size_t cap;
     int nesting, loops;
     struct node *macro; // the innermost one being read; ->other leads outward while it is
+    struct buf text;    // of the string being read
     struct err *err;
     jmp_buf fail;
 };

@@ -197,24 +197,22 @@ static void string(struct lexer *l)
         at += l->s[at] == '\\' ? 2 : 1;
     if (at >= l->n)
         parse_fail(l->p, l->line, "a string has no end %c", quote);
-    struct buf b = {0};
+    struct buf *b = &l->p->text;
     const char *s = l->s + l->at + 1, *end = l->s + at;
+    buf_clear(b);
     while (s < end) {
         if (*s != '\\') {
-            buf_add(&b, s++, 1);
+            buf_add(b, s++, 1);
             continue;
         }
         s++;
-        s += escape(l, &b, s, (size_t)(end - s));
+        s += escape(l, b, s, (size_t)(end - s));
     }
-    char *copy = b.failed ? NULL : arena_alloc(&l->p->t->arena, b.len + 1); // it may hold NUL
-    size_t n = b.len;
-    if (copy && n)
-        memcpy(copy, b.s, n);
-    buf_release(&b);
-    if (!copy)
+    if (b->failed)
         parse_fail(l->p, 0, "no memory");
-    push(l, T_STRING)->value = v_str(copy, n);
+    char *copy = parse_alloc(l->p, b->len + 1); // it may hold NUL
+    memcpy(copy, b->len ? b->s : "", b->len);
+    push(l, T_STRING)->value = v_str(copy, b->len);
     pass(l, at + 1);
 }
 

@@ -36,6 +36,7 @@ int template_parse(struct template **out, const char *text, size_t n, const char
     // symbol_of looks at the token it stands on when it complains
     int rc = parse_into(&p, text, n);
     free(p.token);
+    buf_release(&p.text);
     if (rc == 0)
         *out = t;
     else

@@ -7,6 +7,11 @@
  * extends) and a few filters for web pages.  Values print as Python prints them; integers have
  * 64 bits.
  *
+ * Known differences: |map, |select, |unique and their like are not lazy, so an item that fails
+ * does so even if nobody reads it; a filter nobody has is an error when it is reached, not
+ * before; a block set sees the outer value of the name it sets; methods and generators print
+ * without an address.
+ *
  * A parsed template never changes, so any number of threads may render it.  Both parsing and
  * rendering are for text we did not write: nesting, steps, memory and output are bounded, and
  * an error names the template's origin, the line and the reason. */
