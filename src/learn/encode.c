@@ -48,8 +48,11 @@ static int encode_messages(const struct tokenizer *t, struct tokens *out, const 
     if (rc == 0)
         rc = render(t, &all, prompt, completion, false, err);
     if (rc == 0 && (all.len < head.len || memcmp(all.s, head.s, head.len) != 0))
-        rc = err_set(err, ERR_FORMAT, "the completion's first message has the role '%.40s', expected an answer ('assistant')",
-                     completion->messages[0].role);
+        rc = strcmp(completion->messages[0].role, "assistant")
+                 ? err_set(err, ERR_FORMAT, "the completion's first message has the role '%.40s', expected an answer ('assistant')",
+                           completion->messages[0].role)
+                 : err_set(err, ERR_UNSUPPORTED, "the chat template does not write an answer behind its prompt as it stands alone; "
+                                                 "training needs one that does");
     if (rc == 0) {
         while (all.len > head.len && all.s[all.len - 1] == '\n')
             all.len--;

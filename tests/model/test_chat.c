@@ -126,7 +126,7 @@ static void renders(const struct tokenizer *t, struct chat_request q, const char
 
 static void templates_are_chosen_by_name_by_tools_and_by_file(void **state)
 {
-    const char *dir = kit_path("several"), *sub = kit_path("several/chat_templates");
+    const char *dir = kit_path("several"), *sub = kit_path("several/additional_chat_templates");
     size_t n;
     struct err err = {0};
     struct tokenizer *t = NULL;
@@ -136,8 +136,8 @@ static void templates_are_chosen_by_name_by_tools_and_by_file(void **state)
     kit_bytes("several/tokenizer.json", all, n);
     kit_text("several/tokenizer_config.json", "{\"chat_template\": \"unused\", \"bos_token\": \"<s>\"}");
     kit_text("several/chat_template.jinja", "default {{ bos_token }}");
-    kit_text("several/chat_templates/tool_use.jinja", "tools {{ tools|length }}");
-    kit_text("several/chat_templates/rag.jinja", "rag {{ x }}{{ tools is none }}");
+    kit_text("several/additional_chat_templates/tool_use.jinja", "tools {{ tools|length }}");
+    kit_text("several/additional_chat_templates/rag.jinja", "rag {{ x }}{{ tools is none }}");
     const char *own = kit_text("own.jinja", "own {{ messages[0].content }}");
     if (tokenizer_open(&t, dir, &err))
         fail_msg("%s", err.msg);
@@ -156,7 +156,7 @@ static void templates_are_chosen_by_name_by_tools_and_by_file(void **state)
     kit_contains(err.msg, "'messages' is set by the request");
     mkdir(kit_path("copy"), 0755);
     assert_int_equal(tokenizer_save(t, kit_path("copy"), NULL), 0);
-    assert_true(kit_exists(kit_path("copy/chat_templates/rag.jinja")));
+    assert_true(kit_exists(kit_path("copy/additional_chat_templates/rag.jinja")));
     assert_int_equal(tokenizer_use_template(t, own, NULL), 0);
     renders(t, (struct chat_request){.tools = tools}, "own hi");
     assert_int_equal(tokenizer_use_template(t, "chatml", NULL), 0);

@@ -66,7 +66,7 @@ def check_templates(report, rlaif, vectors):
 # ---- snippets ------------------------------------------------------------------------
 
 FILTERS = ("upper lower title capitalize trim length first last list sort string int float abs round tojson join(',') "
-           "default('D') default('D',true) unique sum min max replace('a','b') dictsort e count tojson(indent=2) "
+           "default('D') default('D',true) sum min max replace('a','b') dictsort e count tojson(indent=2) "
            "wordcount center(9) groupby('role') safe reverse|list map('string')|list select|list").split(" ")
 TESTS = ("defined undefined none string number mapping iterable sequence boolean integer float odd even true false lower "
          "upper callable").split() + ["in [1,'a']", "eq 1", "gt 1", "sameas none", "divisibleby 2"]

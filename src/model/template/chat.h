@@ -9,7 +9,7 @@
 #include "model/model.h"
 #include "model/template/template.h"
 
-#define CHAT_DIR "chat_templates" // of a folder: further templates, NAME.jinja
+#define CHAT_DIR "additional_chat_templates" // of a folder: further templates, NAME.jinja
 
 struct chat_template {
     char *name, *text; // the text as it was
@@ -32,7 +32,7 @@ int chat_add(struct tokenizer *t, const char *name, const char *text, size_t n,
 /* A special token the templates see as the variable `name`. */
 int chat_special(struct tokenizer *t, const char *name, const char *token,
                  struct err *err) MUST_CHECK;
-/* Templates and special tokens of a folder: chat_template.jinja and chat_templates/, else what
+/* Templates and special tokens of a folder: chat_template.jinja and CHAT_DIR, else what
  * tokenizer_config.json (NULL: none) holds. */
 int chat_load_folder(struct tokenizer *t, const json_t *config, struct err *err) MUST_CHECK;
 void chat_free(struct chat *c);

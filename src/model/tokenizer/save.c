@@ -190,7 +190,7 @@ static int write_one(const char *dir, const char *name, const void *bytes, size_
 {
     char *path = path_join(dir, name), *below = path ? strrchr(path, '/') : NULL;
     int rc = path ? 0 : err_set(err, ERR_MEMORY, "%s: no memory", dir);
-    if (rc == 0 && strchr(name, '/')) { // chat_templates/NAME.jinja
+    if (rc == 0 && strchr(name, '/')) { // CHAT_DIR/NAME.jinja
         *below = 0;
         rc = dir_make(path, err);
         *below = '/';
