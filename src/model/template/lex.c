@@ -267,7 +267,7 @@ static void number(struct lexer *l)
         if (l->s[i] != '_')
             text[n++] = l->s[i];
     text[n] = 0;
-    struct value v = {0};
+    struct value v;
     int64_t i;
     if (real)
         v = v_float(strtod(text, NULL));
