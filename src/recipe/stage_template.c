@@ -152,8 +152,7 @@ static void print_nothing(const json_t *result, FILE *to)
 const struct stage stage_template = {
     .name = "template",
     .summary = "conversations to text, through a model's chat template",
-    .example = "echo '[{\"role\": \"user\", \"content\": \"Hello\"}]' | rlaif template -m "
-               "models/s --text",
+    .example = "rlaif template -m models/s --text <<< '[{\"role\": \"user\", \"content\": \"Hello\"}]'",
     .option = options,
     .n_options = ARRAY_LEN(options),
     .run = run_template,
