@@ -98,6 +98,17 @@ static struct value call_joiner(struct joiner *j)
     return v;
 }
 
+/* What a method makes of a string that went through |safe or |escape is of that kind, too. */
+static struct value as_markup(struct value self, struct value v)
+{
+    if (self.kind != V_STR || !self.markup)
+        return v;
+    v.markup |= v.kind == V_STR;
+    for (uint32_t i = 0; (v.kind == V_LIST || v.kind == V_TUPLE) && i < v.list->n; i++)
+        v.list->v[i].markup |= v.list->v[i].kind == V_STR;
+    return v;
+}
+
 struct value call_value(struct run *r, struct value f, const struct args *a)
 {
     struct value arg[PARAMS_MAX] = {{0}};
@@ -112,7 +123,7 @@ struct value call_value(struct run *r, struct value f, const struct args *a)
     case V_METHOD:
         bind_args(r, f.bound->method->name, a, f.bound->method->params,
                   f.bound->method->required, arg);
-        return f.bound->method->call(r, f.bound->self, arg, a);
+        return as_markup(f.bound->self, f.bound->method->call(r, f.bound->self, arg, a));
     case V_LOOP:
         bind_args(r, "loop", a, "iterable", 1, arg);
         return call_loop(r, f.loop, arg[0]);
