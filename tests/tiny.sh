@@ -10,10 +10,12 @@ tiny_sets=(policy="$lab_s" labeler="$lab_l"
            reward.max_steps=6 reward.save_steps=2 reward.per_device_train_batch_size=4
            rl.max_steps=4 rl.save_steps=1 rl.per_device_train_batch_size=8)
 
-# tiny OUTPUT_DIR [FLAG...] - the models it needs must be there: tiny_ready says so.
-tiny() {
+# tiny OUTPUT_DIR [FLAG...] - the models it needs must be there: tiny_ready says so.  In the background, tiny_exec: $! is
+# then the program itself, which can be sent signals.
+tiny() (tiny_exec "$@")
+tiny_exec() {
     local out=$1
     shift
-    "$rlaif" run "$lab_recipe" --set "${tiny_sets[@]}" --output_dir "$out" --quiet "$@"
+    exec "$rlaif" run "$lab_recipe" --set "${tiny_sets[@]}" --output_dir "$out" --quiet "$@"
 }
 tiny_ready() { [ -f "$lab_s/model.safetensors" ] && [ -f "$lab_l/model.safetensors" ]; }

@@ -47,10 +47,10 @@ survive_kills() {
         while :; do
             attempts=$((attempts + 1))
             [ $attempts -gt $((kills * 20)) ] && { no "no progress between kills"; return; }
-            run_recipe "$out" & pid=$!
+            tiny_exec "$out" >"$T/log" 2>&1 & pid=$!
             # between a twentieth and two thirds of a whole run
             wait=$((ms / 20 + (RANDOM * 32768 + RANDOM) % (ms * 3 / 5 + 1)))
-            ( sleep "$(printf '%d.%03d' $((wait / 1000)) $((wait % 1000)))"; kill_tree "$pid" ) & local killer=$!
+            ( sleep "$(printf '%d.%03d' $((wait / 1000)) $((wait % 1000)))"; kill -9 "$pid" 2>/dev/null ) & local killer=$!
             wait "$pid" 2>/dev/null; local rc=$?
             kill "$killer" 2>/dev/null; wait "$killer" 2>/dev/null
             case $rc in
@@ -67,13 +67,6 @@ survive_kills() {
         fi
         rm -rf "$out"
     done
-}
-
-# The background job is a subshell; its child is the program.
-kill_tree() {
-    local child
-    child=$(ps -o pid= --ppid "$1" | tr -d ' ')
-    [ -n "$child" ] && kill -9 $child 2>/dev/null
 }
 
 running() {

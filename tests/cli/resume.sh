@@ -4,16 +4,17 @@
 . tests/tiny.sh
 if ! tiny_ready; then skip resume "models/s and models/l are not here (make lab-models)"; exit 0; fi
 "$rlaif" lab --output_dir "$T/world" --sft_prompts 64 --train_prompts 4 --eval_prompts 4 --quiet >/dev/null
-train() { "$rlaif" sft -m "$lab_s" --dataset_name "$T/world/sft.jsonl" --output_dir "$1" --num_train_epochs 6 --max_steps -1 \
+train() (train_exec "$@")
+train_exec() { exec "$rlaif" sft -m "$lab_s" --dataset_name "$T/world/sft.jsonl" --output_dir "$1" --num_train_epochs 6 --max_steps -1 \
               --per_device_train_batch_size 4 --save_steps 5 --quiet "${@:2}"; }
 # until_exists PATH PID: waits until it is there, or the process is gone.
 until_exists() { for _ in $(seq 600); do [ -e "$1" ] && return; kill -0 "$2" 2>/dev/null || return; sleep 0.02; done; }
 
 claim sigint_checkpoints_and_says_how_to_go_on
 run train "$T/straight"; exits 0
-train "$T/stopped" >"$OUT" 2>"$ERR" & pid=$!
+train_exec "$T/stopped" >"$OUT" 2>"$ERR" & pid=$!
 until_exists "$T/stopped/checkpoint-5" $pid
-kill -INT "$(ps -o pid= --ppid $pid | tr -d ' ')" 2>/dev/null || kill -INT $pid
+kill -INT $pid
 wait $pid; rc=$?; kit_last="rlaif sft, then SIGINT"
 exits 1; says "resume_from_checkpoint"; absent "$T/stopped/model.safetensors"
 run train "$T/stopped" --resume_from_checkpoint; exits 0
@@ -37,20 +38,21 @@ bytes "$T/a" | cmp -s - "$T/want" || kit_no "running it again changed the bytes"
 
 claim a_killed_run_ends_with_the_same_bytes
 for stage in sft label reward rl; do
-    tiny "$T/b" >"$OUT" 2>"$ERR" & pid=$!
+    tiny_exec "$T/b" >"$OUT" 2>"$ERR" & pid=$!
     until_exists "$T/b/stages/$stage.json" $pid
     sleep 0.1
-    kill -9 "$(ps -o pid= --ppid $pid | tr -d ' ')" 2>/dev/null
+    kill -9 $pid
     wait $pid 2>/dev/null
+    check [ $? = 137 ]
 done
 run tiny "$T/b"; exits 0
 bytes "$T/b" >"$T/have"
 cmp -s "$T/want" "$T/have" || { kit_no "other bytes after kills"; diff "$T/want" "$T/have" | head; }
 
 claim an_interrupted_run_says_how_to_go_on
-tiny "$T/d" --set rl.max_steps=2000 >"$OUT" 2>"$ERR" & pid=$!
+tiny_exec "$T/d" --set rl.max_steps=2000 >"$OUT" 2>"$ERR" & pid=$!
 until_exists "$T/d/rl/checkpoint-1" $pid
-kill -INT "$(ps -o pid= --ppid $pid | tr -d ' ')" 2>/dev/null
+kill -INT $pid
 wait $pid; rc=$?; kit_last="rlaif run, then SIGINT"
 exits 1; says "stage 'rl'"; says "rlaif run"; says "again"
 check grep -q '"status": "running"' "$T/d/stages/rl.json"
