@@ -161,9 +161,11 @@ static void attention_add(struct tensors *t, const char *prefix, int layer)
     if (t->failed)
         return;
     attend_likeness(t, &a);
-    if (layer == 0)
+    // A head as wide as the model would leave the basis no row for the direction that all tokens share.
+    bool room = s->head_size < s->width;
+    if (layer == 0 && room)
         attend_back(t, &a);
-    if (layer == 1)
+    if (layer == 1 && room)
         attend_after(t, &a);
 }
 

@@ -192,6 +192,24 @@ static void a_newborn_out_of_bounds_is_refused(void **state)
     kit_contains(e.msg, "3 heads over 2");
 }
 
+/* The basis has as many rows as the head has columns: nothing beyond it may be read. */
+static void a_head_as_wide_as_the_model_starts_the_same_every_time(void **state)
+{
+    struct lab_newborn s = {.seed = 1, .vocab_size = 300, .width = 32, .layers = 2, .heads = 1, .kv_heads = 1,
+                            .head_size = 32, .ffn = 64};
+    char first[33], hash[33];
+    for (int i = 0; i < 4; i++) {
+        unsigned char *dirt = malloc(16384);        // what the allocator hands out again
+        assert_non_null(dirt);
+        memset(dirt, 0x40 + i, 16384);
+        free(dirt);
+        assert_int_equal(lab_newborn_write(kit_path("wide"), &s, NULL), 0);
+        assert_int_equal(hash_file(i ? hash : first, kit_path("wide/model.safetensors"), NULL), 0);
+        if (i)
+            assert_string_equal(hash, first);
+    }
+}
+
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(same_options_same_corpus),
     cmocka_unit_test(verdicts_follow_the_equals_sign),
@@ -201,5 +219,6 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(tokenizer_keeps_digits_apart_and_is_reproduced),
     cmocka_unit_test(newborn_attention_looks_for_its_likeness),
     cmocka_unit_test(a_newborn_out_of_bounds_is_refused),
+    cmocka_unit_test(a_head_as_wide_as_the_model_starts_the_same_every_time),
 };
 KIT_MAIN(tests)
