@@ -142,7 +142,7 @@ static int compute_portion(struct batch *b, int from, int to, int *handles, stru
     forest_clear(&b->forest);
     for (int p = from; rc == 0 && p < to; p++)
         if (forest_add(&b->forest, CONTEXT_ROOT, b->prompt[p].id, b->prompt[p].n) < 0)
-            rc = err_set(err, ERR_MEMORY, "%d prompts", to - from);
+            rc = err_set(err, ERR_MEMORY, "no memory for a batch of %d prompts", to - from);
     if (rc == 0)
         rc = context_extend(b->context, &b->forest, handles, err);
     for (int p = from; rc == 0 && p < to; p++) {
@@ -173,7 +173,7 @@ static int compute_prompts(struct batch *b, int n, struct err *err)
         return 0;
     int *handles = mem_alloc((size_t)(to - from), sizeof *handles);
     if (!handles)
-        return err_set(err, ERR_MEMORY, "%d prompts", to - from);
+        return err_set(err, ERR_MEMORY, "no memory for a batch of %d prompts", to - from);
     for (int end; rc == 0 && from < to; from = end) {
         long tokens = b->prompt[from].n;
         for (end = from + 1; end < to && tokens + b->prompt[end].n <= GENERATE_PORTION; end++)
