@@ -56,6 +56,9 @@ FAMILIES = {
     "phi3": (tr.Phi3Config, SHAPE | dict(rope_parameters=LONG | {"partial_rotary_factor": 0.5}, hidden_size=32, num_attention_heads=2,
                                          num_key_value_heads=1,
                                          original_max_position_embeddings=160, max_position_embeddings=1280, sliding_window=33)),
+    "phi3-long": (tr.Phi3Config, SHAPE | dict(rope_parameters=LONG | {"partial_rotary_factor": 0.5}, hidden_size=32,
+                                              num_attention_heads=2, num_key_value_heads=1, original_max_position_embeddings=8,
+                                              max_position_embeddings=1280, sliding_window=33)),    # every sequence is a long one
     "gpt2": (tr.GPT2Config, dict(n_embd=24, n_layer=2, n_head=3, n_positions=192, scale_attn_by_inverse_layer_idx=True)),
     "gpt_neox": (tr.GPTNeoXConfig, dict(hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=2,
                                         max_position_embeddings=192, rotary_pct=0.25)),

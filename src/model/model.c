@@ -43,6 +43,19 @@ static int check_head(struct model *m, const char *path, struct err *err)
     return 0;
 }
 
+static int take_length(struct model_config *c, int tokens, const char *path, struct err *err)
+{
+    struct rope_choice *r = &c->choices.rope;
+    if (r->kind != ROPE_LONGROPE || !r->longest || tokens <= r->original)
+        return 0;
+    if (tokens > r->longest)
+        return err_set(err, ERR_VALUE, "%s: max_model_len is %d; this model's max_position_embeddings is %d", path, tokens,
+                       r->longest);
+    r->beyond = true;
+    c->max_position = r->longest;
+    return 0;
+}
+
 int model_open(struct model **out, struct device *dev, const char *path, const struct model_options *opt, struct err *err)
 {
     struct weights *file;
@@ -56,7 +69,9 @@ int model_open(struct model **out, struct device *dev, const char *path, const s
     }
     m->file = file;
     m->masters = opt->trainable;
-    rc = check_head(m, path, err);
+    rc = take_length(&m->config, opt->max_model_len, path, err);
+    if (rc == 0)
+        rc = check_head(m, path, err);
     if (rc == 0)
         rc = tokenizer_open(&m->tokenizer, path, err);
     if (rc == 0)
@@ -123,7 +138,7 @@ int model_check_length(const struct model_config *c, int tokens, struct err *err
 {
     enum rope_kind kind = c->choices.rope.kind;
     const char *why = c->choices.positions       ? "positions"
-                      : kind == ROPE_LONGROPE    ? "tokens (original_max_position_embeddings) before longrope changes its factors"
+                      : kind == ROPE_LONGROPE    ? "tokens (original_max_position_embeddings) before longrope's long factors, which max_model_len takes"
                       : kind == ROPE_DYNAMIC     ? "tokens (max_position_embeddings) before dynamic scaling begins"
                                                  : NULL;
     if (!why || tokens <= c->max_position)
@@ -214,6 +229,8 @@ const char *model_fingerprint(const struct model *m)
         BUG("%s", err.msg);     // the file is mapped and was checked when it was opened
     if (*hash) {
         snprintf(own->fingerprint, sizeof own->fingerprint, "%s-%s-n%d", hash, dtype_name(m->dtype), NUMERICS_VERSION);
+        if (m->config.choices.rope.beyond)
+            snprintf(own->fingerprint + strlen(own->fingerprint), 8, "-long");
         if (m->fresh_head)
             snprintf(own->fingerprint + strlen(own->fingerprint), 32, "-h%llu", (unsigned long long)m->seed);
     }

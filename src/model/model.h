@@ -36,6 +36,7 @@ struct rope_choice {
     int original, longest;  // original_max_position_embeddings; max_position_embeddings as written where it is more than we compute
     int n_factors;          // longrope
     float short_factor[ROPE_FACTORS_MAX], long_factor[ROPE_FACTORS_MAX];
+    bool beyond;            // opened for sequences longer than `original`: all of them take the long factors
 };
 
 struct choices {
@@ -91,6 +92,8 @@ struct model_options {
     enum dtype dtype;           // compute dtype
     bool scalar_head;           // want a scalar head: load it, or start one (std 1/sqrt(C+1), keyed by seed) when absent
     bool trainable;             // keep fp32 masters for a struct trainable
+    int max_model_len;          // tokens a sequence may have: more than longrope's original length takes the long factors for
+                                // all, as llama.cpp and vLLM do (transformers: by each batch's longest); 0: up to that length
     uint64_t seed;
 };
 /* path: a Hugging Face folder or a .gguf file.  Everything that is wrong with it is said by file, tensor or key. */

@@ -44,7 +44,7 @@ int labeling_open(struct labeling *l, struct run *run, const json_t *opt, const 
     if (rc == 0)
         rc = run_device(run, &dev, err);
     if (rc == 0) {
-        struct model_options mo = { .dtype = training_dtype(opt, dev) };
+        struct model_options mo = compute_options(opt, dev);
         rc = model_open(&l->model, dev, model, &mo, err);
     }
     struct provider *p = NULL;

@@ -250,7 +250,7 @@ static int run_chat(struct run *run, const json_t *opt, json_t *result, struct e
     if (rc == 0)
         rc = run_device(run, &dev, err);
     if (rc == 0) {
-        struct model_options mo = {.dtype = training_dtype(opt, dev)};
+        struct model_options mo = compute_options(opt, dev);
         rc = model_open(&m, dev, path, &mo, err);
     }
     if (rc == 0 && interrupted()) // while the model was loading

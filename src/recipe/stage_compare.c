@@ -23,8 +23,7 @@ static const struct option options[] = {
     { "temperature", OPT_FLOAT, "0.9", "of the samples", NULL, false },
     { "max_new_tokens", OPT_INT, "128", "a completion's length at most", NULL, false },
     { "batch_size", OPT_INT, "32", "sequences in flight", NULL, false },
-    { "dtype", OPT_CHOICE, "auto", "of computation; auto: bfloat16 where the processor multiplies it",
-      "auto|float32|bfloat16", false },
+    COMPUTE_OPTIONS,
     { "seed", OPT_INT, "1", "of samples and annotators", NULL, false },
     { "output_dir", OPT_OUTPUT_DIR, NULL, "folder for compare_results.json", NULL, true },
 };

@@ -34,8 +34,7 @@ static const struct option options[] = {
     { "stop", OPT_LIST, NULL, "strings a completion ends before", NULL, false },
     { "batch_size", OPT_INT, "32", "sequences in flight", NULL, false },
     { "output_dir", OPT_OUTPUT_DIR, NULL, "folder for eval_results.json, completions.jsonl, samples.jsonl", NULL, true },
-    { "dtype", OPT_CHOICE, "auto", "of computation; auto: bfloat16 where the processor multiplies it",
-      "auto|float32|bfloat16", false },
+    COMPUTE_OPTIONS,
     { "seed", OPT_INT, "1", "of samples, annotators and intervals", NULL, false },
 };
 

@@ -189,7 +189,7 @@ static int run_logprobs(struct run *run, const json_t *opt, json_t *result, stru
     if (rc == 0)
         rc = run_device(run, &dev, err);
     if (rc == 0) {
-        struct model_options mo = {.dtype = training_dtype(opt, dev)};
+        struct model_options mo = compute_options(opt, dev);
         rc = model_open(&m, dev, opt_str(opt, "model_name_or_path"), &mo, err);
     }
     w.m = m;

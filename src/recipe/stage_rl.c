@@ -26,13 +26,13 @@ struct models { struct model *policy, *value, *ref, *reward; struct scorer *scor
 static int open_models(struct models *m, struct device *dev, const json_t *opt, const struct train_options *o, struct err *err)
 {
     const char *start = opt_str(opt, "model_name_or_path");
-    int rc = training_model(&m->policy, dev, start, o, false, true, err);
+    int rc = training_model(&m->policy, dev, opt, start, o, false, true, err);
     if (rc == 0)
-        rc = training_model(&m->value, dev, start, o, true, true, err);
+        rc = training_model(&m->value, dev, opt, start, o, true, true, err);
     if (rc == 0)
-        rc = training_model(&m->ref, dev, start, o, false, false, err);
+        rc = training_model(&m->ref, dev, opt, start, o, false, false, err);
     if (rc == 0)
-        rc = training_model(&m->reward, dev, opt_str(opt, "reward_model_path"), o, true, false, err);
+        rc = training_model(&m->reward, dev, opt, opt_str(opt, "reward_model_path"), o, true, false, err);
     if (rc == 0 && model_head_is_fresh(m->reward))
         rc = err_set(err, ERR_VALUE, "--reward_model_path: %s has no scalar head (score.weight): it is no reward model",
                      opt_str(opt, "reward_model_path"));

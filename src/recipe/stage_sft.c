@@ -20,7 +20,7 @@ static int run_sft(struct run *run, const json_t *opt, json_t *result, struct er
         struct model_options mo = {.dtype = o.save_dtype, .trainable = true, .seed = o.seed};
         rc = model_open_fresh(&m, dev, path, &mo, err);
     } else if (rc == 0) {
-        rc = training_model(&m, dev, path, &o, false, true, err);
+        rc = training_model(&m, dev, opt, path, &o, false, true, err);
     }
     if (rc == 0)
         rc = rows_read(&rows, opt_str(opt, "dataset_name"), 0, err);

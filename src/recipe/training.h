@@ -5,9 +5,14 @@
 #include "learn/learn.h"
 #include "recipe/recipe.h"
 
+#define COMPUTE_OPTIONS                                                                                              \
+    { "dtype", OPT_CHOICE, "auto", "of computation; auto: bfloat16 where the processor multiplies it",             \
+      "auto|float32|bfloat16", false },                                                                            \
+    { "max_model_len", OPT_INT, "0", "tokens a sequence may have, where a model with longrope is to take its long factors", NULL, false }
+
 #define TRAINING_MODEL_OPTIONS(what)                                                                              \
     { "model_name_or_path", OPT_MODEL, NULL, what ": a Hugging Face folder, a GGUF file, or ORG/NAME on the Hub", NULL, true }, \
-    { "dtype", OPT_CHOICE, "auto", "of computation; auto: bfloat16 where the processor multiplies it", "auto|float32|bfloat16", false }
+    COMPUTE_OPTIONS
 
 #define TRAINING_DATASET_OPTIONS(what)                                                                            \
     { "dataset_name", OPT_DATA, NULL, what ": a file, or ORG/NAME on the Hub", NULL, true },                       \
@@ -42,9 +47,10 @@
 /* Device, dtype and options of a training stage; checkpoints of an earlier run are removed where asked. */
 int training_begin(struct run *run, const json_t *opt, struct train_options *o, struct device **dev, struct err *err);
 /* Opens a model to train (or, with trainable false, to use). */
-int training_model(struct model **out, struct device *dev, const char *path, const struct train_options *o, bool scalar_head,
+int training_model(struct model **out, struct device *dev, const json_t *opt, const char *path, const struct train_options *o, bool scalar_head,
                    bool trainable, struct err *err);
 /* --dtype as a dtype. */
 enum dtype training_dtype(const json_t *opt, const struct device *dev);
+struct model_options compute_options(const json_t *opt, const struct device *dev);     // of COMPUTE_OPTIONS
 
 #endif

@@ -10,7 +10,7 @@
 enum { SEQUENCES = 2, GREEDY = 64 };
 
 static const char *const names[] = {
-    "llama", "llama-linear", "llama-dynamic", "mistral", "mixtral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3", "phi3", "gpt2",
+    "llama", "llama-linear", "llama-dynamic", "mistral", "mixtral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3", "phi3", "phi3-long", "gpt2",
     "gpt_neox", "gpt_neox-serial", "olmo2", "granite", "smollm3",
 };
 
@@ -28,6 +28,8 @@ static int open_as(struct model **out, struct device *dev, const char *folder, b
 {
     struct model_options opt = {.dtype = dtype, .trainable = trainable};
     struct err err = {0};
+    if (strstr(folder, "phi3-long"))
+        opt.max_model_len = 1280;       // its sequences are all longer than the original length, 8
     int rc = model_open(out, dev, folder, &opt, &err);
     if (rc)
         fail_msg("%s", err.msg);
@@ -472,9 +474,21 @@ static void sequences_that_the_reference_computes_otherwise_are_refused(void **s
         vector_open(&v, cases[i].name);
         assert_int_equal(model_check_length(model_config(v.model), cases[i].most, &err), 0);
         assert_true(model_check_length(model_config(v.model), cases[i].most + 1, &err) < 0);
-        kit_contains(err.msg, cases[i].most == 160 ? "longrope" : "192");
+        kit_contains(err.msg, cases[i].most == 160 ? "max_model_len" : "192");
         vector_close(&v);
     }
+    struct model_options opt = {.dtype = DTYPE_F32, .max_model_len = 1281};
+    struct device *dev = tiny_device(1);
+    struct model *m;
+    struct err err = {0};
+    assert_int_equal(model_open(&m, dev, folder_of("phi3"), &opt, &err), ERR_VALUE);
+    kit_contains(err.msg, "1280");
+    opt.max_model_len = 1280;
+    assert_int_equal(model_open(&m, dev, folder_of("phi3"), &opt, &err), 0);
+    assert_int_equal(model_check_length(model_config(m), 1280, &err), 0);
+    assert_non_null(strstr(model_fingerprint(m), "-long"));
+    model_close(m);
+    device_close(dev);
 }
 
 static void every_family_is_listed_and_has_a_vector(void **state)

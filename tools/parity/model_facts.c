@@ -182,7 +182,8 @@ int main(int argc, char **argv)
     j.scalar = json_is_true(json_object_get(j.ask, "scalar"));
     mkdir(j.out, 0755);
     must(device_open(&dev, NULL, 1, &err), &err);
-    struct model_options opt = {.dtype = DTYPE_F32, .trainable = true, .scalar_head = j.scalar};
+    struct model_options opt = {.dtype = DTYPE_F32, .trainable = true, .scalar_head = j.scalar,
+                                .max_model_len = (int)json_integer_value(json_object_get(j.ask, "max_model_len"))};
     must(model_open(&j.m, dev, argv[1], &opt, &err), &err);
     must(trainable_new(&j.t, j.m, &err), &err);
     read_sequences(&j);

@@ -39,7 +39,7 @@ static void write(json_t *o, const struct model_config *c)
 
 const struct family FAMILY_PHI3 = {
     .about = {"phi3", "Phi-3, Phi-3.5, Phi-4", "microsoft/Phi-3-mini-4k-instruct, microsoft/Phi-3.5-mini-instruct, microsoft/phi-4",
-              "long-context models up to original_max_position_embeddings (4096)", "phi3"},
+              "long-context models with `--max_model_len`", "phi3"},
     .causal = "Phi3ForCausalLM",
     .classifier = "Phi3ForSequenceClassification",
     .base = "model.",

@@ -4,8 +4,9 @@
  * nests by kind of layer.  All are read; the older one is written, which every version reads.
  *
  * Dynamic NTK scaling leaves frequencies alone up to max_position_embeddings, which is as far as we compute.
- * longrope has two sets of factors, of which transformers takes one by the length of the whole sequence; we compute the
- * short ones and end at original_max_position_embeddings, so that a token's result never depends on what follows it. */
+ * longrope has two sets of factors, of which transformers takes one by the length of a batch's longest sequence.  A token's
+ * result may not depend on what follows it, so the choice is made when a model is opened: the short ones, up to
+ * original_max_position_embeddings, or the long ones for everything (max_model_len). */
 #include "model/family/family.h"
 
 #include <math.h>
@@ -334,9 +335,10 @@ void rope_frequencies(float *inv_freq, float *factor, const struct model_config 
     int D = rope_size(c), n = D / 2;
     float theta = local ? c->choices.local_theta : c->rope_theta;
     *factor = 1;
+    const float *longrope = r->beyond ? r->long_factor : r->short_factor;
     for (int i = 0; i < n; i++) {
         float wave = powf(theta, (float)(2 * i) / (float)D);
-        inv_freq[i] = 1.0f / (r->kind == ROPE_LONGROPE ? r->short_factor[i] * wave : wave);
+        inv_freq[i] = 1.0f / (r->kind == ROPE_LONGROPE ? longrope[i] * wave : wave);
     }
     if (local)
         return;
