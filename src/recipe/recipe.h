@@ -74,6 +74,8 @@ struct stage {
     void (*print)(const json_t *result, FILE *to);
     const char *bare;       // the option that a word without a flag is, as in `rlaif inspect PATH`; NULL: none
 };
+/* A `print` for stages that have put out all there is to see. */
+void print_nothing(const json_t *result, FILE *to);
 /* The options as the stage gets them: names on the Hub become paths (fetched where the cache lacks them), everything else
  * stays.  commits (an object) receives {name: commit}.  out: the recipe's output folder, whose paths are never names; NULL:
  * none.  The caller owns *local. */

@@ -272,10 +272,6 @@ static int run_chat(struct run *run, const json_t *opt, json_t *result, struct e
     return rc;
 }
 
-static void print_nothing(const json_t *result, FILE *to)
-{
-}
-
 const struct stage stage_chat = {
     .name = "chat",
     .summary = "talk with a model",

@@ -6,10 +6,10 @@
 #include <errno.h>
 
 #include "model/model.h"
-#include "recipe/recipe.h"
+#include "recipe/lines.h"
 
 static const struct option options[] = {
-    {"model_name_or_path", OPT_INPUT, NULL, "folder with tokenizer.json, or a GGUF file (-m)",
+    {"model_name_or_path", OPT_MODEL, NULL, "folder with tokenizer.json, GGUF file or ORG/NAME on the Hub (-m)",
      NULL, true},
     {"input", OPT_INPUT, NULL, "JSON Lines of conversations; without it, standard input", NULL,
      false},
@@ -26,10 +26,8 @@ static const struct option options[] = {
 
 struct job {
     struct tokenizer *t;
-    const char *from; // for messages
-    json_t *rows;     // with --json: what would be printed; else NULL
+    struct lines lines;
     bool generation_prompt, text, keep_going;
-    int number; // line read last, from 1
     struct buf out, line;
 };
 
@@ -43,8 +41,8 @@ static int print(struct job *j, const char *s, size_t n, struct err *err)
 /* A line of JSON; value is taken. */
 static int print_json(struct job *j, json_t *value, struct err *err)
 {
-    if (!value || j->rows)
-        return value && json_array_append_new(j->rows, value) == 0
+    if (!value || j->lines.rows)
+        return value && json_array_append_new(j->lines.rows, value) == 0
                    ? 0
                    : err_set(err, ERR_MEMORY, "no memory for a row");
     buf_clear(&j->line);
@@ -57,7 +55,7 @@ static int print_json(struct job *j, json_t *value, struct err *err)
 static int print_rendered(struct job *j, struct err *err)
 {
     const char *s = j->out.s ? j->out.s : "";
-    if (j->text && !j->rows)
+    if (j->text && !j->lines.rows)
         return print(j, s, j->out.len, err);
     json_t *text = json_stringn(s, j->out.len);
     return text ? print_json(j, text, err)
@@ -68,7 +66,7 @@ static int render_line(struct job *j, const char *s, size_t n, struct err *err)
 {
     struct chat_request q;
     char where[512];
-    snprintf(where, sizeof where, "%s, line %d", j->from, j->number);
+    snprintf(where, sizeof where, "%s, line %d", j->lines.from, j->lines.number);
     json_t *o = json_parse(s, n, where, err);
     int rc = o ? chat_request_read(&q, o, err) : err ? err->code : ERR_FORMAT;
     if (rc == 0 && j->generation_prompt && !json_object_get(o, "add_generation_prompt"))
@@ -84,69 +82,36 @@ static int render_line(struct job *j, const char *s, size_t n, struct err *err)
     return rc;
 }
 
-static int one_line(struct job *j, const char *s, size_t n, struct err *err)
+/* Empty lines are passed over. */
+static int one_line(void *arg, const char *s, size_t n, struct err *err)
 {
+    struct job *j = arg;
     struct err why = {0};
-    int rc = render_line(j, s, n, &why);
+    int rc = n == 0 ? 0 : render_line(j, s, n, &why);
     if (rc && j->keep_going && rc != ERR_MEMORY && rc != ERR_IO)
         return print_json(j, json_pack("{ss}", "error", why.msg), err);
     return rc ? err_set(err, rc, "%s", why.msg) : 0;
 }
 
-static int each_line(struct job *j, FILE *f, struct err *err)
-{
-    char *line = NULL;
-    size_t cap = 0;
-    ssize_t n;
-    int rc = 0;
-    while (rc == 0 && (n = getline(&line, &cap, f)) >= 0) {
-        j->number++;
-        if (n && line[n - 1] == '\n')
-            n--;
-        if (n)
-            rc = one_line(j, line, (size_t)n, err);
-        if (rc == 0 && interrupted())
-            rc = err_set(err, ERR_INTERRUPTED, "interrupted after line %d", j->number);
-    }
-    if (rc == 0 && ferror(f))
-        rc = err_set(err, ERR_IO, "%s: reading: %s", j->from, strerror(errno));
-    free(line);
-    return rc;
-}
-
 static int run_template(struct run *run, const json_t *opt, json_t *result, struct err *err)
 {
     const char *input = opt_str(opt, "input"), *choice = opt_str(opt, "chat_template");
-    struct job j = {.from = input ? input : "standard input",
-                    .rows = run->json ? json_array() : NULL,
-                    .generation_prompt = opt_bool(opt, "add_generation_prompt"),
+    struct job j = {.generation_prompt = opt_bool(opt, "add_generation_prompt"),
                     .text = opt_bool(opt, "text"),
                     .keep_going = opt_bool(opt, "keep_going")};
+    lines_begin(&j.lines, run, input);
     int rc = tokenizer_open(&j.t, opt_str(opt, "model_name_or_path"), err);
     if (rc == 0 && choice)
         rc = tokenizer_use_template(j.t, choice, err);
-    FILE *f = rc ? NULL : input ? fopen(input, "rb") : stdin;
-    if (rc == 0 && !f)
-        rc = err_set(err, ERR_IO, "%s: cannot be opened: %s", input, strerror(errno));
     if (rc == 0)
-        rc = each_line(&j, f, err);
-    if (f && f != stdin)
-        fclose(f);
-    if (rc == 0) {
-        json_object_set_new(result, "conversations", json_integer(j.number));
-        if (j.rows)
-            json_object_set(result, "rows", j.rows);
-    }
-    json_decref(j.rows);
+        rc = lines_each(&j.lines, input, one_line, &j, err);
+    if (rc == 0)
+        lines_figures(&j.lines, result, "conversations");
+    lines_release(&j.lines);
     buf_release(&j.out);
     buf_release(&j.line);
     tokenizer_free(j.t);
     return rc;
-}
-
-/* The rows are the output. */
-static void print_nothing(const json_t *result, FILE *to)
-{
 }
 
 const struct stage stage_template = {

@@ -6,7 +6,7 @@
 #include <errno.h>
 
 #include "model/model.h"
-#include "recipe/recipe.h"
+#include "recipe/lines.h"
 
 static const struct option options[] = {
     {"model_name_or_path", OPT_MODEL, NULL, "folder with tokenizer.json, GGUF file or ORG/NAME on the Hub (-m)",
@@ -28,12 +28,11 @@ static const struct option options[] = {
 
 struct job {
     struct tokenizer *t;
-    const char *from; // for messages
-    json_t *rows;     // with --json: what would be printed; else NULL
+    struct lines lines;
     struct tokens ids;
     struct buf line;
     bool skip_special, strings;
-    int flags, number; // number: line read last, from 1
+    int flags;
     int64_t tokens;
 };
 
@@ -41,7 +40,7 @@ static int print_line(struct job *j, struct err *err)
 {
     buf_adds(&j->line, "\n");
     if (j->line.failed)
-        return err_set(err, ERR_MEMORY, "%s, line %d: no memory", j->from, j->number);
+        return err_set(err, ERR_MEMORY, "%s, line %d: no memory", j->lines.from, j->lines.number);
     if (fwrite(j->line.s, 1, j->line.len, stdout) != j->line.len)
         return err_set(err, ERR_IO, "writing to standard output: %s", strerror(errno));
     return 0;
@@ -50,7 +49,7 @@ static int print_line(struct job *j, struct err *err)
 static int encode_string(struct job *j, const char *s, size_t n, struct err *err)
 {
     char where[64];
-    snprintf(where, sizeof where, "line %d", j->number);
+    snprintf(where, sizeof where, "line %d", j->lines.number);
     json_t *text = json_parse(s, n, where, err);
     if (!text)
         return err ? err->code : ERR_FORMAT;
@@ -62,21 +61,22 @@ static int encode_string(struct job *j, const char *s, size_t n, struct err *err
     return rc;
 }
 
-static int encode_line(struct job *j, const char *s, size_t n, struct err *err)
+static int encode_line(void *arg, const char *s, size_t n, struct err *err)
 {
+    struct job *j = arg;
     j->ids.n = 0;
     int rc = j->strings ? encode_string(j, s, n, err)
                         : tokenize(j->t, &j->ids, s, n, j->flags, err);
     if (rc) {
-        err_prefix(err, "%s, line %d", j->from, j->number);
+        err_prefix(err, "%s, line %d", j->lines.from, j->lines.number);
         return rc;
     }
     j->tokens += j->ids.n;
-    if (j->rows) {
+    if (j->lines.rows) {
         json_t *row = json_array();
         for (int i = 0; i < j->ids.n; i++)
             json_array_append_new(row, json_integer(j->ids.id[i]));
-        return json_array_append_new(j->rows, row)
+        return json_array_append_new(j->lines.rows, row)
                    ? err_set(err, ERR_MEMORY, "no memory for the ids of a line")
                    : 0;
     }
@@ -93,8 +93,8 @@ static int read_ids(struct job *j, const json_t *list, struct err *err)
     size_t n = json_array_size(list);
     int *id = mem_grow(j->ids.id, &j->ids.cap, n + 1, sizeof *id);
     if (!id)
-        return err_set(err, ERR_MEMORY, "%s, line %d: no memory for %zu ids", j->from,
-                       j->number, n);
+        return err_set(err, ERR_MEMORY, "%s, line %d: no memory for %zu ids", j->lines.from,
+                       j->lines.number, n);
     j->ids.id = id;
     j->ids.n = 0;
     for (size_t i = 0; i < n; i++) {
@@ -102,7 +102,7 @@ static int read_ids(struct job *j, const json_t *list, struct err *err)
         json_int_t x = json_integer_value(v);
         if (!json_is_integer(v) || x < 0 || x >= tokenizer_vocab(j->t))
             return err_set(err, ERR_VALUE, "%s, line %d: id %zu is no integer from 0 to %d",
-                           j->from, j->number, i + 1, tokenizer_vocab(j->t) - 1);
+                           j->lines.from, j->lines.number, i + 1, tokenizer_vocab(j->t) - 1);
         id[j->ids.n++] = (int)x;
     }
     return 0;
@@ -127,58 +127,39 @@ static int decode_string(struct job *j)
     return v ? 0 : ERR_MEMORY;
 }
 
-static int decode_line(struct job *j, const char *s, size_t n, struct err *err)
+static int decode_line(void *arg, const char *s, size_t n, struct err *err)
 {
+    struct job *j = arg;
     char where[64];
-    snprintf(where, sizeof where, "line %d", j->number);
+    snprintf(where, sizeof where, "line %d", j->lines.number);
     json_t *list = json_parse(s, n, where, err);
     if (!list)
         return err ? err->code : ERR_FORMAT;
     int rc = json_is_array(list)
                  ? read_ids(j, list, err)
-                 : err_set(err, ERR_FORMAT, "%s, line %d: expected a list of ids", j->from,
-                           j->number);
+                 : err_set(err, ERR_FORMAT, "%s, line %d: expected a list of ids", j->lines.from,
+                           j->lines.number);
     json_decref(list);
     buf_clear(&j->line);
     if (rc == 0 && (j->strings ? decode_string(j)
                                : detokenize(j->t, &j->line, j->ids.id, j->ids.n,
                                             j->skip_special)))
         rc =
-            err_set(err, ERR_MEMORY, "%s, line %d: no memory for the text", j->from, j->number);
+            err_set(err, ERR_MEMORY, "%s, line %d: no memory for the text", j->lines.from, j->lines.number);
     if (rc)
         return rc;
     j->tokens += j->ids.n;
-    if (!j->rows)
+    if (!j->lines.rows)
         return print_line(j, err);
     // part of a character may be all there is; JSON cannot hold that
     size_t good = j->line.s ? utf8_valid(j->line.s, j->line.len) : 0;
     if (good < j->line.len)
         return err_set(err, ERR_VALUE,
-                       "%s, line %d: the ids are not UTF-8 together; leave --json out", j->from,
-                       j->number);
-    return json_array_append_new(j->rows, json_stringn(j->line.s ? j->line.s : "", good))
+                       "%s, line %d: the ids are not UTF-8 together; leave --json out", j->lines.from,
+                       j->lines.number);
+    return json_array_append_new(j->lines.rows, json_stringn(j->line.s ? j->line.s : "", good))
                ? err_set(err, ERR_MEMORY, "no memory for a line of text")
                : 0;
-}
-
-static int each_line(struct job *j, FILE *f, bool decode, struct err *err)
-{
-    char *line = NULL;
-    size_t cap = 0;
-    ssize_t n;
-    int rc = 0;
-    while (rc == 0 && (n = getline(&line, &cap, f)) >= 0) {
-        j->number++;
-        if (n && line[n - 1] == '\n')
-            n--;
-        rc = (decode ? decode_line : encode_line)(j, line, (size_t)n, err);
-        if (rc == 0 && interrupted())
-            rc = err_set(err, ERR_INTERRUPTED, "interrupted after line %d", j->number);
-    }
-    if (rc == 0 && ferror(f))
-        rc = err_set(err, ERR_IO, "%s: reading: %s", j->from, strerror(errno));
-    free(line);
-    return rc;
 }
 
 static int save(const struct tokenizer *t, const char *dir, struct err *err)
@@ -197,40 +178,28 @@ static int run_tokenize(struct run *run, const json_t *opt, json_t *result, stru
 {
     const char *input = opt_str(opt, "input");
     struct job j = {
-        .from = input ? input : "standard input",
-        .rows = run->json ? json_array() : NULL,
         .skip_special = opt_bool(opt, "skip_special_tokens"),
         .strings = opt_bool(opt, "strings"),
         .flags = (opt_bool(opt, "add_special_tokens") ? TOKENIZE_SPECIAL : 0) |
                  (opt_bool(opt, "parse_special") ? TOKENIZE_PARSE_SPECIAL : 0),
     };
+    lines_begin(&j.lines, run, input);
     int rc = tokenizer_open(&j.t, opt_str(opt, "model_name_or_path"), err);
     const char *dir = opt_str(opt, "save_tokenizer");
     if (rc == 0 && dir)
         rc = save(j.t, dir, err);
-    FILE *f = rc || dir ? NULL : input ? fopen(input, "rb") : stdin;
-    if (rc == 0 && !f && !dir)
-        rc = err_set(err, ERR_IO, "%s: cannot be opened: %s", input, strerror(errno));
-    if (rc == 0 && f)
-        rc = each_line(&j, f, opt_bool(opt, "decode"), err);
-    if (f && f != stdin)
-        fclose(f);
+    if (rc == 0 && !dir)
+        rc = lines_each(&j.lines, input, opt_bool(opt, "decode") ? decode_line : encode_line, &j,
+                        err);
     if (rc == 0) {
-        json_object_set_new(result, "lines", json_integer(j.number));
+        lines_figures(&j.lines, result, "lines");
         json_object_set_new(result, "tokens", json_integer(j.tokens));
-        if (j.rows)
-            json_object_set(result, "rows", j.rows);
     }
-    json_decref(j.rows);
+    lines_release(&j.lines);
     tokens_release(&j.ids);
     buf_release(&j.line);
     tokenizer_free(j.t);
     return rc;
-}
-
-/* The rows are the output. */
-static void print_nothing(const json_t *result, FILE *to)
-{
 }
 
 const struct stage stage_tokenize = {

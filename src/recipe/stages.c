@@ -41,6 +41,10 @@ const struct stage *stage_find(const char *name)
     return NULL;
 }
 
+void print_nothing(const json_t *result, FILE *to)
+{
+}
+
 int run_device(struct run *r, struct device **out, struct err *err)
 {
     int rc = r->device ? 0 : device_open(&r->device, NULL, r->threads, err);
