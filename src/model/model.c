@@ -43,6 +43,7 @@ static int check_head(struct model *m, const char *path, struct err *err)
     return 0;
 }
 
+/* max_model_len: beyond longrope's original length the model has all its positions, and so its long factors. */
 static int take_length(struct model_config *c, int tokens, const char *path, struct err *err)
 {
     struct rope_choice *r = &c->choices.rope;
@@ -51,7 +52,6 @@ static int take_length(struct model_config *c, int tokens, const char *path, str
     if (tokens > r->longest)
         return err_set(err, ERR_VALUE, "%s: max_model_len is %d; this model's max_position_embeddings is %d", path, tokens,
                        r->longest);
-    r->beyond = true;
     c->max_position = r->longest;
     return 0;
 }
@@ -109,11 +109,12 @@ int model_create(struct model **out, struct device *dev, const struct model_conf
     struct model *m = model_alloc(dev, config, opt);
     if (!m)
         return err_set(err, ERR_MEMORY, "making a model");
+    rc = take_length(&m->config, opt->max_model_len, tokenizer_dir ? tokenizer_dir : "a new model", err);
     m->masters = true;
     m->fresh_head = m->scalar;
     if (!*m->config.model_type)
         snprintf(m->config.model_type, sizeof m->config.model_type, "llama");
-    if (tokenizer_dir)
+    if (rc == 0 && tokenizer_dir)
         rc = tokenizer_open(&m->tokenizer, tokenizer_dir, err);
     if (rc == 0 && m->tokenizer && tokenizer_vocab(m->tokenizer) > config->vocab)
         rc = err_set(err, ERR_VALUE, "%s has %d tokens, the new model a vocabulary of %d", tokenizer_dir,
@@ -229,7 +230,7 @@ const char *model_fingerprint(const struct model *m)
         BUG("%s", err.msg);     // the file is mapped and was checked when it was opened
     if (*hash) {
         snprintf(own->fingerprint, sizeof own->fingerprint, "%s-%s-n%d", hash, dtype_name(m->dtype), NUMERICS_VERSION);
-        if (m->config.choices.rope.beyond)
+        if (rope_is_long(&m->config))
             snprintf(own->fingerprint + strlen(own->fingerprint), 8, "-long");
         if (m->fresh_head)
             snprintf(own->fingerprint + strlen(own->fingerprint), 32, "-h%llu", (unsigned long long)m->seed);

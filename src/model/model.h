@@ -36,7 +36,6 @@ struct rope_choice {
     int original, longest;  // original_max_position_embeddings; max_position_embeddings as written where it is more than we compute
     int n_factors;          // longrope
     float short_factor[ROPE_FACTORS_MAX], long_factor[ROPE_FACTORS_MAX];
-    bool beyond;            // opened for sequences longer than `original`: all of them take the long factors
 };
 
 struct choices {

@@ -4,9 +4,7 @@
 int eval_model(struct model **m, struct device *dev, const json_t *opt, const char *option, const char *path, bool scalar,
                struct err *err)
 {
-    struct model_options mo = compute_options(opt, dev);
-    mo.scalar_head = scalar;
-    int rc = model_open(m, dev, path, &mo, err);
+    int rc = stage_model(m, dev, opt, path, scalar, false, err);
     if (rc == 0 && scalar && model_head_is_fresh(*m)) {
         model_close(*m);
         *m = NULL;

@@ -43,10 +43,8 @@ int labeling_open(struct labeling *l, struct run *run, const json_t *opt, const 
         rc = store_from(&l->store, run, store, dir, err);
     if (rc == 0)
         rc = run_device(run, &dev, err);
-    if (rc == 0) {
-        struct model_options mo = compute_options(opt, dev);
-        rc = model_open(&l->model, dev, model, &mo, err);
-    }
+    if (rc == 0)
+        rc = stage_model(&l->model, dev, opt, model, false, false, err);
     struct provider *p = NULL;
     if (rc == 0)
         rc = provider_local_new(&p, l->model, model, (int)opt_int(opt, "batch_tokens"), err);

@@ -249,10 +249,8 @@ static int run_chat(struct run *run, const json_t *opt, json_t *result, struct e
                  : 0;
     if (rc == 0)
         rc = run_device(run, &dev, err);
-    if (rc == 0) {
-        struct model_options mo = compute_options(opt, dev);
-        rc = model_open(&m, dev, path, &mo, err);
-    }
+    if (rc == 0)
+        rc = stage_model(&m, dev, opt, path, false, false, err);
     if (rc == 0 && interrupted()) // while the model was loading
         rc = err_set(err, ERR_INTERRUPTED, "interrupted");
     if (rc == 0)

@@ -17,7 +17,7 @@ static int run_dpo(struct run *run, const json_t *opt, json_t *result, struct er
     struct rows rows = {0};
     int rc = training_begin(run, opt, &o, &dev, err);
     if (rc == 0)
-        rc = training_model(&m, dev, opt, opt_str(opt, "model_name_or_path"), &o, false, true, err);
+        rc = stage_model(&m, dev, opt, opt_str(opt, "model_name_or_path"), false, true, err);
     if (rc == 0)
         rc = rows_read(&rows, opt_str(opt, "dataset_name"), 0, err);
     if (rc == 0)

@@ -239,10 +239,8 @@ static int run_generate(struct run *run, const json_t *opt, json_t *result, stru
         rc = option_positive(opt, "batch_size", &batch, err);
     if (rc == 0)
         rc = run_device(run, &dev, err);
-    if (rc == 0) {
-        struct model_options mo = compute_options(opt, dev);
-        rc = model_open(&m, dev, opt_str(opt, "model_name_or_path"), &mo, err);
-    }
+    if (rc == 0)
+        rc = stage_model(&m, dev, opt, opt_str(opt, "model_name_or_path"), false, false, err);
     g.m = m;
     if (rc == 0)
         rc = read_prompts(&g, opt, err);

@@ -188,10 +188,8 @@ static int run_logprobs(struct run *run, const json_t *opt, json_t *result, stru
         rc = err_set(err, ERR_USAGE, "--temperature is %g, expected above 0", (double)w.temperature);
     if (rc == 0)
         rc = run_device(run, &dev, err);
-    if (rc == 0) {
-        struct model_options mo = compute_options(opt, dev);
-        rc = model_open(&m, dev, opt_str(opt, "model_name_or_path"), &mo, err);
-    }
+    if (rc == 0)
+        rc = stage_model(&m, dev, opt, opt_str(opt, "model_name_or_path"), false, false, err);
     w.m = m;
     if (rc == 0)
         rc = rows_read(&w.rows, opt_str(opt, "input"), 0, err);

@@ -38,7 +38,7 @@ static int run_reward(struct run *run, const json_t *opt, json_t *result, struct
     struct rows rows = {0}, held = {0}, samples = {0};
     int rc = training_begin(run, opt, &o, &dev, err);
     if (rc == 0)
-        rc = training_model(&m, dev, opt, opt_str(opt, "model_name_or_path"), &o, true, true, err);
+        rc = stage_model(&m, dev, opt, opt_str(opt, "model_name_or_path"), true, true, err);
     if (rc == 0)
         rc = rows_read(&rows, opt_str(opt, "dataset_name"), 0, err);
     if (rc == 0 && opt_bool(opt, "hard_labels"))

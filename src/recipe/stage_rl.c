@@ -23,16 +23,16 @@ static const struct option options[] = {
 
 struct models { struct model *policy, *value, *ref, *reward; struct scorer *scorer; };
 
-static int open_models(struct models *m, struct device *dev, const json_t *opt, const struct train_options *o, struct err *err)
+static int open_models(struct models *m, struct device *dev, const json_t *opt, struct err *err)
 {
     const char *start = opt_str(opt, "model_name_or_path");
-    int rc = training_model(&m->policy, dev, opt, start, o, false, true, err);
+    int rc = stage_model(&m->policy, dev, opt, start, false, true, err);
     if (rc == 0)
-        rc = training_model(&m->value, dev, opt, start, o, true, true, err);
+        rc = stage_model(&m->value, dev, opt, start, true, true, err);
     if (rc == 0)
-        rc = training_model(&m->ref, dev, opt, start, o, false, false, err);
+        rc = stage_model(&m->ref, dev, opt, start, false, false, err);
     if (rc == 0)
-        rc = training_model(&m->reward, dev, opt, opt_str(opt, "reward_model_path"), o, true, false, err);
+        rc = stage_model(&m->reward, dev, opt, opt_str(opt, "reward_model_path"), true, false, err);
     if (rc == 0 && model_head_is_fresh(m->reward))
         rc = err_set(err, ERR_VALUE, "--reward_model_path: %s has no scalar head (score.weight): it is no reward model",
                      opt_str(opt, "reward_model_path"));
@@ -74,7 +74,7 @@ static int run_rl(struct run *run, const json_t *opt, json_t *result, struct err
     struct rows rows = {0};
     int rc = training_begin(run, opt, &o, &dev, err);
     if (rc == 0)
-        rc = open_models(&m, dev, opt, &o, err);
+        rc = open_models(&m, dev, opt, err);
     if (rc == 0)
         rc = rows_read(&rows, opt_str(opt, "dataset_name"), 0, err);
     if (rc == 0) {

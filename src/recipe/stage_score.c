@@ -175,11 +175,8 @@ static int open_model(struct model **m, struct run *run, const json_t *opt, stru
     struct device *dev;
     const char *path = opt_str(opt, "model_name_or_path");
     int rc = run_device(run, &dev, err);
-    if (rc)
-        return rc;
-    struct model_options mo = compute_options(opt, dev);
-    mo.scalar_head = true;
-    rc = model_open(m, dev, path, &mo, err);
+    if (rc == 0)
+        rc = stage_model(m, dev, opt, path, true, false, err);
     if (rc == 0 && model_head_is_fresh(*m))
         rc = err_set(err, ERR_UNSUPPORTED, "%s has no score.weight: it is not a reward model (rlaif reward trains one)", path);
     return rc;

@@ -17,10 +17,11 @@ static int run_sft(struct run *run, const json_t *opt, json_t *result, struct er
     const char *path = opt_str(opt, "model_name_or_path");
     int rc = training_begin(run, opt, &o, &dev, err);
     if (rc == 0 && opt_bool(opt, "init")) {
-        struct model_options mo = {.dtype = o.save_dtype, .trainable = true, .seed = o.seed};
+        struct model_options mo = compute_options(opt, dev);
+        mo.trainable = true;
         rc = model_open_fresh(&m, dev, path, &mo, err);
     } else if (rc == 0) {
-        rc = training_model(&m, dev, opt, path, &o, false, true, err);
+        rc = stage_model(&m, dev, opt, path, false, true, err);
     }
     if (rc == 0)
         rc = rows_read(&rows, opt_str(opt, "dataset_name"), 0, err);

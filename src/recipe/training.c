@@ -13,7 +13,11 @@ enum dtype training_dtype(const json_t *opt, const struct device *dev)
 
 struct model_options compute_options(const json_t *opt, const struct device *dev)
 {
-    return (struct model_options){.dtype = training_dtype(opt, dev), .max_model_len = (int)opt_int(opt, "max_model_len")};
+    return (struct model_options){
+        .dtype = training_dtype(opt, dev),
+        .max_model_len = (int)opt_int(opt, "max_model_len"),
+        .seed = json_object_get(opt, "seed") ? (uint64_t)opt_int(opt, "seed") : 0,
+    };
 }
 
 static int int_option(const json_t *opt, const char *name, int64_t min, int *out, struct err *err)
@@ -93,12 +97,11 @@ int training_begin(struct run *run, const json_t *opt, struct train_options *o, 
     return rc ? rc : dir_make(o->output_dir, err);
 }
 
-int training_model(struct model **out, struct device *dev, const json_t *opt, const char *path, const struct train_options *o, bool scalar_head,
-                   bool trainable, struct err *err)
+int stage_model(struct model **out, struct device *dev, const json_t *opt, const char *path, bool scalar_head, bool trainable,
+                struct err *err)
 {
     struct model_options mo = compute_options(opt, dev);
     mo.scalar_head = scalar_head;
     mo.trainable = trainable;
-    mo.seed = o->seed;
     return model_open(out, dev, path, &mo, err);
 }

@@ -46,11 +46,12 @@
 
 /* Device, dtype and options of a training stage; checkpoints of an earlier run are removed where asked. */
 int training_begin(struct run *run, const json_t *opt, struct train_options *o, struct device **dev, struct err *err);
-/* Opens a model to train (or, with trainable false, to use). */
-int training_model(struct model **out, struct device *dev, const json_t *opt, const char *path, const struct train_options *o, bool scalar_head,
-                   bool trainable, struct err *err);
 /* --dtype as a dtype. */
 enum dtype training_dtype(const json_t *opt, const struct device *dev);
-struct model_options compute_options(const json_t *opt, const struct device *dev);     // of COMPUTE_OPTIONS
+/* What a stage's COMPUTE_OPTIONS and its seed, where it has one, say of a model. */
+struct model_options compute_options(const json_t *opt, const struct device *dev);
+/* Opens a model by them: to train, or, with trainable false, to use. */
+int stage_model(struct model **out, struct device *dev, const json_t *opt, const char *path, bool scalar_head, bool trainable,
+                struct err *err);
 
 #endif

@@ -120,6 +120,8 @@ json_t *family_real(float x);                   // with the shortest spelling th
 /* rope.c */
 int rope_read(struct model_config *c, const json_t *o, const struct family *f, const char *where, struct err *err);
 void rope_write(json_t *o, const struct model_config *c);
+/* Whether longrope's long factors are taken: the model was opened for more than its original length. */
+bool rope_is_long(const struct model_config *c);
 /* Columns of a head that turn. */
 int rope_size(const struct model_config *c);
 /* rope_size / 2 frequencies as transformers makes them, and the factor of cosines and sines.  local: of windowed layers

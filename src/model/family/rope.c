@@ -320,6 +320,12 @@ static void yarn(float *f, int n, float *factor, const struct rope_choice *r, do
         *factor = (float)yarn_scale(r->factor, 1);
 }
 
+bool rope_is_long(const struct model_config *c)
+{
+    const struct rope_choice *r = &c->choices.rope;
+    return r->kind == ROPE_LONGROPE && r->longest && c->max_position > r->original;
+}
+
 static float longrope_factor(const struct model_config *c)
 {
     const struct rope_choice *r = &c->choices.rope;
@@ -335,7 +341,7 @@ void rope_frequencies(float *inv_freq, float *factor, const struct model_config 
     int D = rope_size(c), n = D / 2;
     float theta = local ? c->choices.local_theta : c->rope_theta;
     *factor = 1;
-    const float *longrope = r->beyond ? r->long_factor : r->short_factor;
+    const float *longrope = rope_is_long(c) ? r->long_factor : r->short_factor;
     for (int i = 0; i < n; i++) {
         float wave = powf(theta, (float)(2 * i) / (float)D);
         inv_freq[i] = 1.0f / (r->kind == ROPE_LONGROPE ? longrope[i] * wave : wave);
