@@ -161,6 +161,7 @@ void file_map_close(struct file_map *m);
 bool file_exists(const char *path);
 bool dir_exists(const char *path);
 int dir_make(const char *path, struct err *err);            // with parents; exists is fine
+int dir_make_parent(const char *path, struct err *err);     // the folder that `path` will lie in, likewise
 int dir_remove(const char *path, struct err *err);          // recursive; absent is fine
 int file_copy(const char *to, const char *from, struct err *err) MUST_CHECK;
 char *path_join(const char *dir, const char *name);         // malloc'd

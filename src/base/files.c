@@ -145,6 +145,17 @@ int dir_make(const char *path, struct err *err)
     return rc;
 }
 
+int dir_make_parent(const char *path, struct err *err)
+{
+    const char *slash = strrchr(path, '/');
+    if (!slash || slash == path)
+        return 0;
+    char *dir = str_printf("%.*s", (int)(slash - path), path);
+    int rc = dir ? dir_make(dir, err) : no_memory(err, path);
+    free(dir);
+    return rc;
+}
+
 static int remove_one(const char *path, const struct stat *st, int flag, struct FTW *at)
 {
     return remove(path);

@@ -68,17 +68,6 @@ bool cache_commit(char commit[41], const char *repo, const char *revision)
     return ok;
 }
 
-static int make_parent(const char *path, struct err *err)
-{
-    char *dir = str_printf("%s", path);
-    char *slash = dir ? strrchr(dir, '/') : NULL;
-    if (slash)
-        *slash = 0;
-    int rc = dir ? dir_make(dir, err) : err_set(err, ERR_MEMORY, "%s: no memory", path);
-    free(dir);
-    return rc;
-}
-
 /* A name beside path that no other process uses. */
 static char *own_name(const char *path)
 {
@@ -93,7 +82,7 @@ int cache_set_ref(const char *repo, const char *revision, const char *commit, st
         (cache_commit(now, repo, revision) && !strcmp(now, commit)))
         return 0;
     char *path = str_printf("%s/refs/%s", repo, revision), *tmp = path ? own_name(path) : NULL;
-    int rc = tmp ? make_parent(path, err) : err_set(err, ERR_MEMORY, "%s: no memory", repo);
+    int rc = tmp ? dir_make_parent(path, err) : err_set(err, ERR_MEMORY, "%s: no memory", repo);
     if (rc == 0)
         rc = file_write(tmp, commit, strlen(commit), err);
     if (rc == 0 && rename(tmp, path))
@@ -165,7 +154,7 @@ int cache_write_tree(const char *repo, const struct hub_tree *t, struct err *err
     json_t *all = json_pack("{s:i, s:o}", "format_version", 1, "files", files);
     char *path = tree_path(repo, t->commit), *tmp = path ? own_name(path) : NULL;
     int rc =
-        all && tmp ? make_parent(path, err) : err_set(err, ERR_MEMORY, "%s: no memory", repo);
+        all && tmp ? dir_make_parent(path, err) : err_set(err, ERR_MEMORY, "%s: no memory", repo);
     if (rc == 0)
         rc = json_write_file(tmp, all, err);
     if (rc == 0 && rename(tmp, path))
@@ -246,7 +235,7 @@ int cache_link(const struct hub_env *e, const char *repo, const char *commit,
 {
     char *path = cache_snapshot(repo, commit, f->path), *target = link_target(f);
     char *tmp = path ? own_name(path) : NULL, *blob = cache_blob(repo, f->etag);
-    int rc = tmp && target && blob ? make_parent(path, err)
+    int rc = tmp && target && blob ? dir_make_parent(path, err)
                                    : err_set(err, ERR_MEMORY, "%s: no memory", repo);
     if (rc == 0 && (e->no_links || symlink(target, tmp)))
         rc = file_copy(tmp, blob, err); // a file system without links
@@ -278,7 +267,7 @@ int cache_lock(int *fd, const struct hub_env *e, const struct hub_id *id, const 
     char *name = repo_name(id);
     char *path = name ? str_printf("%s/.locks/%s/%s.lock", e->cache, name, etag) : NULL;
     free(name);
-    int rc = path ? make_parent(path, err) : err_set(err, ERR_MEMORY, "no memory for a lock");
+    int rc = path ? dir_make_parent(path, err) : err_set(err, ERR_MEMORY, "no memory for a lock");
     *fd = -1;
     if (rc == 0) {
         int f = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);

@@ -1,6 +1,4 @@
 /* recipe/inference.c - small things that generate, logprobs and score share. */
-#include <libgen.h>
-
 #include "recipe/inference.h"
 
 int option_positive(const json_t *opt, const char *name, int *out, struct err *err)
@@ -10,14 +8,6 @@ int option_positive(const json_t *opt, const char *name, int *out, struct err *e
         return err_set(err, ERR_USAGE, "--%s is %lld, expected 1 or more", name, (long long)v);
     *out = (int)v;
     return 0;
-}
-
-int output_folder(const char *output, struct err *err)
-{
-    char *copy = str_printf("%s", output);
-    int rc = copy ? dir_make(dirname(copy), err) : err_set(err, ERR_MEMORY, "%s: no memory", output);
-    free(copy);
-    return rc;
 }
 
 static int read_stops(struct sampling *s, const char *stop[MAX_STOPS], const json_t *list, struct err *err)

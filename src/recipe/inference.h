@@ -10,8 +10,6 @@ enum { MAX_STOPS = 32 };
 
 /* A whole number of at least 1 (and at most 2^24). */
 int option_positive(const json_t *opt, const char *name, int *out, struct err *err);
-/* Makes the folder that `output` will lie in, with parents: before work whose result would have nowhere to go. */
-int output_folder(const char *output, struct err *err);
 /* Sampling as a stage's options say it: max_new_tokens, temperature, seed and, where its table has them, top_k, top_p
  * and stop, whose strings are borrowed from opt. */
 int read_sampling(struct sampling *s, const char *stop[MAX_STOPS], const json_t *opt, struct err *err);

@@ -245,7 +245,7 @@ static int run_generate(struct run *run, const json_t *opt, json_t *result, stru
     if (rc == 0)
         rc = read_prompts(&g, opt, err);
     if (rc == 0)
-        rc = output_folder(output, err);
+        rc = dir_make_parent(output, err);
     if (rc == 0)
         rc = open_output(&g, output, run->resume, err);
     double start = time_now();

@@ -198,7 +198,7 @@ static int run_logprobs(struct run *run, const json_t *opt, json_t *result, stru
     if (rc == 0)
         rc = encode(&w, err);
     if (rc == 0)
-        rc = output_folder(output, err);
+        rc = dir_make_parent(output, err);
     if (rc == 0)
         rc = rows_out_open(&w.out, output, err);
     if (rc == 0)

@@ -197,7 +197,7 @@ static int run_score(struct run *run, const json_t *opt, json_t *result, struct 
     if (rc == 0)
         rc = list_texts(&w, err);
     if (rc == 0)
-        rc = output_folder(opt_str(opt, "output"), err);
+        rc = dir_make_parent(opt_str(opt, "output"), err);
     if (rc == 0)
         rc = scorer_new(&w.scorer, m, most, err);
     if (rc == 0)

@@ -188,13 +188,8 @@ json_t *tokenizer_config_json(const struct tokenizer *t)
 static int write_one(const char *dir, const char *name, const void *bytes, size_t n,
                      struct err *err)
 {
-    char *path = path_join(dir, name), *below = path ? strrchr(path, '/') : NULL;
-    int rc = path ? 0 : err_set(err, ERR_MEMORY, "%s: no memory", dir);
-    if (rc == 0 && strchr(name, '/')) { // CHAT_DIR/NAME.jinja
-        *below = 0;
-        rc = dir_make(path, err);
-        *below = '/';
-    }
+    char *path = path_join(dir, name);
+    int rc = path ? dir_make_parent(path, err) : err_set(err, ERR_MEMORY, "%s: no memory", dir);  // CHAT_DIR/NAME.jinja
     if (rc == 0)
         rc = file_write(path, bytes, n, err);
     free(path);
