@@ -51,6 +51,18 @@ void *run_alloc(struct run *r, size_t n, size_t size)
     return p;
 }
 
+void *run_grow(struct run *r, void *old, uint32_t n, uint32_t *cap, size_t size)
+{
+    if (n < *cap)
+        return old;
+    uint32_t more = *cap ? 2 * *cap : 4;
+    void *p = run_alloc(r, more, size);
+    if (n)
+        memcpy(p, old, n * size);
+    *cap = more;
+    return p;
+}
+
 void charge(struct run *r, size_t work)
 {
     r->steps += 1 + work / 64;
@@ -129,14 +141,7 @@ void bind(struct run *r, struct scope *s, int symbol, struct value v)
             s->b[i].value = v;
             return;
         }
-    if (s->n == s->cap) {
-        uint32_t cap = s->cap ? 2 * s->cap : 4;
-        struct binding *b = run_alloc(r, cap, sizeof *b);
-        if (s->n)
-            memcpy(b, s->b, s->n * sizeof *b);
-        s->b = b;
-        s->cap = cap;
-    }
+    s->b = run_grow(r, s->b, s->n, &s->cap, sizeof *s->b);
     s->b[s->n++] = (struct binding){symbol, v};
 }
 

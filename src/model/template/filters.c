@@ -6,18 +6,6 @@
 #include <ctype.h>
 #include <math.h>
 
-#define FILTER(name)                                                                           \
-    static struct value name(struct run *r, struct value self, const struct value *arg,        \
-                             const struct args *a)
-
-static bool given(struct value v)
-{
-    return v.kind != V_ABSENT;
-}
-static bool flag(struct run *r, struct value v)
-{
-    return given(v) && truth(r, v);
-}
 static int64_t int_or(struct run *r, struct value v, int64_t dflt, const char *what)
 {
     return given(v) && v.kind != V_NONE ? want_int(r, v, what) : dflt;

@@ -4,19 +4,6 @@
  * once and has no length, which looks the same to a template; only errors come earlier. */
 #include "model/template/internal.h"
 
-#define FILTER(name)                                                                           \
-    static struct value name(struct run *r, struct value self, const struct value *arg,        \
-                             const struct args *a)
-
-static bool given(struct value v)
-{
-    return v.kind != V_ABSENT;
-}
-static bool flag(struct run *r, struct value v)
-{
-    return given(v) && truth(r, v);
-}
-
 struct value by_path(struct run *r, struct value v, struct value path)
 {
     if (path.kind == V_NONE || path.kind == V_ABSENT)

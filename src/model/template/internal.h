@@ -270,6 +270,8 @@ struct making {
 _Noreturn void run_fail(struct run *r, const char *fmt, ...) PRINTF_LIKE(2, 3);
 _Noreturn void run_stop(struct run *r, int code, const char *fmt, ...) PRINTF_LIKE(3, 4);
 void *run_alloc(struct run *r, size_t n, size_t size);
+/* `old`, or where its n elements fill it a copy with room for more; what was stays until the end, like everything. */
+void *run_grow(struct run *r, void *old, uint32_t n, uint32_t *cap, size_t size);
 void charge(struct run *r, size_t work); // one step, and more for work on many bytes or items
 void enter(struct run *r);
 static inline void leave(struct run *r)
@@ -296,7 +298,7 @@ struct value v_list(struct run *r, int kind, size_t n); // n items to be filled 
 /* A list being built. */
 struct building {
     struct list *list;
-    size_t cap;
+    uint32_t cap;
 };
 void build(struct run *r, struct building *b, struct value v);
 struct value built(struct run *r, struct building *b, int kind);
@@ -433,6 +435,18 @@ bool test_exists(struct value name);
 struct value call_filter(struct run *r, struct value name, struct value self,
                          const struct args *a);
 bool call_test(struct run *r, struct value name, struct value self, const struct args *a);
+/* How the call of one begins, and what the filters of both files ask of an argument. */
+#define FILTER(name)                                                                           \
+    static struct value name(struct run *r, struct value self, const struct value *arg,        \
+                             const struct args *a)
+static inline bool given(struct value v)
+{
+    return v.kind != V_ABSENT;
+}
+static inline bool flag(struct run *r, struct value v)
+{
+    return given(v) && truth(r, v);
+}
 /* filters_list.c adds to the table of filters.c. */
 const struct filter *filter_of_lists(struct value name);
 struct value by_path(struct run *r, struct value v, struct value path); // attribute "a.b.0"

@@ -7,10 +7,6 @@
     static struct value name(struct run *r, struct value self, const struct value *arg,        \
                              const struct args *a)
 
-static bool given(struct value v)
-{
-    return v.kind != V_ABSENT;
-}
 static struct value want_str(struct run *r, struct value v, const char *what)
 {
     if (v.kind == V_UNDEFINED)

@@ -66,14 +66,7 @@ void build(struct run *r, struct building *b, struct value v)
 {
     if (!b->list)
         b->list = run_alloc(r, 1, sizeof *b->list);
-    if (b->list->n == b->cap) {
-        size_t cap = b->cap ? 2 * b->cap : 8;
-        struct value *more = run_alloc(r, cap, sizeof *more);
-        if (b->cap)
-            memcpy(more, b->list->v, b->cap * sizeof *more);
-        b->list->v = more;
-        b->cap = cap;
-    }
+    b->list->v = run_grow(r, b->list->v, b->list->n, &b->cap, sizeof *b->list->v);
     charge(r, 16);
     b->list->v[b->list->n++] = v;
 }
@@ -116,14 +109,7 @@ struct value *dict_find(struct run *r, const struct dict *d, struct value key)
 
 void dict_append(struct run *r, struct dict *d, struct value key, struct value v)
 {
-    if (d->n == d->cap) {
-        uint32_t cap = d->cap ? 2 * d->cap : 4;
-        struct pair *more = run_alloc(r, cap, sizeof *more);
-        if (d->n)
-            memcpy(more, d->pair, d->n * sizeof *more);
-        d->pair = more;
-        d->cap = cap;
-    }
+    d->pair = run_grow(r, d->pair, d->n, &d->cap, sizeof *d->pair);
     d->pair[d->n++] = (struct pair){key, v};
 }
 
