@@ -196,6 +196,15 @@ void log_msg(enum log_level level, const char *fmt, ...) PRINTF_LIKE(2, 3);    /
 #define log_warn(...) log_msg(LOG_WARN, __VA_ARGS__)
 bool trace_on(const char *room);    // RLAIF_TRACE=feedback,learn
 
+/* Where time goes, with RLAIF_TRACE=time; otherwise a scope costs one comparison.  PROFILE("phase"); counts from there to the
+ * end of the block, below the scope that is open; names live for ever, and those of operations begin with "op_". */
+struct profile_scope { int node; double start; };
+struct profile_scope profile_enter(const char *name);
+void profile_leave(struct profile_scope *s);
+#define PROFILE(name) \
+    struct profile_scope profile_scope_ __attribute__((cleanup(profile_leave), unused)) = profile_enter(name)
+void profile_print(FILE *to);       // the tree of scopes and the sums of operations; nothing where none was followed
+
 /* A progress line with rate and ETA on a terminal, a plain line now and then otherwise. */
 struct progress { const char *what, *unit; double total, done, start, last; bool tty; };
 void progress_begin(struct progress *p, const char *what, const char *unit, double total);

@@ -42,8 +42,10 @@ int cmd_stage(const struct stage *s, int argc, char **argv)
         rc = options_resolve(&opt, s, given, where, &err);
     if (rc == 0)
         rc = inputs_resolve(&local, commits, s, opt, NULL, &err);
-    if (rc == 0)
+    if (rc == 0) {
+        PROFILE(s->name);
         rc = s->run(&run, local, result, &err);
+    }
     if (rc == 0 && common.json)
         print_json(result, stdout);
     else if (rc == 0)
@@ -78,10 +80,8 @@ static int unknown_command(const char *name)
     return EXIT_USAGE;
 }
 
-int main(int argc, char **argv)
+static int command(int argc, char **argv)
 {
-    wait_briefly(argv);
-    interrupt_install();
     if (argc < 2) {
         help_all(stderr);
         return EXIT_USAGE;
@@ -104,4 +104,13 @@ int main(int argc, char **argv)
         return cmd_run(argc - 2, argv + 2);
     const struct stage *s = stage_find(name);
     return s ? cmd_stage(s, argc - 2, argv + 2) : unknown_command(name);
+}
+
+int main(int argc, char **argv)
+{
+    wait_briefly(argv);
+    interrupt_install();
+    int rc = command(argc, argv);
+    profile_print(stderr);
+    return rc;
 }

@@ -26,17 +26,20 @@ static void check_list(const int *row, int n, int rows, const char *what)
 
 void op_zero(struct tensor *t)
 {
+    PROFILE(__func__);
     t->dev->zero(t);
 }
 
 void op_copy(struct tensor *dst, const struct tensor *src)
 {
+    PROFILE(__func__);
     SHAPE(src, dst->rows, dst->cols);
     dst->dev->copy(dst, src);
 }
 
 void op_add(struct tensor *dst, const struct tensor *src)
 {
+    PROFILE(__func__);
     IS_F32(dst);
     SHAPE(src, dst->rows, dst->cols);
     dst->dev->add(dst, src);
@@ -45,6 +48,7 @@ void op_add(struct tensor *dst, const struct tensor *src)
 
 void op_scale(struct tensor *t, float by)
 {
+    PROFILE(__func__);
     IS_F32(t);
     t->dev->scale(t, by);
     CHECK(t);
@@ -52,6 +56,7 @@ void op_scale(struct tensor *t, float by)
 
 void op_axpy(struct tensor *dst, const struct tensor *src, float by)
 {
+    PROFILE(__func__);
     IS_F32(dst);
     SHAPE(src, dst->rows, dst->cols);
     dst->dev->axpy(dst, src, by);
@@ -60,6 +65,7 @@ void op_axpy(struct tensor *dst, const struct tensor *src, float by)
 
 void op_gather_rows(struct tensor *dst, const struct tensor *src, const int *rows, int n)
 {
+    PROFILE(__func__);
     WANT(dst->dtype == src->dtype, "op_gather_rows from %s to %s", dtype_name(src->dtype), dtype_name(dst->dtype));
     WANT(dst->rows >= n && dst->cols == src->cols, "dst is %d x %d, should hold %d x %d", dst->rows, dst->cols, n, src->cols);
     check_list(rows, n, src->rows, "row");
@@ -68,6 +74,7 @@ void op_gather_rows(struct tensor *dst, const struct tensor *src, const int *row
 
 void op_scatter_rows(struct tensor *dst, const struct tensor *src, const int *slot)
 {
+    PROFILE(__func__);
     WANT(dst->dtype == src->dtype, "op_scatter_rows from %s to %s", dtype_name(src->dtype), dtype_name(dst->dtype));
     WANT(dst->cols == src->cols, "dst has %d columns, src %d", dst->cols, src->cols);
     check_list(slot, src->rows, dst->rows, "slot");
@@ -98,6 +105,7 @@ void weight_free(struct weight *w)
 
 void weight_load(struct weight *w, const struct tensor *src)
 {
+    PROFILE("op_weight_load");
     SHAPE(src, w->out, w->in);
     w->dev->weight_load(w, src);
 }
@@ -127,6 +135,7 @@ static void check_product(const struct tensor *to, const struct tensor *from, co
 
 void op_linear(struct tensor *y, const struct tensor *x, const struct weight *w, bool accumulate)
 {
+    PROFILE(__func__);
     SHAPE(x, y->rows, w->in);
     SHAPE(y, x->rows, w->out);
     check_product(y, x, w, accumulate);
@@ -137,6 +146,7 @@ void op_linear(struct tensor *y, const struct tensor *x, const struct weight *w,
 
 void op_linear_backward_x(struct tensor *dx, const struct tensor *dy, const struct weight *w, bool accumulate)
 {
+    PROFILE(__func__);
     SHAPE(dy, dx->rows, w->out);
     SHAPE(dx, dy->rows, w->in);
     check_product(dx, dy, w, accumulate);
@@ -147,6 +157,7 @@ void op_linear_backward_x(struct tensor *dx, const struct tensor *dy, const stru
 
 void op_linear_backward_w(struct tensor *dw, const struct tensor *dy, const struct tensor *x)
 {
+    PROFILE(__func__);
     IS_F32(dw);
     SHAPE(dy, x->rows, dw->rows);
     SHAPE(x, dy->rows, dw->cols);
@@ -160,6 +171,7 @@ void op_linear_backward_w(struct tensor *dw, const struct tensor *dy, const stru
 
 void op_embed(struct tensor *x, const struct tensor *table, const int *ids)
 {
+    PROFILE(__func__);
     IS_F32(x);
     WANT(x->cols == table->cols, "x has %d columns, the table %d", x->cols, table->cols);
     check_list(ids, x->rows, table->rows, "id");
@@ -169,6 +181,7 @@ void op_embed(struct tensor *x, const struct tensor *table, const int *ids)
 
 void op_embed_backward(struct tensor *dtable, const struct tensor *dx, const int *ids)
 {
+    PROFILE(__func__);
     IS_F32(dtable);
     IS_F32(dx);
     WANT(dx->cols == dtable->cols, "dx has %d columns, the table %d", dx->cols, dtable->cols);
@@ -179,6 +192,7 @@ void op_embed_backward(struct tensor *dtable, const struct tensor *dx, const int
 
 void op_rmsnorm(struct tensor *y, struct tensor *rstd, const struct tensor *x, const struct tensor *gain, float eps)
 {
+    PROFILE(__func__);
     IS_F32(x);
     IS_F32(gain);
     IS_F32(rstd);
@@ -192,6 +206,7 @@ void op_rmsnorm(struct tensor *y, struct tensor *rstd, const struct tensor *x, c
 void op_rmsnorm_backward(struct tensor *dx, struct tensor *dgain, const struct tensor *dy, const struct tensor *x,
                          const struct tensor *rstd, const struct tensor *gain)
 {
+    PROFILE(__func__);
     IS_F32(dx);
     IS_F32(x);
     SHAPE(dx, x->rows, x->cols);
@@ -216,6 +231,7 @@ static void check_heads(const struct tensor *x, const struct tensor *rstd, const
 void op_rmsnorm_heads(struct tensor *y, struct tensor *rstd, const struct tensor *x, const struct tensor *gain, int heads,
                       float eps)
 {
+    PROFILE(__func__);
     check_heads(x, rstd, gain, heads);
     SHAPE(y, x->rows, x->cols);
     x->dev->rmsnorm_heads(y, rstd, x, gain, heads, eps);
@@ -225,6 +241,7 @@ void op_rmsnorm_heads(struct tensor *y, struct tensor *rstd, const struct tensor
 void op_rmsnorm_heads_backward(struct tensor *dx, struct tensor *dgain, const struct tensor *dy, const struct tensor *x,
                                const struct tensor *rstd, const struct tensor *gain, int heads)
 {
+    PROFILE(__func__);
     check_heads(x, rstd, gain, heads);
     IS_F32(dx);
     SHAPE(dx, x->rows, x->cols);
@@ -249,6 +266,7 @@ static void check_vector(const struct tensor *v, int n)
 void op_layernorm(struct tensor *y, struct tensor *stat, const struct tensor *x, const struct tensor *gain,
                   const struct tensor *bias, float eps)
 {
+    PROFILE(__func__);
     IS_F32(x);
     IS_F32(stat);
     SHAPE(y, x->rows, x->cols);
@@ -262,6 +280,7 @@ void op_layernorm(struct tensor *y, struct tensor *stat, const struct tensor *x,
 void op_layernorm_backward(struct tensor *dx, struct tensor *dgain, struct tensor *dbias, const struct tensor *dy,
                            const struct tensor *x, const struct tensor *stat, const struct tensor *gain)
 {
+    PROFILE(__func__);
     IS_F32(dx);
     IS_F32(x);
     IS_F32(stat);
@@ -277,6 +296,7 @@ void op_layernorm_backward(struct tensor *dx, struct tensor *dgain, struct tenso
 
 void op_bias(struct tensor *y, const struct tensor *bias)
 {
+    PROFILE(__func__);
     check_vector(bias, y->cols);
     y->dev->bias(y, bias);
     CHECK(y);
@@ -284,6 +304,7 @@ void op_bias(struct tensor *y, const struct tensor *bias)
 
 void op_bias_backward(struct tensor *dbias, const struct tensor *dy)
 {
+    PROFILE(__func__);
     check_vector(dbias, dy->cols);
     dy->dev->bias_backward(dbias, dy);
     CHECK(dbias);
@@ -291,6 +312,7 @@ void op_bias_backward(struct tensor *dbias, const struct tensor *dy)
 
 void op_rope(struct tensor *x, const int *position, int heads, const struct rope *rope, bool inverse)
 {
+    PROFILE(__func__);
     WANT(rope->rotary % 2 == 0 && rope->rotary >= 0 && rope->rotary <= rope->head_size, "%d columns of a head of %d turn",
          rope->rotary, rope->head_size);
     WANT(x->cols == heads * rope->head_size, "%d heads of %d in %d columns", heads, rope->head_size, x->cols);
@@ -319,6 +341,7 @@ static void check_attention(const struct tensor *q, const struct tensor *k, cons
 void op_attention(struct tensor *out, struct tensor *lse, const struct tensor *q, const struct tensor *k,
                   const struct tensor *v, const struct attention *a)
 {
+    PROFILE(__func__);
     check_attention(q, k, v, a);
     SHAPE(out, q->rows, q->cols);
     WANT(out->dtype == q->dtype, "out is %s, q %s", dtype_name(out->dtype), dtype_name(q->dtype));
@@ -334,6 +357,7 @@ void op_attention_backward(struct tensor *dq, struct tensor *dk, struct tensor *
                            const struct tensor *out, const struct tensor *lse, const struct tensor *q,
                            const struct tensor *k, const struct tensor *v, const struct attention *a)
 {
+    PROFILE(__func__);
     check_attention(q, k, v, a);
     IS_F32(dq);
     IS_F32(dk);
@@ -352,6 +376,7 @@ void op_attention_backward(struct tensor *dq, struct tensor *dk, struct tensor *
 
 void op_gated(struct tensor *h, const struct tensor *gu, enum activation act)
 {
+    PROFILE(__func__);
     SHAPE(gu, h->rows, 2 * h->cols);
     h->dev->gated(h, gu, act);
     CHECK(h);
@@ -359,6 +384,7 @@ void op_gated(struct tensor *h, const struct tensor *gu, enum activation act)
 
 void op_gated_backward(struct tensor *dgu, const struct tensor *dh, const struct tensor *gu, enum activation act)
 {
+    PROFILE(__func__);
     SHAPE(gu, dh->rows, 2 * dh->cols);
     SHAPE(dgu, dh->rows, 2 * dh->cols);
     dh->dev->gated_backward(dgu, dh, gu, act);
@@ -367,6 +393,7 @@ void op_gated_backward(struct tensor *dgu, const struct tensor *dh, const struct
 
 void op_activate(struct tensor *h, const struct tensor *u, enum activation act)
 {
+    PROFILE(__func__);
     SHAPE(u, h->rows, h->cols);
     h->dev->activate(h, u, act);
     CHECK(h);
@@ -374,6 +401,7 @@ void op_activate(struct tensor *h, const struct tensor *u, enum activation act)
 
 void op_activate_backward(struct tensor *du, const struct tensor *dh, const struct tensor *u, enum activation act)
 {
+    PROFILE(__func__);
     SHAPE(u, dh->rows, dh->cols);
     SHAPE(du, dh->rows, dh->cols);
     dh->dev->activate_backward(du, dh, u, act);
@@ -384,6 +412,7 @@ void op_activate_backward(struct tensor *du, const struct tensor *dh, const stru
 
 void op_route(int *expert, struct tensor *weight, struct tensor *prob, const struct tensor *logits)
 {
+    PROFILE(__func__);
     IS_F32(weight);
     IS_F32(prob);
     IS_F32(logits);
@@ -398,6 +427,7 @@ void op_route(int *expert, struct tensor *weight, struct tensor *prob, const str
 void op_route_backward(struct tensor *dlogits, const struct tensor *dweight, const float *dprob, const struct tensor *weight,
                        const struct tensor *prob, const int *expert)
 {
+    PROFILE(__func__);
     IS_F32(dlogits);
     IS_F32(dweight);
     SHAPE(dlogits, prob->rows, prob->cols);
@@ -410,6 +440,7 @@ void op_route_backward(struct tensor *dlogits, const struct tensor *dweight, con
 
 void op_combine(struct tensor *dst, const struct tensor *src, const struct tensor *weight, const int *slot, int n)
 {
+    PROFILE(__func__);
     IS_F32(dst);
     IS_F32(weight);
     WANT(src->rows >= n && src->cols == dst->cols && weight->rows == dst->rows, "%d rows of %d x %d into %d x %d", n,
@@ -422,6 +453,7 @@ void op_combine(struct tensor *dst, const struct tensor *src, const struct tenso
 void op_combine_backward(struct tensor *dsrc, struct tensor *dweight, const struct tensor *ddst, const struct tensor *src,
                          const struct tensor *weight, const int *slot, int n)
 {
+    PROFILE(__func__);
     IS_F32(dweight);
     IS_F32(ddst);
     SHAPE(dsrc, src->rows, src->cols);
@@ -436,6 +468,7 @@ void op_combine_backward(struct tensor *dsrc, struct tensor *dweight, const stru
 
 void op_column_sums(double *sums, const struct tensor *t)
 {
+    PROFILE(__func__);
     t->dev->column_sums(sums, t);
 }
 
@@ -464,6 +497,7 @@ static void check_numbers(const struct device *dev, const float *x, int n, const
 void op_head_logp(float *logp, float *entropy, float *lse, int *argmax, const struct tensor *hidden,
                   const struct weight *w, const struct head_item *item, int n, float inv_temperature)
 {
+    PROFILE(__func__);
     check_items(hidden, w, item, n);
     if (n)
         w->dev->head_logp(logp, entropy, lse, argmax, hidden, w, item, n, inv_temperature);
@@ -473,6 +507,7 @@ void op_head_logp(float *logp, float *entropy, float *lse, int *argmax, const st
 void op_head_backward(struct tensor *dhidden, struct tensor *dw, const struct tensor *hidden, const struct weight *w,
                       const struct head_item *item, const float *dlogp, int n, float inv_temperature)
 {
+    PROFILE(__func__);
     check_items(hidden, w, item, n);
     if (dhidden) {
         IS_F32(dhidden);
@@ -492,6 +527,7 @@ void op_head_backward(struct tensor *dhidden, struct tensor *dw, const struct te
 
 void op_head_logits(float *logits, const struct tensor *hidden, const struct weight *w, const int *row, int n)
 {
+    PROFILE(__func__);
     WANT(hidden->cols == w->in && hidden->dtype == w->dtype, "hidden is %d wide in %s, the head %d in %s", hidden->cols,
          dtype_name(hidden->dtype), w->in, dtype_name(w->dtype));
     check_list(row, n, hidden->rows, "row");
@@ -502,6 +538,7 @@ void op_head_logits(float *logits, const struct tensor *hidden, const struct wei
 void op_logits_logp(float *logp, float *entropy, const float *logits, const struct weight *w, const int *target, int n,
                     float inv_temperature)
 {
+    PROFILE(__func__);
     check_list(target, n, w->out, "target");
     if (n)
         w->dev->logits_logp(logp, entropy, logits, w, target, n, inv_temperature);
@@ -510,6 +547,7 @@ void op_logits_logp(float *logp, float *entropy, const float *logits, const stru
 
 void op_scalar_head(float *out, const struct tensor *hidden, const struct tensor *w, const int *row, int n)
 {
+    PROFILE(__func__);
     SHAPE(w, 1, hidden->cols);
     IS_F32(w);
     check_list(row, n, hidden->rows, "row");
@@ -520,6 +558,7 @@ void op_scalar_head(float *out, const struct tensor *hidden, const struct tensor
 void op_scalar_head_backward(struct tensor *dhidden, struct tensor *dw, const struct tensor *hidden,
                              const struct tensor *w, const int *row, const float *dout, int n)
 {
+    PROFILE(__func__);
     IS_F32(dhidden);
     IS_F32(dw);
     SHAPE(w, 1, hidden->cols);
@@ -534,12 +573,14 @@ void op_scalar_head_backward(struct tensor *dhidden, struct tensor *dw, const st
 
 double op_sumsq(const struct tensor *t)
 {
+    PROFILE(__func__);
     IS_F32(t);
     return t->dev->sumsq(t);
 }
 
 void op_adamw(struct tensor *master, struct tensor *m, struct tensor *v, const struct tensor *grad, const struct adamw *h)
 {
+    PROFILE(__func__);
     IS_F32(master);
     IS_F32(m);
     IS_F32(v);

@@ -226,6 +226,7 @@ static int read_files(struct rows *r, const struct data_files *files, int max_ro
 
 int rows_read(struct rows *r, const char *path, int max_rows, struct err *err)
 {
+    PROFILE("read rows");
     struct err own = {0};
     struct data_files files = {0};
     if (!err)

@@ -199,6 +199,7 @@ int store_begin(struct store *s, struct err *err)
 
 int store_commit(struct store *s, struct err *err)
 {
+    PROFILE("commit to the store");
     if (!s->open)
         return 0;
     int rc = db_exec(s, "COMMIT", "committing", err);

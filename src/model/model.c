@@ -58,6 +58,7 @@ static int take_length(struct model_config *c, int tokens, const char *path, str
 
 int model_open(struct model **out, struct device *dev, const char *path, const struct model_options *opt, struct err *err)
 {
+    PROFILE("open the model");
     struct weights *file;
     int rc = weights_open(&file, path, err);
     if (rc)
@@ -260,6 +261,7 @@ static int fill_slice(void *arg, float *out, struct err *err)
 
 int model_save(const struct model *m, const char *dir, enum dtype dtype, struct err *err)
 {
+    PROFILE("save the model");
     struct folder_tensor *t = mem_alloc((size_t)m->n_slices, sizeof *t);
     struct source *source = mem_alloc((size_t)m->n_slices, sizeof *source);
     int rc = 0;

@@ -88,6 +88,7 @@ static int write_tensor(FILE *f, const struct tensor *t, const char *path, struc
 
 int trainable_save(const struct trainable *t, const char *path, struct err *err)
 {
+    PROFILE("save the optimiser");
     struct buf header = {0};
     struct file_out w = {0};
     int rc = make_header(&header, t, err);

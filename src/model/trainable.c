@@ -90,6 +90,7 @@ const char *trainable_nonfinite(const struct trainable *t)
 
 void trainable_step(struct trainable *t, const struct adamw *h)
 {
+    PROFILE("update");
     struct adamw plain = *h;
     plain.weight_decay = 0;
     for (int i = 0; i < t->n; i++) {

@@ -19,6 +19,7 @@ static void reset_peak(void)
 static int run_step(struct run *run, const struct recipe *r, const struct step *s, const char *key, const json_t *local,
                     const json_t *inputs, bool resume, double spent, struct err *err)
 {
+    PROFILE(s->stage->name);
     json_t *none = json_object(), *result = json_object();
     double start = time_now();
     int rc = resume ? 0 : outputs_clear(r->out, s, err);

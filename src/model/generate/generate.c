@@ -342,6 +342,7 @@ static int step(struct batch *b, struct err *err)
 int model_generate(struct completion *out, const struct model *m, const struct prompt_ids *prompt, int n, int per_prompt,
                    const struct sampling *s, int batch, void (*done)(void *, int), void *arg, struct err *err)
 {
+    PROFILE("generate");
     struct batch b = {.m = m, .prompt = prompt, .s = s, .out = out, .n_prompts = n, .per_prompt = per_prompt, .done = done,
                       .arg = arg};
     int rc = generate_check(m, prompt, n, per_prompt, s, batch, err);

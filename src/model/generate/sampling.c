@@ -225,6 +225,7 @@ void sampler_release(struct sampler *a)
 
 void sampler_draw(struct sampler *a, const struct sampling *s, const struct tensor *hidden, const struct draw *draw, int n)
 {
+    PROFILE("sample");
     int V = a->m->config.vocab;
     const struct weight *head = a->m->param[param_head(a->m)].packed;
     for (int i = 0; i < n; i++)

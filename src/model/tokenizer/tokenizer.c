@@ -177,6 +177,7 @@ static int add_all(struct tokens *out, const int *id, int n, struct err *err)
 int tokenize(const struct tokenizer *t, struct tokens *out, const char *text, size_t n,
              int flags, struct err *err)
 {
+    PROFILE("tokenize");
     struct work w = {.t = t,
                      .out = out,
                      .bpe = bpe_new(),

@@ -197,6 +197,7 @@ static void embed_backward(struct workspace *ws, struct trainable *t, struct ten
 void model_backward(struct workspace *ws, struct trainable *t, const struct head_item *item, const float *dlogp, int n_items,
                     float temperature, const int *score_row, const float *dscore, int n_scores)
 {
+    PROFILE("backward");
     const struct model *m = t->model;
     int n = ws->n_tokens, L = m->config.layers;
     BUG_IF(!ws->keep);

@@ -259,6 +259,7 @@ static void run_rows(struct context *c, const struct forest *f, const int *nodes
 
 int context_extend(struct context *c, const struct forest *f, int *handles, struct err *err)
 {
+    PROFILE("forward, cached");
     int rc = 0, made = 0;
     if (f->tokens.n > c->n_free)
         return err_set(err, ERR_MEMORY, "the cache holds %d tokens and has room for %d more; %d are wanted", c->slots,
@@ -331,6 +332,7 @@ void context_trim(struct context *c, int handle, int n)
 
 int context_append(struct context *c, const int *handle, const int *id, int n, struct tensor *hidden, struct err *err)
 {
+    PROFILE("one token each");
     struct workspace *ws = c->ws;
     BUG_IF(n > ws->max_tokens);
     int rc = prepare(c, n, n, err);

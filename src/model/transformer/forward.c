@@ -214,6 +214,7 @@ void transformer_forward(struct workspace *ws, const struct model *m, const int 
 
 void model_forward(struct workspace *ws, const struct model *m, const struct forest *f)
 {
+    PROFILE("forward");
     int n = f->tokens.n;
     BUG_IF(n > ws->max_tokens);
     ws->n_tokens = n;
@@ -240,6 +241,7 @@ static void scatter_numbers(float *dst, const float *src, const int *from, int n
 void head_logp(struct workspace *ws, const struct model *m, const struct tensor *hidden, float *logp, float *entropy,
                float *lse, const struct head_item *item, int n, float temperature)
 {
+    PROFILE("head");
     bool moved;
     BUG_IF(m->scalar || temperature <= 0);
     const struct weight *head = m->param[param_head(m)].packed;
