@@ -16,6 +16,7 @@
 
 #include "base/base.h"
 #include "data/data.h"
+#include "feedback/hybrid/hybrid.h"
 #include "model/model.h"
 
 /* ---- the preference protocol --------------------------------------------------------- */
