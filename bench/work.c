@@ -124,7 +124,7 @@ int work_train(struct work *w, struct device *dev, const char *name, const struc
     if (rc == 0)
         rc = random_ids(o, n, c->vocab, err);
     if (rc == 0)
-        rc = trainable_new(&o->train, o->model, err);
+        rc = trainable_new(&o->train, o->model, OPTIM_ADAMW, err);
     if (rc == 0)
         rc = workspace_new(&o->ws, o->model, n, true, err);
     o->item = mem_alloc((size_t)n, sizeof *o->item);

@@ -218,4 +218,17 @@ struct adamw { float lr, beta1, beta2, eps, weight_decay, scale; int64_t step; }
 /* PyTorch's AdamW: eps outside the bias correction; step counts from 1.  All (rows,cols) F32. */
 void op_adamw(struct tensor *master, struct tensor *m, struct tensor *v, const struct tensor *grad, const struct adamw *h);
 
+/* The same with moments that take a byte and a bit per value (after Dettmers et al. 2022): blocks of 256 values in row-major
+ * order share a scale, their largest absolute value, in fp32.  A code is a small float, its share of the scale: of m sign,
+ * 4 bits of exponent and 3 of mantissa, to the nearest; of v 5 and 3, rounded up or down by chance (keyed by the step and the
+ * value's place), since a moving average of a thousand steps never leaves the nearest code. */
+enum { MOMENT_BLOCK = 256 };
+struct moments8;
+struct moments8 *moments8_new(struct device *dev, size_t n);    // of a parameter of n values, all zero; NULL: no memory
+void moments8_free(struct moments8 *m);
+size_t moments8_bytes(size_t n);                    // what they take, and how long their image is
+void moments8_read(void *image, const struct moments8 *m);
+void moments8_write(struct moments8 *m, const void *image);
+void op_adamw8(struct tensor *master, struct moments8 *m, const struct tensor *grad, const struct adamw *h);    // dense tensors
+
 #endif

@@ -88,6 +88,7 @@ struct device {
     double (*sumsq)(const struct tensor *t);
     void (*adamw)(struct tensor *master, struct tensor *m, struct tensor *v, const struct tensor *grad,
                   const struct adamw *h);
+    void (*adamw8)(struct tensor *master, struct moments8 *m, const struct tensor *grad, const struct adamw *h);
 };
 
 struct logit_form { float scale, softcap; };    // weight_set_logits
@@ -98,6 +99,14 @@ struct weight {
     int out, in;
     enum dtype dtype;
     struct logit_form logits;
+};
+
+/* n codes of m, n of v, then their blocks' scales, all in one piece of the device's memory. */
+struct moments8 {
+    struct device *dev;
+    size_t n, blocks;
+    uint8_t *m, *v;
+    float *m_scale, *v_scale;
 };
 
 int cpu_device_open(struct device **out, int threads, struct err *err) MUST_CHECK;

@@ -31,12 +31,13 @@ static json_t *meters_json(const struct trainer *t)
 
 json_t *trainer_state(const struct trainer *t)
 {
-    return json_pack("{s:n, s:n, s:f, s:i, s:i, s:f, s:i, s:i, s:i, s:I, s:O, s:{s:s, s:s, s:f, s:f, s:o}}",
+    return json_pack("{s:n, s:n, s:f, s:i, s:i, s:f, s:i, s:i, s:i, s:I, s:O, s:{s:s, s:s, s:f, s:f, s:I, s:o}}",
                      "best_metric", "best_model_checkpoint", "epoch", t->step / t->steps_per_epoch, "global_step",
                      t->step, "max_steps", t->max_steps, "num_train_epochs", t->max_steps / t->steps_per_epoch,
                      "train_batch_size", t->o->per_device_train_batch_size, "logging_steps", t->o->logging_steps,
                      "save_steps", t->o->save_steps, "num_input_tokens_seen", (json_int_t)t->tokens, "log_history",
-                     t->log, "rlaif", "kind", t->kind, "key", t->key, "loss_sum", t->loss_sum, "kl_coef", t->kl_coef, "meters",
+                     t->log, "rlaif", "kind", t->kind, "key", t->key, "loss_sum", t->loss_sum, "kl_coef", t->kl_coef, "num_tokens_submitted",
+                     (json_int_t)t->submitted, "meters",
                      meters_json(t));
 }
 
@@ -61,7 +62,7 @@ static int state_load(struct trainer *t, const json_t *state, const char *path, 
     const json_t *own = json_object_get(state, "rlaif");
     json_t *log = json_object_get(state, "log_history");
     const char *key, *kind;
-    int64_t step, tokens;
+    int64_t step, tokens, submitted;
     double loss_sum, kl_coef;
     int rc = json_get_str(own, "key", &key, path, err);
     if (rc == 0)
@@ -70,6 +71,8 @@ static int state_load(struct trainer *t, const json_t *state, const char *path, 
         rc = json_get_i64(state, "global_step", &step, path, err);
     if (rc == 0)
         rc = json_get_i64(state, "num_input_tokens_seen", &tokens, path, err);
+    if (rc == 0)
+        rc = json_get_i64(own, "num_tokens_submitted", &submitted, path, err);
     if (rc == 0)
         rc = json_get_double(own, "loss_sum", &loss_sum, path, err);
     if (rc == 0)
@@ -88,6 +91,7 @@ static int state_load(struct trainer *t, const json_t *state, const char *path, 
     t->log = json_incref(log);
     t->step = (int)step;
     t->tokens = tokens;
+    t->submitted = submitted;
     t->loss_sum = loss_sum;
     t->kl_coef = kl_coef;
     return 0;

@@ -21,15 +21,21 @@ struct samples {
     int longest;                // tokens of the longest sample
     int dropped;                // too long
 };
-static inline int sample_tokens(const struct sample *s) { return s->prompt + s->first + s->second; }
+/* Rows of a forest it takes; copies: every completion has a prompt of its own. */
+static inline int sample_tokens(const struct sample *s, bool copies)
+{
+    return s->prompt + s->first + s->second + (copies && s->second ? s->prompt : 0);
+}
 
 /* Tokenises; rows longer than max_length (0: none is) or unusable move to r->rejected. */
 int samples_from_examples(struct samples *out, struct rows *r, const struct model *m, int max_length, struct err *err);
 int samples_from_pairs(struct samples *out, struct rows *r, const struct model *m, int max_length, struct err *err);
 void samples_release(struct samples *s);
-/* Appends sample i: a pair is a prompt with two children, anything else one root.  seg receives the segment of each
+/* Appends sample i: a pair is a prompt with two children (copies: each child with a prompt of its own), anything else one root.  seg receives the segment of each
  * completion; a lone completion starts at token seg_from of its segment. */
-int sample_add(struct forest *f, const struct samples *all, int i, int seg[2], int *seg_from);
+int sample_add(struct forest *f, const struct samples *all, int i, bool copies, int seg[2], int *seg_from);
+/* Tokens of n samples, nothing shared. */
+int samples_plain(const struct samples *all, const int *item, int n);
 struct hash128 samples_hash(const struct samples *s);
 
 /* ---- trainer.c: the loop ------------------------------------------------------------------------ */
@@ -54,7 +60,8 @@ struct trainer {
     int n_items, batch;         // items of the data, items of a step
     int step, max_steps, warmup;
     double steps_per_epoch;
-    int64_t tokens;             // seen in training
+    int64_t tokens;             // computed in training
+    int64_t submitted;          // what they would be if no prompt were shared
     double loss, loss_sum;      // of this step; of all
     double kl_coef;             // reinforcement learning: the weight of the divergence now
     struct meter meter[MAX_METERS], saved[MAX_METERS];
@@ -86,6 +93,8 @@ typedef int step_fn(struct trainer *t, void *arg, struct err *err);
 int trainer_run(struct trainer *t, step_fn *step, void *arg, struct err *err);
 /* Writes the final folder and train_results.json; fills result. */
 int trainer_finish(struct trainer *t, const struct rows *data, int items, int dropped, json_t *result, struct err *err);
+/* Counts the forest at hand; plain: its tokens if nothing were shared. */
+void trainer_count(struct trainer *t, int plain);
 void meter_add(struct trainer *t, const char *name, double num, double den);
 /* Appends a row of our own to log_history. */
 int trainer_log_row(struct trainer *t, json_t *row, struct err *err);   // takes row

@@ -32,6 +32,8 @@ struct train_options {
     int warmup_steps;
     double weight_decay, adam_beta1, adam_beta2, adam_epsilon;
     double max_grad_norm;       // 0: no clipping
+    enum optim optim;           // adamw_torch, or adamw_8bit: moments in 8 bits
+    bool gradient_checkpointing;        // keep each layer's input only, and compute the layer again in backward: the same bits
     int per_device_train_batch_size;    // items of one micro-batch
     int gradient_accumulation_steps;    // micro-batches of one step
     double num_train_epochs;
@@ -43,6 +45,7 @@ struct train_options {
     int save_total_limit;       // checkpoints kept, the newest; 0: all
     bool resume;                // go on from the newest complete checkpoint of output_dir, if there is one
     bool quiet;                 // no progress line
+    bool copy_prompts;          // each answer with a copy of its prompt, as a plain batch computes it: for comparing
     enum dtype save_dtype;      // of model.safetensors
 };
 void train_defaults(struct train_options *o);

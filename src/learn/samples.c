@@ -61,8 +61,8 @@ static int keep(struct samples *out, const struct sample *s, int row, int max_le
         return no_memory(err);
     out->s = p;
     out->s[out->n++] = *s;
-    if (sample_tokens(s) > out->longest)
-        out->longest = sample_tokens(s);
+    if (sample_tokens(s, false) > out->longest)
+        out->longest = sample_tokens(s, false);
     return 0;
 }
 
@@ -159,7 +159,7 @@ int samples_from_pairs(struct samples *out, struct rows *r, const struct model *
     return rc;
 }
 
-int sample_add(struct forest *f, const struct samples *all, int i, int seg[2], int *seg_from)
+int sample_add(struct forest *f, const struct samples *all, int i, bool copies, int seg[2], int *seg_from)
 {
     const struct sample *s = &all->s[i];
     const int *id = all->ids.id + s->at;
@@ -170,12 +170,21 @@ int sample_add(struct forest *f, const struct samples *all, int i, int seg[2], i
         *seg_from = s->prompt;
         return seg[0] < 0 ? ERR_MEMORY : 0;
     }
-    int root = s->prompt ? forest_add(f, -1, id, s->prompt) : -1;
-    if (s->prompt && root < 0)
-        return ERR_MEMORY;
-    seg[0] = forest_add(f, root, id + s->prompt, s->first);
-    seg[1] = forest_add(f, root, id + s->prompt + s->first, s->second);
+    int root = -1, at[2] = {s->prompt, s->prompt + s->first}, len[2] = {s->first, s->second};
+    for (int k = 0; k < 2; k++) {
+        if (s->prompt && (k == 0 || copies))
+            root = forest_add(f, -1, id, s->prompt);
+        seg[k] = s->prompt && root < 0 ? -1 : forest_add(f, root, id + at[k], len[k]);
+    }
     return seg[0] < 0 || seg[1] < 0 ? ERR_MEMORY : 0;
+}
+
+int samples_plain(const struct samples *all, const int *item, int n)
+{
+    int tokens = 0;
+    for (int i = 0; i < n; i++)
+        tokens += sample_tokens(&all->s[item[i]], true);
+    return tokens;
 }
 
 struct hash128 samples_hash(const struct samples *s)

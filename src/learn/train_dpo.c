@@ -20,7 +20,7 @@ static int forest_of(struct trainer *t, const struct samples *all, const int *it
     int count = 0, seg[2], from;
     forest_clear(&t->forest);
     for (int i = 0; i < n; i++) {
-        if (sample_add(&t->forest, all, item[i], seg, &from))
+        if (sample_add(&t->forest, all, item[i], t->o->copy_prompts, seg, &from))
             return -1;
         for (int k = 0; k < 2; k++) {
             t->start[2 * i + k] = count;
@@ -101,7 +101,7 @@ static int micro(struct trainer *t, struct dpo_run *d, const int *item, int n, d
     double loss = objective_dpo(t->dlogp, d->reward, &b, d->label, (float)d->beta);
     model_backward(t->ws, t->net[0].t, t->item, t->dlogp, count, 1, NULL, NULL, 0);
     t->loss += loss;
-    t->tokens += t->forest.tokens.n;
+    trainer_count(t, samples_plain(d->all, item, n));
     meter_add(t, "loss", loss * denom, n);
     meter_pairs(t, d, n);
     meter_add(t, "entropy", sum(t->entropy, 0, count), count);
@@ -136,7 +136,7 @@ int train_dpo(struct model *m, struct rows *data, const struct dpo_options *opt,
     if (rc == 0)
         rc = samples_from_pairs(&all, data, m, o->max_length, err);
     if (rc == 0)
-        rc = trainer_init(&t, "dpo", o, m, all.n, all.longest, samples_hash(&all), key, err);
+        rc = trainer_init(&t, "dpo", o, m, all.n, all.longest * (1 + o->copy_prompts), samples_hash(&all), key, err);
     if (rc == 0) {
         d.at = mem_alloc((size_t)all.n + 1, sizeof *d.at);
         d.label = mem_alloc((size_t)t.batch + 1, sizeof *d.label);

@@ -39,7 +39,7 @@ static int score_pairs(struct trainer *t, const struct samples *all, const int *
     int seg[2], from;
     forest_clear(&t->forest);
     for (int i = 0; i < n; i++) {
-        int rc = sample_add(&t->forest, all, item[i], seg, &from);
+        int rc = sample_add(&t->forest, all, item[i], t->o->copy_prompts, seg, &from);
         if (rc)
             return err_set(err, rc, "training: no memory");
         for (int k = 0; k < 2; k++)
@@ -62,7 +62,7 @@ static int micro(struct trainer *t, const struct reward_run *r, const int *item,
     model_backward(t->ws, t->net[0].t, NULL, NULL, 0, 1, t->row, t->dscore, 2 * n);
     judge(&v, t->score, label, n);
     t->loss += loss;
-    t->tokens += t->forest.tokens.n;
+    trainer_count(t, samples_plain(r->all, item, n));
     meter_add(t, "loss", loss * denom, n);
     meter_add(t, "label_entropy", v.entropy, n);
     meter_add(t, "accuracy", v.right, n);
@@ -211,7 +211,7 @@ int train_reward(struct model *m, struct rows *data, const struct reward_options
     int rc = samples_from_pairs(&all, data, m, o->max_length, err);
     if (rc == 0 && r->eval)
         rc = samples_from_pairs(&held, r->eval, m, o->max_length, err);
-    int longest = all.longest > held.longest ? all.longest : held.longest;
+    int longest = (all.longest > held.longest ? all.longest : held.longest) * (1 + o->copy_prompts);
     if (rc == 0)
         rc = trainer_init(&t, "reward", o, m, all.n, longest, samples_hash(&all), opt, err);
     if (rc == 0)

@@ -131,7 +131,7 @@ static int take_groups(const struct trainer *t, const struct rl_run *r, int firs
     int count = 0, tokens = 0;
     while (first + count < r->groups) {
         int i = (first + count) * r->K;
-        int more = r->now[first + count]->n + r->start[i + r->K] - r->start[i];
+        int more = r->now[first + count]->n * (t->o->copy_prompts ? r->K : 1) + r->start[i + r->K] - r->start[i];
         bool full = tokens + more > t->max_tokens || (count + 1) * r->K > t->o->per_device_train_batch_size;
         if (count > 0 && full)
             break;
@@ -147,15 +147,17 @@ static int build(struct trainer *t, const struct rl_run *r, int first, int n, st
     int count = 0;
     forest_clear(&t->forest);
     for (int g = first; g < first + n; g++) {
-        int root = forest_add(&t->forest, -1, r->ids.id + r->now[g]->at, r->now[g]->n);
-        for (int i = g * r->K; root >= 0 && i < (g + 1) * r->K; i++) {
+        int root = -1;
+        for (int i = g * r->K; i < (g + 1) * r->K; i++) {
+            if (i == g * r->K || t->o->copy_prompts)
+                root = forest_add(&t->forest, -1, r->ids.id + r->now[g]->at, r->now[g]->n);
+            if (root < 0)
+                return no_memory(err);
             int seg = forest_add(&t->forest, root, r->c[i].id, r->c[i].n);
             if (seg < 0)
                 return no_memory(err);
             count += forest_items(&t->forest, seg, 0, t->item + count);
         }
-        if (root < 0)
-            return no_memory(err);
     }
     BUG_IF(count != r->start[(first + n) * r->K] - r->start[first * r->K]);
     for (int i = 0; i < count; i++)
@@ -216,7 +218,10 @@ static void learn_policy(struct trainer *t, struct rl_run *r, int first, int n, 
         r->mismatched += t->logp[i] != r->old[from + i];
     }
     t->loss += loss;
-    t->tokens += t->forest.tokens.n;
+    int plain = count;
+    for (int g = first; g < first + n; g++)
+        plain += r->K * r->now[g]->n;
+    trainer_count(t, plain);
     meter_add(t, "loss/policy_avg", loss * r->episodes, n * r->K);
     meter_add(t, "policy/entropy_avg", entropy, count);
     meter_add(t, "policy/approxkl_avg", ratio.approxkl, count);
@@ -464,7 +469,8 @@ static int begin(struct trainer *t, struct rl_run *r, const struct train_options
         return err_set(err, ERR_VALUE, "a prompt with its %d samples may take more tokens than one batch can hold", r->K);
     json_t *key = key_of(r);
     struct hash128 data = hash_bytes(r->ids.id, (size_t)r->ids.n * sizeof *r->ids.id);
-    int rc = trainer_init(t, "rl", o, r->policy, r->n_prompts, longest + r->K * r->r->max_completion_length, data, key, err);
+    int room = longest * (o->copy_prompts ? r->K : 1) + r->K * r->r->max_completion_length;
+    int rc = trainer_init(t, "rl", o, r->policy, r->n_prompts, room, data, key, err);
     json_decref(key);
     if (rc)
         return rc;

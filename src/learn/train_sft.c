@@ -24,7 +24,7 @@ static int micro(struct trainer *t, const struct samples *all, const int *item, 
     int count = 0, seg[2], from;
     forest_clear(&t->forest);
     for (int i = 0; i < n; i++) {
-        int rc = sample_add(&t->forest, all, item[i], seg, &from);
+        int rc = sample_add(&t->forest, all, item[i], false, seg, &from);
         if (rc)
             return err_set(err, rc, "training: no memory");
         count += forest_items(&t->forest, seg[0], from, t->item + count);
@@ -43,7 +43,7 @@ static int micro(struct trainer *t, const struct samples *all, const int *item, 
     loss += router_loss(t, count / denom);
     model_backward(t->ws, t->net[0].t, t->item, t->dlogp, count, 1, NULL, NULL, 0);
     t->loss += loss;
-    t->tokens += t->forest.tokens.n;
+    trainer_count(t, t->forest.tokens.n);
     meter_add(t, "loss", loss * denom, count);
     meter_add(t, "mean_token_accuracy", right, count);
     meter_add(t, "entropy", entropy, count);

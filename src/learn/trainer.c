@@ -58,6 +58,8 @@ static int make_key(struct trainer *t, struct hash128 data, const json_t *opt, s
              o->weight_decay, o->adam_beta1, o->adam_beta2, o->adam_epsilon, o->max_grad_norm, t->batch,
              o->per_device_train_batch_size, t->max_steps, t->max_tokens, (unsigned long long)o->seed);
     buf_addf(&b, "%d ", o->logging_steps);
+    if (o->optim != OPTIM_ADAMW || o->copy_prompts)
+        buf_addf(&b, "%d %d ", (int)o->optim, (int)o->copy_prompts);
     if (opt)
         json_add_text(&b, opt, 0);
     int rc = b.failed ? no_memory(err) : 0;
@@ -104,9 +106,9 @@ int trainer_init(struct trainer *t, const char *kind, const struct train_options
         t->max_tokens = longest;
     count_steps(t);
     t->net[t->n_nets++] = (struct net){.name = "optimizer", .model = m, .learning_rate = o->learning_rate};
-    rc = trainable_new(&t->net[0].t, m, err);
+    rc = trainable_new(&t->net[0].t, m, o->optim, err);
     if (rc == 0)
-        rc = workspace_new(&t->ws, m, t->max_tokens, true, err);
+        rc = workspace_new(&t->ws, m, t->max_tokens, o->gradient_checkpointing ? KEEP_INPUTS : KEEP_ALL, err);
     if (rc == 0)
         rc = make_key(t, data, opt, err);
     if (rc == 0)
@@ -119,7 +121,7 @@ int trainer_add_net(struct trainer *t, const char *name, struct model *m, double
     BUG_IF(t->n_nets >= MAX_NETS);
     struct net *n = &t->net[t->n_nets];
     *n = (struct net){.name = name, .model = m, .learning_rate = learning_rate};
-    int rc = trainable_new(&n->t, m, err);
+    int rc = trainable_new(&n->t, m, t->o->optim, err);
     if (rc == 0)
         t->n_nets++;
     return rc;
@@ -161,13 +163,19 @@ int trainer_micro(const struct trainer *t, const struct samples *s, const int *i
 {
     int count = 0, tokens = 0;
     while (count < n && count < t->o->per_device_train_batch_size) {
-        int more = sample_tokens(&s->s[item[count]]);
+        int more = sample_tokens(&s->s[item[count]], t->o->copy_prompts);
         if (count > 0 && tokens + more > t->max_tokens)
             break;
         tokens += more;
         count++;
     }
     return count;
+}
+
+void trainer_count(struct trainer *t, int plain)
+{
+    t->tokens += t->forest.tokens.n;
+    t->submitted += plain;
 }
 
 /* ---- meters and log rows ---------------------------------------------------------------------- */
@@ -280,7 +288,7 @@ static int interrupted_now(struct trainer *t, struct err *err)
 static int one_step(struct trainer *t, step_fn *step, void *arg, struct err *err)
 {
     double norm[MAX_NETS] = {0}, lr = 0;
-    int64_t tokens = t->tokens;
+    int64_t tokens = t->tokens, submitted = t->submitted;
     memcpy(t->saved, t->meter, sizeof t->saved);
     t->n_saved = t->n_meters;
     for (int i = 0; i < t->n_nets; i++)
@@ -291,6 +299,7 @@ static int one_step(struct trainer *t, step_fn *step, void *arg, struct err *err
         memcpy(t->meter, t->saved, sizeof t->meter);
         t->n_meters = t->n_saved;
         t->tokens = tokens;
+        t->submitted = submitted;
         return interrupted_now(t, err);
     }
     if (rc == 0)
@@ -369,6 +378,7 @@ static int fill_result(const struct trainer *t, int items, int dropped, json_t *
     bad |= json_object_set_new(r, "items", json_integer(items));
     bad |= json_object_set_new(r, "dropped", json_integer(dropped));
     bad |= json_object_set_new(r, "num_tokens", json_integer(t->tokens));
+    bad |= json_object_set_new(r, "num_tokens_submitted", json_integer(t->submitted));
     bad |= json_object_set_new(r, "train_runtime", number(seconds));
     bad |= json_object_set_new(r, "train_steps_per_second", number(steps / fmax(seconds, 1e-9)));
     bad |= json_object_set_new(r, "train_tokens_per_second",

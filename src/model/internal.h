@@ -76,7 +76,7 @@ int slice_read(float *out, const struct model *m, const struct tensor_spec *s, c
 
 /* ---- workspaces ----------------------------------------------------------------------- */
 
-/* What a layer leaves behind for its backward pass; without keep one set serves all layers. */
+/* What a layer leaves behind for its backward pass; one set serves all layers unless everything is kept. */
 struct layer_acts {
     struct tensor x_mid;    // (T,C) F32 residual stream after attention
     struct tensor rstd1, rstd2;     // (T,1) F32; (T,2) of layer norms
@@ -98,9 +98,11 @@ struct workspace {
     const struct model_config *config;
     enum dtype dtype;
     int max_tokens, n_tokens;
-    bool keep;
-    struct tensor *x;           // (L+1) residual streams before each layer, the last before the final norm; without keep, one
+    enum keep keep;
+    struct tensor *x;           // (L+1) residual streams before each layer, the last before the final norm; KEEP_NOTHING: one
     struct layer_acts *layer;   // (L), or one
+    int held;                   // KEEP_INPUTS: the layer whose activations are in layer[0]
+    bool again;                 // a layer is being computed anew for its backward pass
     struct tensor normed, h;    // (T,C), (T,F)
     struct tensor hidden, rstd; // (T,C) after the final norm
     struct tensor normed2;      // (T,C) parallel branches: the MLP's input

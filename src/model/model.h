@@ -202,11 +202,14 @@ void forest_release(struct forest *f);
 
 /* ---- forward and backward, without a cache: scoring and training ----------------------- */
 
-/* Room for activations of up to max_tokens rows; keep: what backward needs is kept as well. */
+/* Room for activations of up to max_tokens rows, and what a forward pass keeps of them for backward: all, or each layer's
+ * input alone, from which backward computes the layer once more (gradient checkpointing: the same bits, less memory, about
+ * a third more time). */
+enum keep { KEEP_NOTHING, KEEP_ALL, KEEP_INPUTS };
 struct workspace;
-int workspace_new(struct workspace **out, const struct model *m, int max_tokens, bool keep, struct err *err) MUST_CHECK;
+int workspace_new(struct workspace **out, const struct model *m, int max_tokens, enum keep keep, struct err *err) MUST_CHECK;
 void workspace_free(struct workspace *ws);
-size_t workspace_bytes(const struct model_config *c, enum dtype dtype, int max_tokens, bool keep);
+size_t workspace_bytes(const struct model_config *c, enum dtype dtype, int max_tokens, enum keep keep);
 
 /* Runs the layers and the final norm.  f lives until backward is done. */
 void model_forward(struct workspace *ws, const struct model *m, const struct forest *f);
@@ -224,8 +227,11 @@ int forest_items(const struct forest *f, int seg, int from, struct head_item *it
 double model_router_loss(const struct workspace *ws);
 void workspace_router_loss(struct workspace *ws, float weight);
 
+/* How the optimiser keeps its two moments: in fp32, or in blocks of 8 bits (a quarter of the bytes), vectors and parameters of
+ * fewer than 4,096 values in fp32 even so. */
+enum optim { OPTIM_ADAMW, OPTIM_ADAMW_8BIT };
 struct trainable;
-int trainable_new(struct trainable **out, struct model *m, struct err *err) MUST_CHECK;     // model opened with .trainable
+int trainable_new(struct trainable **out, struct model *m, enum optim optim, struct err *err) MUST_CHECK;   // model opened with .trainable
 void trainable_free(struct trainable *t);
 /* Adds gradients of sum dlogp*logp + sum dscore*score to t; call after model_forward on a keeping workspace. Either list may be empty. */
 void model_backward(struct workspace *ws, struct trainable *t, const struct head_item *item, const float *dlogp, int n_items, float temperature,

@@ -1,12 +1,14 @@
 /* model/state.c - masters and moments in a file, so that training goes on as if it had not stopped.
  *
  * A safetensors file: 8 bytes length of the header (little endian), the header as JSON, then F32 values.  Each
- * parameter has value.NAME, m.NAME and v.NAME, under the names of this program's fused matrices.  The header follows
- * from the model's shapes alone, so loading compares it with the one this model would write, byte for byte:
+ * parameter has value.NAME, m.NAME and v.NAME, under the names of this program's fused matrices; where the optimiser keeps
+ * 8 bits, moments8.NAME (bytes as compute.h describes them) instead of the last two.  The header follows
+ * from the model's shapes and the optimiser alone, so loading compares it with the one this model would write, byte for byte:
  * anything else is another model's state, or not ours. */
 #include "model/trainable.h"
 
 static const char *const kinds[] = {"value", "m", "v"};
+enum { VALUE, FIRST, SECOND };
 
 static struct tensor *of_kind(const struct trainable *t, int kind, int i)
 {
@@ -43,18 +45,35 @@ static void add_name(struct buf *b, const struct model *m, int i)
         buf_adds(b, i == param_final_norm(m) ? "model.norm" : m->scalar ? "score" : "lm_head");
 }
 
+/* Bytes in the file; 8-bit moments stand where the first moment would. */
+static size_t kind_bytes(const struct trainable *t, int kind, int i)
+{
+    const struct param *p = &t->model->param[i];
+    size_t n = (size_t)p->rows * (size_t)p->cols;
+    if (kind == VALUE || !t->moments8[i])
+        return 4 * n;
+    return kind == FIRST ? moments8_bytes(n) : 0;
+}
+
 static int make_header(struct buf *b, const struct trainable *t, struct err *err)
 {
-    size_t at = 0;
+    size_t at = 0, bytes;
     buf_adds(b, "{\"__metadata__\":{\"format\":\"rlaif-training-state\"}");
     for (int kind = 0; kind < (int)ARRAY_LEN(kinds); kind++)
         for (int i = 0; i < t->n; i++) {
             size_t rows = (size_t)t->model->param[i].rows, cols = (size_t)t->model->param[i].cols;
-            buf_addf(b, ",\"%s.", kinds[kind]);
+            bytes = kind_bytes(t, kind, i);
+            if (bytes == 0)
+                continue;
+            bool packed = kind != VALUE && t->moments8[i];
+            buf_addf(b, ",\"%s.", packed ? "moments8" : kinds[kind]);
             add_name(b, t->model, i);
-            buf_addf(b, "\":{\"dtype\":\"F32\",\"shape\":[%zu,%zu],\"data_offsets\":[%zu,%zu]}", rows, cols, at,
-                     at + rows * cols * 4);
-            at += rows * cols * 4;
+            if (packed)
+                buf_addf(b, "\":{\"dtype\":\"U8\",\"shape\":[%zu],\"data_offsets\":[%zu,%zu]}", bytes, at, at + bytes);
+            else
+                buf_addf(b, "\":{\"dtype\":\"F32\",\"shape\":[%zu,%zu],\"data_offsets\":[%zu,%zu]}", rows, cols, at,
+                         at + bytes);
+            at += bytes;
         }
     buf_adds(b, "}");
     while (b->len % 8)
@@ -86,6 +105,26 @@ static int write_tensor(FILE *f, const struct tensor *t, const char *path, struc
     return rc;
 }
 
+static int write_packed(FILE *f, const struct moments8 *m, size_t bytes, const char *path, struct err *err)
+{
+    void *image = malloc(bytes);
+    if (!image)
+        return err_set(err, ERR_MEMORY, "writing %s", path);
+    moments8_read(image, m);
+    int rc = fwrite(image, 1, bytes, f) == bytes ? 0 : err_set(err, ERR_IO, "%s: writing the training state: %m", path);
+    free(image);
+    return rc;
+}
+
+static int write_kind(FILE *f, const struct trainable *t, int kind, int i, const char *path, struct err *err)
+{
+    size_t bytes = kind_bytes(t, kind, i);
+    if (bytes == 0)
+        return 0;
+    return kind != VALUE && t->moments8[i] ? write_packed(f, t->moments8[i], bytes, path, err)
+                                           : write_tensor(f, of_kind(t, kind, i), path, err);
+}
+
 int trainable_save(const struct trainable *t, const char *path, struct err *err)
 {
     PROFILE("save the optimiser");
@@ -99,7 +138,7 @@ int trainable_save(const struct trainable *t, const char *path, struct err *err)
         rc = err_set(err, ERR_IO, "%s: writing the training state: %m", path);
     for (int kind = 0; rc == 0 && kind < (int)ARRAY_LEN(kinds); kind++)
         for (int i = 0; rc == 0 && i < t->n; i++)
-            rc = write_tensor(w.f, of_kind(t, kind, i), path, err);
+            rc = write_kind(w.f, t, kind, i, path, err);
     if (rc == 0)
         rc = file_out_commit(&w, err);
     else
@@ -126,7 +165,10 @@ int trainable_load(struct trainable *t, const char *path, struct err *err)
 {
     struct buf header = {0};
     struct file_map map = {0};
-    size_t values = 3 * 4 * model_param_count(t->model);
+    size_t values = 0;
+    for (int kind = 0; kind < (int)ARRAY_LEN(kinds); kind++)
+        for (int i = 0; i < t->n; i++)
+            values += kind_bytes(t, kind, i);
     int rc = make_header(&header, t, err);
     if (rc == 0)
         rc = file_map_open(&map, path, err);
@@ -136,9 +178,13 @@ int trainable_load(struct trainable *t, const char *path, struct err *err)
         const unsigned char *p = map.p + 8 + header.len;    // 8-byte aligned: the header was padded
         for (int kind = 0; kind < (int)ARRAY_LEN(kinds); kind++)
             for (int i = 0; i < t->n; i++) {
+                size_t bytes = kind_bytes(t, kind, i);
                 struct tensor *to = of_kind(t, kind, i);
-                tensor_write(to, 0, to->rows, (const float *)(const void *)p);
-                p += (size_t)to->rows * (size_t)to->cols * 4;
+                if (bytes && kind != VALUE && t->moments8[i])
+                    moments8_write(t->moments8[i], p);
+                else if (bytes)
+                    tensor_write(to, 0, to->rows, (const float *)(const void *)p);
+                p += bytes;
             }
         for (int i = 0; i < t->n; i++)
             param_repack(t->model, i);

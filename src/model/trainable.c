@@ -5,6 +5,36 @@
 
 #include "model/trainable.h"
 
+/* Too few to be worth a scale, and where one value may be far from the others. */
+static bool in_8_bits(const struct param *p, enum optim optim)
+{
+    enum { FEW = 4096 };
+    return optim == OPTIM_ADAMW_8BIT && !p->vector && (size_t)p->rows * (size_t)p->cols >= FEW;
+}
+
+static int moments_new(struct trainable *t, enum optim optim, struct err *err)
+{
+    const struct model *m = t->model;
+    int rc = 0;
+    t->m = mem_alloc((size_t)t->n, sizeof *t->m);
+    t->v = mem_alloc((size_t)t->n, sizeof *t->v);
+    t->moments8 = mem_alloc((size_t)t->n, sizeof *t->moments8);
+    if (!t->m || !t->v || !t->moments8)
+        rc = err_set(err, ERR_MEMORY, "optimiser state of %d parameters", t->n);
+    for (int i = 0; rc == 0 && i < t->n; i++) {
+        const struct param *p = &m->param[i];
+        if (in_8_bits(p, optim)) {
+            t->moments8[i] = moments8_new(m->dev, (size_t)p->rows * (size_t)p->cols);
+            rc = t->moments8[i] ? 0 : err_set(err, ERR_MEMORY, "8-bit moments of %d x %d values", p->rows, p->cols);
+            continue;
+        }
+        rc = tensor_new(&t->m[i], m->dev, DTYPE_F32, p->rows, p->cols, err);
+        if (rc == 0)
+            rc = tensor_new(&t->v[i], m->dev, DTYPE_F32, p->rows, p->cols, err);
+    }
+    return rc;
+}
+
 static int tensors_like(struct tensor **out, const struct model *m, struct err *err)
 {
     int rc = 0;
@@ -16,7 +46,7 @@ static int tensors_like(struct tensor **out, const struct model *m, struct err *
     return rc;
 }
 
-int trainable_new(struct trainable **out, struct model *m, struct err *err)
+int trainable_new(struct trainable **out, struct model *m, enum optim optim, struct err *err)
 {
     if (!m->masters)
         return err_set(err, ERR_VALUE, "this model was opened for reading only: training needs .trainable");
@@ -27,9 +57,7 @@ int trainable_new(struct trainable **out, struct model *m, struct err *err)
     t->n = m->n_params;
     int rc = tensors_like(&t->grad, m, err);
     if (rc == 0)
-        rc = tensors_like(&t->m, m, err);
-    if (rc == 0)
-        rc = tensors_like(&t->v, m, err);
+        rc = moments_new(t, optim, err);
     if (rc == 0)
         *out = t;
     else
@@ -47,6 +75,9 @@ void trainable_free(struct trainable *t)
             tensor_release(&all[k][i]);
         free(all[k]);
     }
+    for (int i = 0; t->moments8 && i < t->n; i++)
+        moments8_free(t->moments8[i]);
+    free(t->moments8);
     free(t);
 }
 
@@ -95,7 +126,11 @@ void trainable_step(struct trainable *t, const struct adamw *h)
     plain.weight_decay = 0;
     for (int i = 0; i < t->n; i++) {
         struct param *p = &t->model->param[i];
-        op_adamw(&p->value, &t->m[i], &t->v[i], &t->grad[i], p->vector ? &plain : h);
+        const struct adamw *now = p->vector ? &plain : h;
+        if (t->moments8[i])
+            op_adamw8(&p->value, t->moments8[i], &t->grad[i], now);
+        else
+            op_adamw(&p->value, &t->m[i], &t->v[i], &t->grad[i], now);
         param_repack(t->model, i);
     }
 }

@@ -87,6 +87,8 @@ int training_begin(struct run *run, const json_t *opt, struct train_options *o, 
     if (rc)
         return rc;
     o->output_dir = opt_str(opt, "output_dir");
+    o->optim = !strcmp(opt_str(opt, "optim"), "adamw_8bit") ? OPTIM_ADAMW_8BIT : OPTIM_ADAMW;
+    o->gradient_checkpointing = opt_bool(opt, "gradient_checkpointing");
     o->seed = (uint64_t)opt_int(opt, "seed");
     o->resume = run->resume || opt_bool(opt, "resume_from_checkpoint");
     o->quiet = run->quiet || run->json;

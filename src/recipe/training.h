@@ -30,6 +30,9 @@
     { "adam_beta1", OPT_FLOAT, "0.9", "AdamW", NULL, false },                                                      \
     { "adam_beta2", OPT_FLOAT, "0.999", "AdamW", NULL, false },                                                    \
     { "adam_epsilon", OPT_FLOAT, eps, "AdamW", NULL, false },                                                      \
+    { "optim", OPT_CHOICE, "adamw_torch", "AdamW with its moments in fp32, or in 8-bit blocks: a quarter of the bytes",  \
+      "adamw_torch|adamw_8bit", false },                                                                           \
+    { "gradient_checkpointing", OPT_BOOL, "false", "keep each layer's input only and compute it again in backward", NULL, false }, \
     { "max_grad_norm", OPT_FLOAT, "1.0", "clip the global norm of the gradient; 0: do not", NULL, false },         \
     { "per_device_train_batch_size", OPT_INT, batch, "items of a micro-batch", NULL, false },                      \
     { "gradient_accumulation_steps", OPT_INT, "1", "micro-batches of a step", NULL, false },                       \

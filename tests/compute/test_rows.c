@@ -106,6 +106,71 @@ static void check_adamw(struct device *dev, int C)
     RELEASE(&p, &m, &v, &g, &pw, &mw, &vw);
 }
 
+/* From the same state, step by step: a code may be the next one where fused sums differ in their last bit. */
+static void check_adamw8(struct device *dev, int C)
+{
+    size_t n = 5 * (size_t)C, bytes = moments8_bytes(n), apart = 0;
+    struct tensor p = randoms(dev, DTYPE_F32, 5, C, 1, 1), pw = clone(&p);
+    struct moments8 *m = moments8_new(dev, n), *mw = moments8_new(dev, n);
+    unsigned char *a = test_malloc(bytes), *b = test_malloc(bytes);
+    struct adamw h = { .lr = 1e-2f, .beta1 = 0.9f, .beta2 = 0.999f, .eps = 1e-8f, .weight_decay = 0.1f, .scale = 0.5f };
+    for (h.step = 1; h.step < 8; h.step++) {
+        struct tensor g = randoms(dev, DTYPE_F32, 5, C, 1, 10 + (int)h.step);
+        for (int r = 0; r < 5; r++)
+            for (int c = 0; c < C; c++)
+                t_set(&g, r, c, t_get(&g, r, c) * powf(10, (float)-(c % 7)));
+        moments8_read(a, m);
+        moments8_write(mw, a);
+        op_copy(&pw, &p);
+        op_adamw8(&p, m, &g, &h);
+        define_adamw8(&pw, mw, &g, &h);
+        close_to(&p, &pw, 1e-5, "adamw of 8 bits");
+        moments8_read(a, m);
+        moments8_read(b, mw);
+        for (size_t i = 0; i < 2 * n; i++) {
+            assert_true(abs(a[i] - b[i]) <= 1);
+            apart += a[i] != b[i];
+        }
+        RELEASE(&g);
+    }
+    assert_true((double)apart <= 2 + 1e-3 * 14 * (double)n);
+    assert_true(bytes < 2 * n + 8 * (n / MOMENT_BLOCK + 1) + 4);
+    test_free(a);
+    test_free(b);
+    moments8_free(m);
+    moments8_free(mw);
+    RELEASE(&p, &pw);
+}
+
+/* What 8 bits keep of moments after many steps, against fp32, over gradients of very different sizes. */
+static void moments_of_8_bits_follow_those_of_32(void **state)
+{
+    enum { C = 512, STEPS = 400 };
+    struct device *dev = device(1);
+    struct tensor p = zeros(dev, DTYPE_F32, 1, C), pw = clone(&p), m = clone(&p), v = clone(&p);
+    struct moments8 *packed = moments8_new(dev, C);
+    struct adamw h = { .lr = 1e-3f, .beta1 = 0.9f, .beta2 = 0.99f, .eps = 1e-8f, .scale = 1 };
+    for (h.step = 1; h.step <= STEPS; h.step++) {
+        struct tensor g = randoms(dev, DTYPE_F32, 1, C, 1, (int)h.step);
+        // the size of gradients falls by ten on the way: averages have to come down with it
+        for (int c = 0; c < C; c++)
+            t_set(&g, 0, c, (t_get(&g, 0, c) + 0.3f) * powf(10, (float)-(c % 4) - (h.step > STEPS / 2)));
+        op_adamw8(&p, packed, &g, &h);
+        op_adamw(&pw, &m, &v, &g, &h);
+        RELEASE(&g);
+    }
+    double diff = 0, size = 0;
+    for (int c = 0; c < C; c++) {
+        diff += pow((double)t_get(&p, 0, c) - t_get(&pw, 0, c), 2);
+        size += pow(t_get(&pw, 0, c), 2);
+    }
+    if (!(sqrt(diff / size) < 0.08))     // rounding v by chance leaves a noise of some 20 % in it
+        fail_msg("weights are %g apart", sqrt(diff / size));
+    moments8_free(packed);
+    RELEASE(&p, &pw, &m, &v);
+    device_close(dev);
+}
+
 static void rows_agree_with_the_definition_on_every_instruction_set(void **state)
 {
     for (size_t i = 0; i < ARRAY_LEN(isas); i++) {
@@ -117,6 +182,7 @@ static void rows_agree_with_the_definition_on_every_instruction_set(void **state
                 check_rope(dev, widths[w], t);
                 check_elementwise(dev, widths[w], t);
                 check_adamw(dev, widths[w]);
+                check_adamw8(dev, widths[w]);
             }
         device_close(dev);
     }
@@ -368,6 +434,7 @@ static void unknown_devices_and_impossible_sizes_are_errors(void **state)
 
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(rows_agree_with_the_definition_on_every_instruction_set),
+    cmocka_unit_test(moments_of_8_bits_follow_those_of_32),
     cmocka_unit_test(a_row_does_not_know_its_company),
     cmocka_unit_test(sums_over_rows_do_not_know_the_threads),
     cmocka_unit_test(backward_is_the_slope_of_forward),

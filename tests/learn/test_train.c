@@ -223,7 +223,7 @@ static void end_is_appended_once(void **state)
     for (int i = 0; i < 3; i++) {
         assert_int_equal(s.s[i].prompt, i < 2);
         assert_int_equal(s.s[i].first, 3);
-        assert_int_equal(s.ids.id[s.s[i].at + (size_t)sample_tokens(&s.s[i]) - 1], 0);
+        assert_int_equal(s.ids.id[s.s[i].at + (size_t)sample_tokens(&s.s[i], false) - 1], 0);
     }
     samples_release(&s);
     rows_release(&r);

@@ -289,8 +289,9 @@ static void generation_over_a_cache_is_one_pass_bit_for_bit(void **state)
     }
 }
 
-/* Two answers to one prompt: gradients of all their log-probs, the prompt computed once or twice. */
-static float *answers_gradient(struct vector *v, bool shared, size_t *total)
+/* Two answers to one prompt: gradients of all their log-probs, the prompt computed once or twice; router: weight of the loss
+ * of a mixture of experts. */
+static float *answers_gradient(struct vector *v, bool shared, float router, size_t *total)
 {
     const int *id = v->forest.tokens.id;
     struct forest f = {0};
@@ -305,7 +306,7 @@ static float *answers_gradient(struct vector *v, bool shared, size_t *total)
         dlogp[i] = (float)(i % 7 - 3) / 5;
     trainable_zero(v->train);
     model_forward(v->ws, v->model, &f);
-    workspace_router_loss(v->ws, 0);
+    workspace_router_loss(v->ws, router);
     model_backward(v->ws, v->train, item, dlogp, n, 1, NULL, NULL, 0);
     *total = model_param_count(v->model);
     all = test_malloc(*total * sizeof *all);
@@ -328,7 +329,7 @@ static void a_shared_prompt_has_the_gradient_of_two(void **state)
         vector_open(&v, names[i]);
         workspace_free(v.ws);
         v.ws = tiny_workspace(v.model, 110, true);
-        float *once = answers_gradient(&v, true, &n), *twice = answers_gradient(&v, false, &n);
+        float *once = answers_gradient(&v, true, 0, &n), *twice = answers_gradient(&v, false, 0, &n);
         for (size_t k = 0; k < n; k++) {
             diff += pow((double)once[k] - twice[k], 2);
             size += pow(twice[k], 2);
@@ -337,6 +338,37 @@ static void a_shared_prompt_has_the_gradient_of_two(void **state)
             fail_msg("%s: gradients are %g apart, of %g", v.name, sqrt(diff), sqrt(size));
         test_free(once);
         test_free(twice);
+        vector_close(&v);
+    }
+}
+
+static void gradients_from_kept_inputs_alone_have_the_same_bits(void **state)
+{
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        struct vector v;
+        size_t n;
+        vector_open(&v, names[i]);
+        for (int d = 0; d < 2; d++) {
+            struct err err = {0};
+            enum dtype dtype = d ? DTYPE_BF16 : DTYPE_F32;
+            workspace_free(v.ws);
+            trainable_free(v.train);
+            model_close(v.model);
+            open_as(&v.model, v.dev, v.folder, true, dtype);
+            v.train = tiny_trainable(v.model);
+            v.ws = tiny_workspace(v.model, 110, true);
+            float *all = answers_gradient(&v, true, 0.5f, &n);
+            workspace_free(v.ws);
+            if (workspace_new(&v.ws, v.model, 110, KEEP_INPUTS, &err))
+                fail_msg("%s", err.msg);
+            float *inputs = answers_gradient(&v, true, 0.5f, &n);
+            if (memcmp(all, inputs, n * sizeof *all))
+                fail_msg("%s in %s: gradients differ", v.name, dtype_name(dtype));
+            test_free(all);
+            test_free(inputs);
+        }
+        assert_true(workspace_bytes(model_config(v.model), DTYPE_BF16, 110, KEEP_INPUTS) <
+                    workspace_bytes(model_config(v.model), DTYPE_BF16, 110, KEEP_ALL));
         vector_close(&v);
     }
 }
@@ -518,6 +550,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(greedy_ids_over_a_cache_are_those_of_transformers),
     cmocka_unit_test(generation_over_a_cache_is_one_pass_bit_for_bit),
     cmocka_unit_test(a_shared_prompt_has_the_gradient_of_two),
+    cmocka_unit_test(gradients_from_kept_inputs_alone_have_the_same_bits),
     cmocka_unit_test(a_folder_written_is_the_same_model),
     cmocka_unit_test(configs_that_contradict_their_tensors_are_refused_by_key_or_tensor),
     cmocka_unit_test(a_bare_body_and_a_named_reward_head_are_understood),

@@ -69,7 +69,7 @@ static void vector_open(struct vector *v, const char *name, bool scalar)
     v->facts = json_read_file(facts, &err);
     v->dev = tiny_device(1);
     struct model_options opt = { .dtype = DTYPE_F32, .trainable = true, .scalar_head = scalar };
-    if (!v->facts || model_open(&v->model, v->dev, v->folder, &opt, &err) || trainable_new(&v->train, v->model, &err))
+    if (!v->facts || model_open(&v->model, v->dev, v->folder, &opt, &err) || trainable_new(&v->train, v->model, OPTIM_ADAMW, &err))
         fail_msg("%s", err.msg);
     expect_open(&v->expect, v->folder);
     json_t *all = json_object_get(v->facts, "sequences");

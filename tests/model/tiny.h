@@ -66,7 +66,7 @@ static inline struct trainable *tiny_trainable(struct model *m)
 {
     struct trainable *t;
     struct err err = {0};
-    if (trainable_new(&t, m, &err))
+    if (trainable_new(&t, m, OPTIM_ADAMW, &err))
         fail_msg("%s", err.msg);
     return t;
 }

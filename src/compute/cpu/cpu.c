@@ -171,7 +171,7 @@ static const struct device table = {
     .route = define_route, .route_backward = define_route_backward, .column_sums = define_column_sums,
     .head_logp = cpu_head_logp, .head_backward = cpu_head_backward, .head_logits = cpu_head_logits,
     .logits_logp = cpu_logits_logp, .scalar_head = cpu_scalar_head, .scalar_head_backward = cpu_scalar_head_backward,
-    .sumsq = cpu_sumsq, .adamw = cpu_adamw,
+    .sumsq = cpu_sumsq, .adamw = cpu_adamw, .adamw8 = cpu_adamw8,
 };
 
 int cpu_device_open(struct device **out, int threads, struct err *err)

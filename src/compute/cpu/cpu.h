@@ -153,6 +153,7 @@ void cpu_combine_backward(struct tensor *dsrc, struct tensor *dweight, const str
 double cpu_sumsq(const struct tensor *t);
 void cpu_adamw(struct tensor *master, struct tensor *m, struct tensor *v, const struct tensor *grad,
                const struct adamw *h);
+void cpu_adamw8(struct tensor *master, struct moments8 *m, const struct tensor *grad, const struct adamw *h);
 void cpu_head_logp(float *logp, float *entropy, float *lse, int *argmax, const struct tensor *hidden,
                    const struct weight *w, const struct head_item *item, int n, float inv_temperature);
 void cpu_head_backward(struct tensor *dhidden, struct tensor *dw, const struct tensor *hidden, const struct weight *w,
@@ -218,5 +219,6 @@ void define_scalar_head_backward(struct tensor *dhidden, struct tensor *dw, cons
 double define_sumsq(const struct tensor *t);
 void define_adamw(struct tensor *master, struct tensor *m, struct tensor *v, const struct tensor *grad,
                   const struct adamw *h);
+void define_adamw8(struct tensor *master, struct moments8 *m, const struct tensor *grad, const struct adamw *h);
 
 #endif

@@ -288,3 +288,68 @@ void define_adamw(struct tensor *master, struct tensor *m, struct tensor *v, con
             *p -= (float)(h->lr / c1) * *pm / ((float)(sqrtf(*pv) / (float)sqrt(c2)) + h->eps);
         }
 }
+
+/* What code c of a moment stands for, as a share of its scale; exponents: how many powers of two below 1 there are. */
+static double code_value(int c, int exponents)
+{
+    return ldexp(1 + (c & 7) / 8.0, (c >> 3) - exponents);
+}
+
+/* The last code whose value is not above x; code 0 stands for what is smaller than all others, and decodes as 0. */
+static int code_below(double x, int exponents, int last)
+{
+    int c = 0;
+    while (c < last && code_value(c + 1, exponents) <= x)
+        c++;
+    return c;
+}
+
+static void define_codes(uint8_t *cm, uint8_t *cv, double m, double v, uint32_t chance)
+{
+    double size = fabs(m);
+    int a = code_below(size, 15, 120), b = code_below(v, 31, 248);
+    if (size - code_value(a, 15) >= code_value(a + 1, 15) - size)
+        a++;
+    double share = (v - code_value(b, 31)) / (code_value(b + 1, 31) - code_value(b, 31));
+    if (share >= 0 && floor(share * (1 << 20)) + (chance & 0xfffff) >= 1 << 20)
+        b++;
+    *cm = (uint8_t)(a | (signbit(m) ? 128 : 0));
+    *cv = (uint8_t)(b ? b : v > 0);
+}
+
+static uint32_t define_chance(uint32_t x)
+{
+    x = (x ^ x >> 16) * 0x7feb352du;
+    x = (x ^ x >> 15) * 0x846ca68bu;
+    return x ^ x >> 16;
+}
+
+void define_adamw8(struct tensor *master, struct moments8 *m, const struct tensor *grad, const struct adamw *h)
+{
+    for (size_t at = 0, block = 0; at < m->n; at += MOMENT_BLOCK, block++) {
+        float wide[2][MOMENT_BLOCK], top[2] = { 0, 0 };
+        int n = (int)(m->n - at < MOMENT_BLOCK ? m->n - at : MOMENT_BLOCK);
+        for (int i = 0; i < n; i++) {
+            int a = m->m[at + (size_t)i] & 127, b = m->v[at + (size_t)i];
+            double sign = m->m[at + (size_t)i] & 128 ? -1 : 1;
+            wide[0][i] = a ? (float)(sign * code_value(a, 15) * m->m_scale[block]) : 0;
+            wide[1][i] = b ? (float)(code_value(b, 31) * m->v_scale[block]) : 0;
+        }
+        struct tensor p = { .dtype = DTYPE_F32, .rows = 1, .cols = n, .stride = (size_t)n, .data = t_f32(master, 0) + at };
+        struct tensor g = p, pm = p, pv = p;
+        g.data = t_f32(grad, 0) + at;
+        pm.data = wide[0];
+        pv.data = wide[1];
+        define_adamw(&p, &pm, &pv, &g, h);
+        for (int k = 0; k < 2; k++)
+            for (int i = 0; i < n; i++)
+                top[k] = fmaxf(top[k], fabsf(wide[k][i]));
+        m->m_scale[block] = top[0];
+        m->v_scale[block] = top[1];
+        for (int i = 0; i < n; i++) {
+            uint32_t key = (uint32_t)at + (uint32_t)i + (uint32_t)h->step * 0x9e3779b9u;
+            define_codes(&m->m[at + (size_t)i], &m->v[at + (size_t)i], top[0] > 1e-37f ? wide[0][i] / top[0] : 0,
+                         top[1] > 1e-37f ? wide[1][i] / top[1] : 0, define_chance(key));
+        }
+    }
+}

@@ -52,6 +52,9 @@ struct kernels {
     int (*first_of)(const float *z, float by, float value, size_t n);       // first i with by * z[i] == value; 0: none
     void (*exponential)(float *y, const float *x, size_t n);
     void (*adamw)(float *p, float *m, float *v, const float *g, const struct adamw_now *h, size_t n);
+    /* one block of 8-bit moments, n <= MOMENT_BLOCK values; key: of its first value, for rounding v */
+    void (*adamw8)(float *p, uint8_t *m, uint8_t *v, float *m_scale, float *v_scale, const float *g, const struct adamw_now *h,
+                   uint32_t key, size_t n);
     /* to[k][0..wide) = 32-bit words from[0..rows)[k], for k < n; rows <= wide, the rest is zero: packing */
     void (*transpose32)(uint32_t *to, size_t wide, const uint32_t *from, size_t stride, size_t rows, size_t n);
     /* to[i] = a[i] | b[i] << 16: packing */

@@ -530,6 +530,69 @@ static void adamw(float *restrict p, float *restrict m, float *restrict v, const
     }
 }
 
+/* Codes are the upper bits of a float between 0 and 1, less those of the smallest one: 3 bits of mantissa, and M_EXPONENTS or
+ * V_EXPONENTS powers of two down to what counts as zero. */
+enum { CODE_SHIFT = 20, M_EXPONENTS = 15, V_EXPONENTS = 31, ONE = 127 };
+
+static void moments_decode(float *restrict m, float *restrict v, const uint8_t *restrict cm, const uint8_t *restrict cv,
+                           float m_scale, float v_scale, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        uint32_t a = cm[i] & 127u, s = (uint32_t)(cm[i] & 128u) << 24, b = cv[i];
+        union { uint32_t u; float f; } x = { .u = a ? (a + ((ONE - M_EXPONENTS) << 3)) << CODE_SHIFT | s : 0 };
+        union { uint32_t u; float f; } y = { .u = b ? (b + ((ONE - V_EXPONENTS) << 3)) << CODE_SHIFT : 0 };
+        m[i] = x.f * m_scale;
+        v[i] = y.f * v_scale;
+    }
+}
+
+/* A number that looks like chance, of the value's key. */
+static inline uint32_t scrambled(uint32_t x)
+{
+    x = (x ^ x >> 16) * 0x7feb352du;
+    x = (x ^ x >> 15) * 0x846ca68bu;
+    return x ^ x >> 16;
+}
+
+static void moments_encode(uint8_t *restrict cm, uint8_t *restrict cv, const float *restrict m, const float *restrict v,
+                           float m_scale, float v_scale, uint32_t key, size_t n)
+{
+    const float im = m_scale > 1e-37f ? 1 / m_scale : 0, iv = v_scale > 1e-37f ? 1 / v_scale : 0;
+    const uint32_t half = 1u << (CODE_SHIFT - 1), all = (1u << CODE_SHIFT) - 1;
+    for (size_t i = 0; i < n; i++) {
+        union { float f; uint32_t u; } x = { .f = m[i] * im }, y = { .f = v[i] * iv };
+        int32_t a = (int32_t)((x.u & 0x7fffffffu) + half) >> CODE_SHIFT, b = (int32_t)(y.u + (scrambled(key + (uint32_t)i) & all)) >> CODE_SHIFT;
+        a -= (ONE - M_EXPONENTS) << 3;
+        b -= (ONE - V_EXPONENTS) << 3;
+        a = a < 0 ? 0 : a;
+        b = b < 1 ? y.u != 0 : b;       // never 0 below a root: a step divided by nothing is no step
+        b = b > 255 ? 255 : b;
+        cm[i] = (uint8_t)((uint32_t)a | (x.u >> 24 & 128u));
+        cv[i] = (uint8_t)b;
+    }
+}
+
+static float largest(const float *x, size_t n)
+{
+    float top = 0;
+    for (size_t i = 0; i < n; i++) {
+        float a = fabsf(x[i]);
+        top = a > top ? a : top;
+    }
+    return top;
+}
+
+static void adamw8(float *p, uint8_t *m, uint8_t *v, float *m_scale, float *v_scale, const float *g, const struct adamw_now *h,
+                   uint32_t key, size_t n)
+{
+    float wide_m[MOMENT_BLOCK], wide_v[MOMENT_BLOCK];
+    moments_decode(wide_m, wide_v, m, v, *m_scale, *v_scale, n);
+    adamw(p, wide_m, wide_v, g, h, n);
+    *m_scale = largest(wide_m, n);
+    *v_scale = largest(wide_v, n);
+    moments_encode(m, v, wide_m, wide_v, *m_scale, *v_scale, key, n);
+}
+
 static void transpose32(uint32_t *to, size_t wide, const uint32_t *from, size_t stride, size_t rows, size_t n)
 {
     for (size_t k0 = 0; k0 < n; k0 += W)
@@ -560,5 +623,5 @@ const struct kernels KERNELS = {
     .rmsnorm_backward_to = rmsnorm_backward_to, .layernorm = layernorm, .layernorm_backward = layernorm_backward,
     .rope = rope, .gated = gated, .gated_backward = gated_backward, .logit_stats = logit_stats,
     .logit_form = logit_form, .cap_slope = cap_slope, .first_of = first_of,
-    .exponential = exponential, .adamw = adamw, .transpose32 = transpose32, .interleave = interleave,
+    .exponential = exponential, .adamw = adamw, .adamw8 = adamw8, .transpose32 = transpose32, .interleave = interleave,
 };

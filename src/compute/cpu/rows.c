@@ -376,15 +376,34 @@ double cpu_sumsq(const struct tensor *t)
     return sum;
 }
 
+static struct adamw_now adamw_now(const struct adamw *h)
+{
+    double c1 = 1 - pow(h->beta1, (double)h->step), c2 = 1 - pow(h->beta2, (double)h->step);
+    return (struct adamw_now){ .beta1 = h->beta1, .beta2 = h->beta2, .eps = h->eps, .scale = h->scale,
+                               .shrink = 1 - h->lr * h->weight_decay, .rate = (float)(h->lr / c1),
+                               .inv_root_c2 = (float)(1 / sqrt(c2)) };
+}
+
 void cpu_adamw(struct tensor *master, struct tensor *m, struct tensor *v, const struct tensor *grad,
                const struct adamw *h)
 {
     struct device *dev = master->dev;
     const struct kernels *k = cpu_of(dev)->k;
-    double c1 = 1 - pow(h->beta1, (double)h->step), c2 = 1 - pow(h->beta2, (double)h->step);
-    struct adamw_now now = { .beta1 = h->beta1, .beta2 = h->beta2, .eps = h->eps, .scale = h->scale,
-                             .shrink = 1 - h->lr * h->weight_decay, .rate = (float)(h->lr / c1),
-                             .inv_root_c2 = (float)(1 / sqrt(c2)) };
+    struct adamw_now now = adamw_now(h);
     FOR_ROWS (r, master->rows, master->cols * 4)
         k->adamw(t_f32(master, r), t_f32(m, r), t_f32(v, r), t_f32(grad, r), &now, (size_t)master->cols);
+}
+
+void cpu_adamw8(struct tensor *master, struct moments8 *m, const struct tensor *grad, const struct adamw *h)
+{
+    struct device *dev = master->dev;
+    const struct kernels *k = cpu_of(dev)->k;
+    const struct adamw_now now = adamw_now(h);
+    float *p = t_f32(master, 0);
+    const float *g = t_f32(grad, 0);
+    FOR_ROWS (b, (int)m->blocks, MOMENT_BLOCK * 8) {
+        size_t at = (size_t)b * MOMENT_BLOCK, n = m->n - at < MOMENT_BLOCK ? m->n - at : MOMENT_BLOCK;
+        uint32_t key = (uint32_t)at + (uint32_t)h->step * 0x9e3779b9u;
+        k->adamw8(p + at, m->m + at, m->v + at, &m->m_scale[b], &m->v_scale[b], g + at, &now, key, n);
+    }
 }

@@ -46,7 +46,7 @@ static void norm_backward(struct workspace *ws, struct trainable *t, int gain, i
 static struct tensor branch_gradient(struct workspace *ws, struct trainable *t, int l, bool mlp, int n, bool copy)
 {
     const struct model *m = t->model;
-    struct layer_acts *a = &ws->layer[l];
+    struct layer_acts *a = layer_acts(ws, l);
     enum layer_param which = mlp ? PARAM_POST2 : PARAM_POST1;
     const struct param *gain = layer_param(m, l, which);
     float scale = m->config.choices.residual_scale;
@@ -70,7 +70,7 @@ static void mlp_branch(struct workspace *ws, struct trainable *t, int l, int n, 
 {
     const struct model *m = t->model;
     const struct choices *c = &m->config.choices;
-    const struct layer_acts *a = &ws->layer[l];
+    const struct layer_acts *a = layer_acts(ws, l);
     struct tensor dy = rounded(ws, &ws->dy, d), dnorm = first_rows(&ws->dnorm, n);
     struct tensor gate_up = first_rows(&a->gate_up, n), h = first_rows(&ws->h, n);
     struct tensor dh = first_rows(&ws->dh, n), dgate_up = first_rows(&ws->dgate_up, n);
@@ -95,7 +95,7 @@ static void mlp_branch(struct workspace *ws, struct trainable *t, int l, int n, 
 static void mlp_backward(struct workspace *ws, struct trainable *t, int l, int n, const struct tensor *d)
 {
     const struct model *m = t->model;
-    const struct layer_acts *a = &ws->layer[l];
+    const struct layer_acts *a = layer_acts(ws, l);
     struct tensor x = first_rows(m->config.choices.parallel ? &ws->x[l] : &a->x_mid, n);
     struct tensor stat = first_rows(&a->rstd2, n), normed = first_rows(&ws->normed, n);
     branch_input(&normed, &stat, &x, m, l, true);
@@ -111,7 +111,7 @@ static void norm_qk_backward(struct workspace *ws, struct trainable *t, int l, i
 {
     const struct model *m = t->model;
     const struct model_config *c = &m->config;
-    const struct layer_acts *a = &ws->layer[l];
+    const struct layer_acts *a = layer_acts(ws, l);
     bool each = c->choices.qk_norm == QK_NORM_HEAD;
     int q = c->heads * c->head_size, kv = c->kv_heads * c->head_size;
     struct tensor raw = first_rows(&a->raw, n), rq = first_rows(&a->q_rstd, n), rk = first_rows(&a->k_rstd, n);
@@ -128,7 +128,7 @@ static void attention_backward(struct workspace *ws, struct trainable *t, int l,
 {
     const struct model *m = t->model;
     const struct model_config *c = &m->config;
-    const struct layer_acts *a = &ws->layer[l];
+    const struct layer_acts *a = layer_acts(ws, l);
     int q = c->heads * c->head_size, kv = c->kv_heads * c->head_size;
     struct tensor dy = rounded(ws, &ws->dy, d), datt = first_rows(&ws->datt, n);
     struct tensor att = first_rows(&a->att, n), lse = first_rows(&a->lse, n), qkv = first_rows(&a->qkv, n);
@@ -214,7 +214,9 @@ void model_backward(struct workspace *ws, struct trainable *t, const struct head
                                 dscore, n_scores);
     op_zero(&dx);
     norm_backward(ws, t, param_final_norm(m), m->at.final_bias, &x, &ws->rstd);
-    for (int l = L - 1; l >= 0; l--)
+    for (int l = L - 1; l >= 0; l--) {
+        layer_recall(ws, m, l);
         layer_backward(ws, t, l, n);
+    }
     embed_backward(ws, t, &dx);
 }

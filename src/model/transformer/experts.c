@@ -36,7 +36,7 @@ void experts_forward(struct workspace *ws, const struct model *m, int l, int n, 
     struct tensor logits = first_rows(&ws->router, n), prob = first_rows(&a->prob, n), weight = first_rows(&a->expert_weight, n);
     op_linear(&logits, normed, layer_param(m, l, PARAM_ROUTER)->packed, false);
     op_route(a->expert, &weight, &prob, &logits);
-    if (ws->keep)
+    if (ws->keep && !ws->again)
         count_choices(ws, a, &prob, k);
     if (x_out != x_in)
         op_copy(x_out, x_in);
@@ -60,7 +60,7 @@ static void expert_backward(struct workspace *ws, struct trainable *t, int l, in
                             const struct tensor *normed, struct tensor *dweight)
 {
     const struct model *m = t->model;
-    const struct layer_acts *a = &ws->layer[l];
+    const struct layer_acts *a = layer_acts(ws, l);
     int up = param_expert(m, l, e, false), down = param_expert(m, l, e, true);
     struct tensor in = first_rows(&ws->ex_in, count), h = first_rows(&ws->h, count), dout = first_rows(&ws->ex_dout, count);
     struct tensor gate_up = tensor_rows(&a->ex_gate_up, first, count), out = tensor_rows(&a->ex_out, first, count);
@@ -93,7 +93,7 @@ void experts_backward(struct workspace *ws, struct trainable *t, int l, int n, c
 {
     const struct model *m = t->model;
     const struct choices *c = &m->config.choices;
-    const struct layer_acts *a = &ws->layer[l];
+    const struct layer_acts *a = layer_acts(ws, l);
     int k = c->experts_used, done = 0;
     struct tensor dnorm = first_rows(&ws->dnorm, n), dweight = first_rows(&ws->dweight, n), dlogits = first_rows(&ws->router, n);
     struct tensor weight = first_rows(&a->expert_weight, n), prob = first_rows(&a->prob, n), low = first_rows(&ws->router_low, n);

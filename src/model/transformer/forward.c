@@ -129,20 +129,28 @@ static void attention_forward(struct workspace *ws, const struct model *m, int l
     add_branch(ws, m, l, false, a, x_mid, x, &att);
 }
 
+/* The MLP's first multiplication; returns its view. */
+static struct tensor mlp_up(struct workspace *ws, const struct model *m, int l, int n, struct layer_acts *a,
+                            const struct tensor *normed)
+{
+    const struct param *bias = layer_param(m, l, PARAM_GATE_UP_BIAS);
+    struct tensor gate_up = first_rows(&a->gate_up, n);
+    op_linear(&gate_up, normed, layer_param(m, l, PARAM_GATE_UP)->packed, false);
+    if (bias)
+        op_bias(&gate_up, &bias->value);
+    return gate_up;
+}
+
 /* normed is the branch's input already. */
 static void mlp_forward(struct workspace *ws, const struct model *m, int l, int n, struct layer_acts *a,
                         const struct tensor *normed, const struct tensor *x_mid, struct tensor *x_out)
 {
     const struct choices *c = &m->config.choices;
-    const struct param *bias = layer_param(m, l, PARAM_GATE_UP_BIAS);
     if (c->experts) {
         experts_forward(ws, m, l, n, a, normed, x_mid, x_out);
         return;
     }
-    struct tensor gate_up = first_rows(&a->gate_up, n), h = first_rows(&ws->h, n);
-    op_linear(&gate_up, normed, layer_param(m, l, PARAM_GATE_UP)->packed, false);
-    if (bias)
-        op_bias(&gate_up, &bias->value);
+    struct tensor gate_up = mlp_up(ws, m, l, n, a, normed), h = first_rows(&ws->h, n);
     if (c->plain_mlp)
         op_activate(&h, &gate_up, c->act);
     else
@@ -161,6 +169,28 @@ static void layer_forward(struct workspace *ws, const struct model *m, int l, in
     if (!parallel)
         branch_input(&normed, &stat, mid, m, l, true);
     mlp_forward(ws, m, l, n, a, &normed, mid, next);
+}
+
+/* What backward wants of a layer ends with the MLP's first multiplication, unless norms or experts come after it. */
+void layer_recall(struct workspace *ws, const struct model *m, int l)
+{
+    if (ws->keep == KEEP_ALL || ws->held == l)
+        return;
+    const struct choices *h = &m->config.choices;
+    struct layer_acts *a = layer_acts(ws, l);
+    int n = ws->n_tokens;
+    struct tensor x = first_rows(&ws->x[l], n), mid = first_rows(&a->x_mid, n), unused = first_rows(&ws->dnorm, n);
+    ws->again = true;
+    if (h->experts || h->place != NORM_BEFORE) {
+        layer_forward(ws, m, l, n, a, &x, &mid, &unused, NULL);
+    } else {
+        struct tensor normed = first_rows(&ws->normed, n), stat = first_rows(&a->rstd2, n);
+        attention_forward(ws, m, l, n, a, &x, &mid, NULL);
+        branch_input(&normed, &stat, h->parallel ? &x : &mid, m, l, true);
+        mlp_up(ws, m, l, n, a, &normed);
+    }
+    ws->again = false;
+    ws->held = l;
 }
 
 static void embed(struct workspace *ws, const struct model *m, struct tensor *x, const int *ids)
@@ -200,7 +230,7 @@ void transformer_forward(struct workspace *ws, const struct model *m, const int 
     struct tensor x = first_rows(&ws->x[0], n), stat = first_rows(&ws->rstd, n);
     embed(ws, m, &x, ids);
     for (int l = 0; l < m->config.layers; l++) {
-        struct layer_acts *a = &ws->layer[ws->keep ? l : 0];
+        struct layer_acts *a = layer_acts(ws, l);
         if (!ws->keep) {
             layer_forward(ws, m, l, n, a, &x, &x, &x, cache);
             continue;
@@ -209,6 +239,7 @@ void transformer_forward(struct workspace *ws, const struct model *m, const int 
         layer_forward(ws, m, l, n, a, &x, &mid, &next, cache);
         x = next;
     }
+    ws->held = m->config.layers - 1;
     final_norm(m, hidden, &stat, &x);
 }
 

@@ -10,6 +10,12 @@ static inline struct tensor first_rows(const struct tensor *t, int n)
     return tensor_rows(t, 0, n);
 }
 
+/* Where layer l leaves its activations. */
+static inline struct layer_acts *layer_acts(struct workspace *ws, int l)
+{
+    return &ws->layer[ws->keep == KEEP_ALL ? l : 0];
+}
+
 /* NULL where the layer has none. */
 static inline const struct param *layer_param(const struct model *m, int layer, enum layer_param which)
 {
@@ -40,6 +46,8 @@ struct rope layer_rope(const struct model *m, int l);
 /* Sets everything of ws->attention that is not the forest's. */
 void layer_attention(struct workspace *ws, const struct model *m, int l);
 float embed_scale(const struct model *m);
+/* Before the backward pass of layer l: its activations are there, computed once more from its input where only that was kept. */
+void layer_recall(struct workspace *ws, const struct model *m, int l);
 
 /* ---- experts.c ---------------------------------------------------------------------------------- */
 

@@ -67,15 +67,21 @@ static void plan_experts(struct plan *p, struct workspace *ws, const struct mode
 #undef AT
 }
 
+/* How many layers' activations there are at a time. */
+static int layer_sets(const struct model_config *c, enum keep keep)
+{
+    return keep == KEEP_ALL ? c->layers : 1;
+}
+
 /* ws NULL: only count. */
-static void plan_all(struct plan *p, struct workspace *ws, const struct model_config *c, enum dtype dtype, int T, bool keep)
+static void plan_all(struct plan *p, struct workspace *ws, const struct model_config *c, enum dtype dtype, int T, enum keep keep)
 {
     const struct choices *h = &c->choices;
     size_t C = (size_t)c->width, F = (size_t)c->ffn, q = (size_t)c->heads * (size_t)c->head_size;
     bool scaled = h->residual_scale && h->residual_scale != 1, after = h->place != NORM_BEFORE;
-    int sets = keep ? c->layers : 1;
+    int sets = layer_sets(c, keep), streams = keep ? c->layers + 1 : 1;
 #define AT(field) (ws ? &ws->field : NULL)
-    for (int l = 0; l < sets + keep; l++)
+    for (int l = 0; l < streams; l++)
         want(p, AT(x[l]), DTYPE_F32, T, C);
     for (int l = 0; l < sets; l++)
         plan_layer(p, AT(layer[l]), c, dtype, T, keep);
@@ -106,7 +112,7 @@ static void plan_all(struct plan *p, struct workspace *ws, const struct model_co
 #undef AT
 }
 
-size_t workspace_bytes(const struct model_config *c, enum dtype dtype, int max_tokens, bool keep)
+size_t workspace_bytes(const struct model_config *c, enum dtype dtype, int max_tokens, enum keep keep)
 {
     struct plan p = {0};
     plan_all(&p, NULL, c, dtype, max_tokens, keep);
@@ -130,7 +136,7 @@ static bool expert_lists(struct workspace *ws, const struct model_config *c, int
     return ok && ws->slot && ws->slot_row && ws->prob_sum && ws->chosen && ws->dprob;
 }
 
-int workspace_new(struct workspace **out, const struct model *m, int max_tokens, bool keep, struct err *err)
+int workspace_new(struct workspace **out, const struct model *m, int max_tokens, enum keep keep, struct err *err)
 {
     const struct model_config *c = &m->config;
     if (max_tokens < 1)
@@ -138,12 +144,12 @@ int workspace_new(struct workspace **out, const struct model *m, int max_tokens,
     struct workspace *ws = mem_alloc(1, sizeof *ws);
     if (!ws)
         return err_set(err, ERR_MEMORY, "a workspace for %d tokens", max_tokens);
-    int sets = keep ? c->layers : 1;
+    int sets = layer_sets(c, keep);
     ws->config = c;
     ws->dtype = m->dtype;
     ws->max_tokens = max_tokens;
     ws->keep = keep;
-    ws->x = mem_alloc((size_t)sets + 1, sizeof *ws->x);
+    ws->x = mem_alloc((size_t)c->layers + 1, sizeof *ws->x);
     ws->layer = mem_alloc((size_t)sets, sizeof *ws->layer);
     ws->position = mem_alloc((size_t)max_tokens, sizeof *ws->position);
     ws->identity = mem_alloc((size_t)max_tokens, sizeof *ws->identity);
@@ -180,10 +186,10 @@ void workspace_free(struct workspace *ws)
     struct tensor *all[] = {&ws->normed, &ws->h, &ws->hidden, &ws->rstd, &ws->dx, &ws->dnorm, &ws->dqkv, &ws->dy,
                             &ws->dqkv_low, &ws->datt, &ws->dh, &ws->dgate_up, &ws->normed2, &ws->branch, &ws->router,
                             &ws->ex_in, &ws->dbranch, &ws->ex_dout, &ws->ex_din, &ws->dweight, &ws->router_low};
-    int sets = ws->keep ? ws->config->layers : 1;
+    int sets = layer_sets(ws->config, ws->keep);
     for (size_t i = 0; i < ARRAY_LEN(all); i++)
         tensor_release(all[i]);
-    for (int l = 0; ws->x && l < sets + ws->keep; l++)
+    for (int l = 0; ws->x && l <= ws->config->layers; l++)
         tensor_release(&ws->x[l]);
     for (int l = 0; ws->layer && l < sets; l++)
         layer_release(&ws->layer[l]);
