@@ -84,7 +84,7 @@ unit:  ## the unit tests only, about a minute
 	@$(MAKE) --no-print-directory $(JOBS) tests-built
 	@BUILD=$(BUILD) tests/run.sh $(TESTBIN)
 
-tests-built: $(TESTBIN) $(BUILD)/tests/hub
+tests-built: $(TESTBIN) $(BUILD)/tests/hub $(BUILD)/tests/judge
 .PHONY: tests-built
 
 $(BUILD)/%.o: src/%.c
@@ -108,10 +108,13 @@ $(BUILD)/base/version.o: ARCH := -DRLAIF_VERSION='"$(VERSION)"'
 $(BUILD)/tests/version.o: src/base/version.c
 	@mkdir -p $(@D)
 	$(call say,cc)$(CC) $(ALLC) -c $< -o $@
-# What tests of net/ talk to, and shell tests.
+# What tests of net/ and feedback/ talk to, and shell tests.
 $(BUILD)/tests/hub: tests/kit/hub.c
 	@mkdir -p $(@D)
 	$(call say,link)$(CC) $(ALLC) -Wno-format-truncation -MF $@.d -MT $@ -o $@ $< $(LINK) -lcrypto
+$(BUILD)/tests/judge: tests/kit/judge.c
+	@mkdir -p $(@D)
+	$(call say,link)$(CC) $(ALLC) -Wno-format-truncation -MF $@.d -MT $@ -o $@ $< $(LINK) -ljansson -lssl -lcrypto -lm
 $(BUILD)/tests/kit.o: tests/kit/kit.c
 	@mkdir -p $(@D)
 	$(call say,cc)$(CC) $(ALLC) -Itests -DKIT_TESTS='"$(CURDIR)/tests"' -c $< -o $@
@@ -201,4 +204,4 @@ clean:  ## removes the build folder
 	rm -rf $(BUILD)
 
 -include $(foreach r,$(ROOMS),$(patsubst %.o,%.d,$(call objs,$(r)))) $(TESTBIN:=.d) $(EXAMPLES:=.d) \
-         $(TESTOBJ:.o=.d) $(BUILD)/tests/hub.d
+         $(TESTOBJ:.o=.d) $(BUILD)/tests/hub.d $(BUILD)/tests/judge.d
