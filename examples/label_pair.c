@@ -86,8 +86,8 @@ int main(int argc, char **argv)
     struct label_counts counts = {0};
     int rc = open_all(&j, argv[1], &err);
     if (rc == 0) {
-        struct labeler labeler = {
-            .provider = j.provider, .protocol = j.protocol, .min_mass = 0.5};
+        struct asker asker = {.provider = j.provider};
+        struct labeler labeler = {.asker = &asker, .protocol = j.protocol, .min_mass = 0.5};
         rc = label_items(&label, &counts, &labeler, &item, 1, &err);
     }
     if (rc == 0) {

@@ -33,6 +33,7 @@ enum err_code {
     ERR_NUMERIC = -7,   // NaN or infinity where a number was needed
     ERR_INTERRUPTED = -8,   // SIGINT/SIGTERM was seen; state was saved
     ERR_USAGE = -9,     // wrong command line; exit code 2
+    ERR_LIMIT = -10,    // a budget that was given is spent; what was done is kept
 };
 
 struct err {

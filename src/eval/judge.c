@@ -26,6 +26,8 @@ int model_judge(void *arg, double *win, const struct match *match, int n, struct
     j->counts.replies_found += c.replies_found;
     j->counts.unanswered += c.unanswered;
     j->counts.too_long += c.too_long;
+    j->counts.refused += c.refused;
+    j->counts.failed += c.failed;
     free(item);
     free(label);
     free(which);

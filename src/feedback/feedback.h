@@ -1,22 +1,25 @@
 /* feedback/feedback.h - an AI labeler's preferences between two texts, and where they are kept.
  *
  *     protocol   how one asks: preamble, exemplars, the pair, an ending that a single word answers
- *     provider   who is asked: log-probs of given words right after a prompt, or a sampled text
+ *     ask        a question to a provider, and its reply: log-probs of given words, or a text (feedback/ask.h)
+ *     provider   who is asked: a model in this process, ...
+ *     store      every reply, keyed by all that determines it, in SQLite: asking twice costs nothing (feedback/store.h)
  *     label      both orders of a pair, averaged; the raw numbers stay beside the average
- *     store      every reply, keyed by all that determines it, in SQLite: asking twice costs nothing
  *
  * A labeler leans to a slot, so a pair is always shown in both orders, (first, second) and (second, first),
  * and what counts is the mean of the two probabilities.  A labeler that answers with something else is
  * recorded as unanswered; that is data, not a failure.
  *
  * Protocols that need a written rationale or a rating ask the same providers: they add a struct beside
- * struct preference and a function beside label_items. */
+ * struct preference and a function beside label_items, and call ask_all. */
 #ifndef FEEDBACK_FEEDBACK_H
 #define FEEDBACK_FEEDBACK_H
 
 #include "base/base.h"
 #include "data/data.h"
+#include "feedback/ask.h"
 #include "feedback/hybrid/hybrid.h"
+#include "feedback/store.h"
 #include "model/model.h"
 
 /* ---- the preference protocol --------------------------------------------------------- */
@@ -64,68 +67,21 @@ int feedback_render_pair(struct buf *out, const struct preference *p, const char
 /* The part of it after p->head. */
 void preference_add_sample(struct buf *out, const struct preference *p, const char *prompt, const char *a, const char *b);
 
-/* ---- providers --------------------------------------------------------------------------- */
-
-enum { PROVIDER_MAX_WORDS = 10 };
-struct word_logp { double sum, bare; };     // of all spellings together ("1", " 1"), of the bare token (NaN: there is none)
-struct answer {
-    struct word_logp word[PROVIDER_MAX_WORDS];  // log-probs right after the prompt, over the whole vocabulary
-    double mass;        // probability of all words together
-    int tokens;         // of the prompt
-    bool too_long;      // not asked: the prompt does not fit the labeler's window
-};
-/* n prompts in groups of per_group that share much (the two orders of a pair). */
-struct question {
-    const char *head;               // what every prompt begins with; a hint, computed once
-    const char *const *prompt;      // (n)
-    int n, per_group;
-    const char *const *word;        // (n_words)
-    int n_words;
-};
-struct provider {
-    void *state;
-    char fingerprint[96];           // of everything that decides its answers
-    char name[256];                 // for people
-    int64_t tokens_asked, tokens_computed;  // of all prompts; of what sharing left to do
-    int (*answer)(struct provider *p, struct answer *out, const struct question *q, struct err *err);
-    /* Continues one prompt; *text is the caller's. */
-    int (*sample)(struct provider *p, char **text, const char *prompt, const struct sampling *s, struct err *err);
-    void (*close)(struct provider *p);
-};
-void provider_free(struct provider *p);     // NULL is fine
-
-/* A model in this process, borrowed for the provider's life.  batch_tokens bounds what one forward pass computes (0: 4096). */
-int provider_local_new(struct provider **out, const struct model *m, const char *name, int batch_tokens, struct err *err) MUST_CHECK;
-
-/* ---- the store ----------------------------------------------------------------------------- */
-
-struct store;
-/* Opens or creates; a file that is something else is refused with a sentence. */
-int store_open(struct store **out, const char *path, struct err *err) MUST_CHECK;
-void store_close(struct store *s);
-int store_begin(struct store *s, struct err *err);
-int store_commit(struct store *s, struct err *err);
-void store_rollback(struct store *s);
-
-/* One order of one pair, as it was shown. */
-struct shown { const char *labeler, *protocol, *prompt, *first, *second; };
-struct hash128 shown_key(const struct shown *s);
-/* 1 and *a filled where the reply is known, 0 where not, negative on failure. */
-int store_find(struct store *s, struct answer *a, const struct shown *what, struct err *err);
-int store_add(struct store *s, const struct shown *what, const struct answer *a, double seconds, struct err *err);
-struct label;
-int store_add_label(struct store *s, const struct shown *what, const struct label *l, struct err *err);
-/* Counts per table as JSON, for `rlaif inspect`. */
-int store_inspect(json_t **out, const char *path, struct err *err) MUST_CHECK;
-/* True when the file begins like an SQLite database. */
-bool store_is_one(const char *path);
-
 /* ---- labels ------------------------------------------------------------------------------- */
 
 enum label_state {
     LABEL_ANSWERED,
     LABEL_NO_ANSWER,    // too little probability on the label words in one of the orders: a failure to parse, not a tie
     LABEL_TOO_LONG,
+    LABEL_REFUSED,      // the provider would not answer one of the orders
+    LABEL_FAILED,       // a reply did not come; asked again in the next run
+};
+const char *label_state_name(enum label_state state);  // "answered", "unanswered", "too_long", "refused", "failed"
+/* What one order of a pair was answered, as labels keep it. */
+struct answer {
+    struct word_logp word[2];   // "1" and "2"
+    double mass;
+    int tokens;                 // of the prompt
 };
 struct label {
     double p;               // P(first is the better one), mean over orders
@@ -136,20 +92,18 @@ struct label {
     struct answer answer[2];
     enum label_state state;
 };
-/* From the two answers: p = (pA[1] + pB[2]) / 2, probabilities not logits, flipped where the answer names the worse one. */
-void label_combine(struct label *out, const struct answer *a, const struct answer *b, bool flip, double min_mass);
+/* From the replies to both orders: p = (pA[1] + pB[2]) / 2, probabilities not logits, flipped where the answer names the worse one. */
+void label_combine(struct label *out, const struct reply *a, const struct reply *b, bool flip, double min_mass);
 
 struct label_item { const char *prompt, *first, *second; };
 struct labeler {
-    struct provider *provider;
+    struct asker *asker;
     const struct preference *protocol;
-    struct store *store;        // NULL: nothing is kept
     double min_mass;            // below: LABEL_NO_ANSWER (default 0.5)
 };
-struct label_counts { int replies_computed, replies_found, unanswered, too_long; };
-enum { LABEL_UNIT = 64 };       // pairs in a commit
-/* Labels n pairs, in units of LABEL_UNIT: replies that the store has are read, others are computed and committed before use.
- * Interrupted, it ends after a commit with ERR_INTERRUPTED. */
+struct label_counts { int replies_computed, replies_found, unanswered, too_long, refused, failed; };
+enum { LABEL_UNIT = 1024 };     // pairs of which the prompts are in memory together
+/* Labels n pairs; replies that the store has are read, others are asked for and committed before use. */
 int label_items(struct label *out, struct label_counts *counts, const struct labeler *l, const struct label_item *item, int n,
                 struct err *err) MUST_CHECK;
 

@@ -1,17 +1,24 @@
-/* feedback/label.c - from two answers to one label, and labelling in units that survive a kill.
+/* feedback/label.c - from two replies to one label, and labelling many pairs.
  *
- * The loop asks the store first, computes what is missing, commits, and only then uses it; so a run that was
- * killed loses at most one unit, and a run that is repeated computes nothing. */
+ * Each pair is two asks; ask_all finds or asks them and stores what came.  So a run that was killed goes on from its
+ * last commit, and a run that is repeated computes nothing. */
 #include "feedback/feedback.h"
 
 #include <math.h>
 
+static const char *const state_names[] = {"answered", "unanswered", "too_long", "refused", "failed"};
+
+const char *label_state_name(enum label_state state)
+{
+    return state_names[state];
+}
+
 /* ---- debiasing --------------------------------------------------------------------------- */
 
 /* Softmax over the two label words is the sigmoid of their difference: renormalisation comes with it. */
-static double first_slot(const struct answer *a)
+static double first_slot(const struct reply *r)
 {
-    double d = a->word[0].sum - a->word[1].sum;
+    double d = r->word[0].sum - r->word[1].sum;
     return isnan(d) ? 0.5 : 1 / (1 + exp(-d));
 }
 
@@ -20,10 +27,26 @@ static int winning_slot(double p)
     return p > 0.5 ? 1 : p < 0.5 ? 2 : 0;
 }
 
-void label_combine(struct label *out, const struct answer *a, const struct answer *b, bool flip, double min_mass)
+static enum label_state state_of(const struct reply *r, double min_mass)
+{
+    switch (r->state) {
+    case REPLY_TOO_LONG: return LABEL_TOO_LONG;
+    case REPLY_REFUSED: return LABEL_REFUSED;
+    case REPLY_FAILED: return LABEL_FAILED;
+    case REPLY_OK: break;
+    }
+    return r->has_logps && r->mass >= min_mass ? LABEL_ANSWERED : LABEL_NO_ANSWER;
+}
+
+static struct answer answer_of(const struct reply *r)
+{
+    return (struct answer){{r->word[0], r->word[1]}, r->mass, r->tokens_in};
+}
+
+void label_combine(struct label *out, const struct reply *a, const struct reply *b, bool flip, double min_mass)
 {
     double pa = first_slot(a), pb = first_slot(b);
-    *out = (struct label){.answer = {*a, *b}};
+    *out = (struct label){.answer = {answer_of(a), answer_of(b)}};
     out->slot[0] = winning_slot(pa);
     out->slot[1] = winning_slot(pb);
     out->same_slot = out->slot[0] && out->slot[0] == out->slot[1];
@@ -32,113 +55,96 @@ void label_combine(struct label *out, const struct answer *a, const struct answe
     out->order[1] = flip ? pb : 1 - pb;
     out->p = 0.5 * (out->order[0] + out->order[1]);
     out->mass = fmin(a->mass, b->mass);
-    if (a->too_long || b->too_long)
-        out->state = LABEL_TOO_LONG;
-    else if (!(out->mass >= min_mass))
-        out->state = LABEL_NO_ANSWER;
+    enum label_state sa = state_of(a, min_mass), sb = state_of(b, min_mass);
+    out->state = sa > sb ? sa : sb;
     if (out->state != LABEL_ANSWERED)
         out->p = out->order[0] = out->order[1] = 0.5;
 }
 
-/* ---- one unit: up to LABEL_UNIT pairs, two prompts each -------------------------------------- */
+/* ---- one unit: up to LABEL_UNIT pairs, two asks each ----------------------------------------- */
 
 struct unit {
-    int n;
-    struct shown shown[2 * LABEL_UNIT];     // order A and B of each pair
-    struct answer answer[2 * LABEL_UNIT];
-    bool known[2 * LABEL_UNIT];
+    struct ask ask[2 * LABEL_UNIT];     // order A and B of each pair
+    struct reply reply[2 * LABEL_UNIT];
+    char *prompt[2 * LABEL_UNIT];
 };
 
-static void unit_fill(struct unit *u, const struct labeler *l, const struct label_item *item, int n)
+static int unit_fill(struct unit *u, const struct labeler *l, const struct label_item *item, int n, struct err *err)
 {
-    u->n = n;
-    for (int i = 0; i < n; i++)
-        for (int order = 0; order < 2; order++) {
-            u->shown[2 * i + order] = (struct shown){
-                l->provider->fingerprint, l->protocol->hash, item[i].prompt,
-                order ? item[i].second : item[i].first, order ? item[i].first : item[i].second};
-            u->known[2 * i + order] = false;
-        }
-}
-
-static int unit_find(struct unit *u, const struct labeler *l, struct label_counts *c, struct err *err)
-{
-    for (int k = 0; l->store && k < 2 * u->n; k++) {
-        int found = store_find(l->store, &u->answer[k], &u->shown[k], err);
-        if (found < 0)
-            return found;
-        u->known[k] = found;
-        c->replies_found += found;
+    static const char *const word[] = {"1", "2"};
+    for (int k = 0; k < 2 * n; k++) {
+        const struct label_item *it = &item[k / 2];
+        struct buf b = {0};
+        bool swapped = k % 2;
+        feedback_render_pair(&b, l->protocol, it->prompt, swapped ? it->second : it->first, swapped ? it->first : it->second);
+        u->prompt[k] = buf_take(&b);
+        if (!u->prompt[k])
+            return err_set(err, ERR_MEMORY, "no memory for a labelling prompt");
+        u->ask[k] = (struct ask){.kind = ASK_WORDS, .prompt = u->prompt[k], .head = l->protocol->head, .word = word,
+                                 .n_words = 2, .protocol = l->protocol->hash, .order = swapped};
     }
     return 0;
 }
 
-/* Asks for pairs of which an order is missing; both orders are asked, since they share most of the work. */
-static int unit_ask(struct unit *u, const struct labeler *l, struct label_counts *c, struct err *err)
+static json_t *number(double x)
 {
-    static const char *const word[] = {"1", "2"};
-    char *prompt[2 * LABEL_UNIT];
-    int which[2 * LABEL_UNIT], n = 0, rc = 0;
-    struct answer got[2 * LABEL_UNIT];
-    for (int k = 0; k < 2 * u->n; k++) {
-        if (u->known[k & ~1] && u->known[k | 1])
-            continue;
-        struct buf b = {0};
-        feedback_render_pair(&b, l->protocol, u->shown[k].prompt, u->shown[k].first, u->shown[k].second);
-        which[n] = k;
-        prompt[n] = buf_take(&b);
-        if (!prompt[n++])
-            rc = err_set(err, ERR_MEMORY, "no memory for a labelling prompt");
-    }
-    struct question q = {l->protocol->head, (const char *const *)prompt, n, 2, word, 2};
-    double before = time_now();
-    if (rc == 0 && n)
-        rc = l->provider->answer(l->provider, got, &q, err);
-    double seconds = n ? (time_now() - before) / n : 0;
-    if (rc == 0 && l->store && n)
-        rc = store_begin(l->store, err);
+    return isfinite(x) ? json_real(x) : json_null();
+}
+
+static int keep_label(const struct labeler *l, const struct label_item *item, const struct label *label, struct err *err)
+{
+    json_t *detail = json_pack("{so so si si so}", "order_a", number(label->order[0]), "order_b", number(label->order[1]),
+                               "slot_a", label->slot[0], "slot_b", label->slot[1], "mass", number(label->mass));
+    struct store_label row = {l->asker->provider->fingerprint, l->protocol->hash, item->prompt, item->first, item->second,
+                              label->p, label_state_name(label->state), detail};
+    int rc = detail ? store_add_label(l->asker->store, &row, err) : err_set(err, ERR_MEMORY, "no memory to keep a label");
+    json_decref(detail);
+    return rc;
+}
+
+static void count_label(struct label_counts *c, const struct label *l)
+{
+    c->unanswered += l->state == LABEL_NO_ANSWER;
+    c->too_long += l->state == LABEL_TOO_LONG;
+    c->refused += l->state == LABEL_REFUSED;
+    c->failed += l->state == LABEL_FAILED;
+}
+
+/* Labels are written only when something was asked: else they are there. */
+static int unit_combine(const struct unit *u, struct label *out, const struct labeler *l, const struct label_item *item,
+                        int n, struct label_counts *c, bool writing, struct err *err)
+{
+    int rc = writing ? store_begin(l->asker->store, err) : 0;
     for (int i = 0; i < n && rc == 0; i++) {
-        int k = which[i];
-        if (u->known[k])
-            continue;
-        u->answer[k] = got[i];
-        c->replies_computed++;
-        if (l->store)
-            rc = store_add(l->store, &u->shown[k], &got[i], seconds, err);
-    }
-    for (int i = 0; i < n; i++)
-        free(prompt[i]);
-    return rc;
-}
-
-/* Labels are written only when something was computed: then a transaction is open. */
-static int unit_combine(struct unit *u, struct label *out, const struct labeler *l, struct label_counts *c, bool writing,
-                        struct err *err)
-{
-    int rc = 0;
-    for (int i = 0; i < u->n && rc == 0; i++) {
-        label_combine(&out[i], &u->answer[2 * i], &u->answer[2 * i + 1], l->protocol->flip, l->min_mass);
-        c->unanswered += out[i].state == LABEL_NO_ANSWER;
-        c->too_long += out[i].state == LABEL_TOO_LONG;
+        label_combine(&out[i], &u->reply[2 * i], &u->reply[2 * i + 1], l->protocol->flip, l->min_mass);
+        count_label(c, &out[i]);
         if (writing)
-            rc = store_add_label(l->store, &u->shown[2 * i], &out[i], err);
+            rc = keep_label(l, &item[i], &out[i], err);
     }
+    if (rc == 0 && writing)
+        rc = store_commit(l->asker->store, err);
+    if (rc && writing)
+        store_rollback(l->asker->store);
     return rc;
 }
 
-static int unit_run(struct unit *u, struct label *out, const struct labeler *l, struct label_counts *c, struct err *err)
+static int unit_run(struct unit *u, struct label *out, const struct labeler *l, const struct label_item *item, int n,
+                    struct label_counts *c, struct err *err)
 {
-    int computed = c->replies_computed;
-    int rc = unit_find(u, l, c, err);
+    struct ask_counts before = l->asker->counts;
+    int rc = unit_fill(u, l, item, n, err);
     if (rc == 0)
-        rc = unit_ask(u, l, c, err);
-    bool writing = l->store && c->replies_computed > computed;
+        rc = ask_all(l->asker, u->reply, u->ask, 2 * n, err);
+    int asked = (int)(l->asker->counts.asked - before.asked);
+    c->replies_computed += asked;
+    c->replies_found += (int)(l->asker->counts.found - before.found);
     if (rc == 0)
-        rc = unit_combine(u, out, l, c, writing, err);
-    if (rc == 0 && writing)
-        rc = store_commit(l->store, err);
-    if (rc && l->store)
-        store_rollback(l->store);
+        rc = unit_combine(u, out, l, item, n, c, l->asker->store && asked, err);
+    replies_release(u->reply, 2 * n);
+    for (int k = 0; k < 2 * n; k++) {
+        free(u->prompt[k]);
+        u->prompt[k] = NULL;
+    }
     return rc;
 }
 
@@ -151,18 +157,15 @@ int label_items(struct label *out, struct label_counts *counts, const struct lab
     if (!u)
         return err_set(err, ERR_MEMORY, "no memory for labelling");
     struct label_counts c = {0};
-    struct progress bar;
+    struct progress bar, *before = l->asker->progress;
     int rc = 0;
-    progress_begin(&bar, "labelling", "pairs", n);
+    progress_begin(&bar, "labelling", "replies", 2.0 * n);
+    l->asker->progress = &bar;
     for (int at = 0; at < n && rc == 0; at += LABEL_UNIT) {
         int m = n - at < LABEL_UNIT ? n - at : LABEL_UNIT;
-        unit_fill(u, l, item + at, m);
-        rc = unit_run(u, out + at, l, &c, err);
-        progress_add(&bar, m, NULL);
-        if (rc == 0 && at + m < n && interrupted())
-            rc = err_set(err, ERR_INTERRUPTED, "interrupted after %d of %d pairs; the same command goes on from here", at + m,
-                         n);
+        rc = unit_run(u, out + at, l, item + at, m, &c, err);
     }
+    l->asker->progress = before;
     progress_end(&bar);
     free(u);
     if (counts)

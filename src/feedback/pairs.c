@@ -203,11 +203,9 @@ static void provenance(json_t *o, const struct label *l, const struct labeler *b
 {
     json_object_set_new(o, "label_mass", number(l->mass));
     json_object_set_new(o, "same_slot", json_boolean(l->same_slot));
-    json_object_set_new(o, "labeler", json_string(by->provider->fingerprint));
+    json_object_set_new(o, "labeler", json_string(by->asker->provider->fingerprint));
     json_object_set_new(o, "protocol", json_string(by->protocol->hash));
 }
-
-static const char *const state_names[] = {"answered", "unanswered", "too_long"};
 
 static json_t *order_row(const struct answer *a)
 {
@@ -235,7 +233,7 @@ json_t *label_row(const struct candidates *c, const struct label *l, const struc
     json_object_set_new(o, "label_order_b", number(l->order[1]));
     json_object_set_new(o, "slot_a", json_integer(l->slot[0]));
     json_object_set_new(o, "slot_b", json_integer(l->slot[1]));
-    json_object_set_new(o, "state", json_string(state_names[l->state]));
+    json_object_set_new(o, "state", json_string(label_state_name(l->state)));
     json_object_set_new(o, "human", c->human ? json_integer(c->human) : json_null());
     provenance(o, l, by);
     json_object_set_new(o, "order_a", order_row(&l->answer[0]));
@@ -265,12 +263,13 @@ json_t *pair_row(const struct candidates *c, const struct label *l, const struct
 
 static int state_from_name(enum label_state *out, const char *name, const char *where, struct err *err)
 {
-    for (size_t i = 0; i < ARRAY_LEN(state_names); i++)
-        if (!strcmp(name, state_names[i])) {
+    for (int i = 0; i <= LABEL_FAILED; i++)
+        if (!strcmp(name, label_state_name((enum label_state)i))) {
             *out = (enum label_state)i;
             return 0;
         }
-    return err_set(err, ERR_FORMAT, "%s: 'state' is \"%s\", expected answered, unanswered or too_long", where, name);
+    return err_set(err, ERR_FORMAT, "%s: 'state' is \"%s\", expected answered, unanswered, too_long, refused or failed", where,
+                   name);
 }
 
 static int candidate_text(const char **out, const json_t **json, const json_t *row, const char *key, const char *where,

@@ -48,7 +48,8 @@ int labeling_open(struct labeling *l, struct run *run, const json_t *opt, const 
     struct provider *p = NULL;
     if (rc == 0)
         rc = provider_local_new(&p, l->model, model, (int)opt_int(opt, "batch_tokens"), err);
-    l->labeler = (struct labeler){ p, l->protocol, l->store, mass };
+    l->asker = (struct asker){ .provider = p, .store = l->store };
+    l->labeler = (struct labeler){ &l->asker, l->protocol, mass };
     if (rc)
         labeling_close(l);
     return rc;
@@ -59,14 +60,15 @@ int labeling_people(struct labeling *l, const json_t *opt, struct err *err)
     *l = (struct labeling){ 0 };
     int rc = protocol_from(&l->protocol, opt, err);
     snprintf(l->people.fingerprint, sizeof l->people.fingerprint, "annotators");
-    l->labeler = (struct labeler){ &l->people, l->protocol, NULL, 0 };
+    l->asker = (struct asker){ .provider = &l->people };
+    l->labeler = (struct labeler){ &l->asker, l->protocol, 0 };
     return rc;
 }
 
 void labeling_close(struct labeling *l)
 {
-    if (l->labeler.provider != &l->people)
-        provider_free(l->labeler.provider);
+    if (l->asker.provider != &l->people)
+        provider_free(l->asker.provider);
     store_close(l->store);
     preference_free(l->protocol);
     model_close(l->model);

@@ -21,10 +21,11 @@ struct labeling {
     struct model *model;
     struct preference *protocol;
     struct store *store;
+    struct asker asker;
     struct labeler labeler;
     struct provider people;     // of labeling_people
 };
-/* store NULL: labels.db in the run's folder, or in dir outside a recipe. */
+/* Points into itself: do not copy.  store NULL: labels.db in the run's folder, or in dir outside a recipe. */
 int labeling_open(struct labeling *l, struct run *run, const json_t *opt, const char *model, const char *store, const char *dir,
                   struct err *err);
 /* Names only: labels made by people carry them. */

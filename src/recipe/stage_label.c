@@ -44,8 +44,8 @@ static int by_model(struct labelling *l, struct run *run, const json_t *opt, str
     double start = time_now();
     int rc = label_items(l->label, &l->counts, &l->by, item, l->n, err);
     l->seconds = time_now() - start;
-    l->tokens_asked = l->by.provider->tokens_asked;
-    l->tokens_computed = l->by.provider->tokens_computed;
+    l->tokens_asked = l->by.asker->provider->tokens_asked;
+    l->tokens_computed = l->by.asker->provider->tokens_computed;
     free(item);
     return rc;
 }
@@ -117,9 +117,11 @@ static int figures(json_t *result, const struct labelling *l, uint64_t seed, str
     set_number(result, "identical", l->list.identical);
     set_number(result, "unanswered", l->counts.unanswered);
     set_number(result, "too_long", l->counts.too_long);
+    set_number(result, "refused", l->counts.refused);
+    set_number(result, "failed", l->counts.failed);
     set_number(result, "replies_computed", l->counts.replies_computed);
     set_number(result, "replies_found", l->counts.replies_found);
-    if (l->by.store || l->tokens_asked) {
+    if (l->by.asker->store || l->tokens_asked) {
         set_interval(result, "same_slot", &bias.rate);
         set_number(result, "same_slot_first", bias.first_share);
         set_number(result, "same_slot_p_value", bias.p_value);
@@ -166,9 +168,9 @@ static int run_label(struct run *run, const json_t *opt, json_t *result, struct 
     }
     if (rc == 0)
         rc = write_rows(&l, dir, err);
-    if (rc == 0 && l.counts.unanswered + l.counts.too_long == l.n)
-        log_warn("none of the %d pairs has a usable label (%d without an answer, %d too long): pairs.jsonl is empty", l.n,
-                 l.counts.unanswered, l.counts.too_long);
+    if (rc == 0 && l.counts.unanswered + l.counts.too_long + l.counts.refused + l.counts.failed == l.n)
+        log_warn("none of the %d pairs has a usable label (%d without an answer, %d too long, %d refused, %d failed): "
+                 "pairs.jsonl is empty", l.n, l.counts.unanswered, l.counts.too_long, l.counts.refused, l.counts.failed);
     if (rc == 0)
         rc = figures(result, &l, (uint64_t)opt_int(opt, "seed"), err);
     labeling_close(&by);

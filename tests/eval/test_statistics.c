@@ -247,15 +247,17 @@ static void the_matrix_is_antisymmetric(void **state)
 
 /* A true preference with an error rate, seen through a lean to slot 1. */
 struct biased { double lean; };
-static int biased_answer(struct provider *p, struct answer *out, const struct question *q, struct err *err)
+static int biased_ask(struct provider *p, struct reply *out, const struct ask *ask, int n, ask_done *done, void *arg,
+                      struct err *err)
 {
     const struct biased *b = p->state;
-    for (int i = 0; i < q->n; i++) {
-        const char *one = strstr(q->prompt[i], "Summary 1 - ") + strlen("Summary 1 - ");
+    for (int i = 0; i < n; i++) {
+        const char *one = strstr(ask[i].prompt, "Summary 1 - ") + strlen("Summary 1 - ");
         double z = (*one == 'g' ? 1 : -1) + b->lean;
-        out[i] = (struct answer){.mass = 1};
+        out[i] = (struct reply){.mass = 1, .has_logps = true};
         out[i].word[0].sum = -log1p(exp(-z));
         out[i].word[1].sum = -log1p(exp(z));
+        done(arg, i);
     }
     return 0;
 }
@@ -263,12 +265,13 @@ static int biased_answer(struct provider *p, struct answer *out, const struct qu
 static void averaging_orders_undoes_a_lean(void **state)
 {
     struct biased b = {3};
-    struct provider who = {.state = &b, .fingerprint = "biased", .answer = biased_answer};
+    struct provider who = {.state = &b, .fingerprint = "biased", .ask = biased_ask};
     struct preference_options o;
     struct preference *p = NULL;
     preference_defaults(&o);
     assert_int_equal(preference_new(&p, &o, NULL), 0);
-    struct labeler l = {&who, p, NULL, 0.5};
+    struct asker asker = {.provider = &who};
+    struct labeler l = {&asker, p, 0.5};
     const char *prompt[] = {"x"};
     struct model_judge j = {&l, prompt, {0}};
     struct match m[] = {{0, "good", "bad"}, {0, "bad", "good"}, {0, "same", "same"}};

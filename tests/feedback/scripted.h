@@ -22,24 +22,27 @@ struct script {
     int fail_after;     // > 0: fails once more than so many were asked
 };
 
-static inline int scripted_answer(struct provider *p, struct answer *out, const struct question *q, struct err *err)
+static inline int scripted_ask(struct provider *p, struct reply *out, const struct ask *ask, int n, ask_done *done,
+                               void *arg, struct err *err)
 {
     struct script *s = p->state;
-    for (int i = 0; i < q->n; i++) {
-        struct verdict v = s->judge(s->arg, q->prompt[i]);
+    for (int i = 0; i < n; i++) {
+        struct verdict v = s->judge(s->arg, ask[i].prompt);
         if (s->fail_after && s->asked >= s->fail_after)
             return err_set(err, ERR_IO, "the labeler went away");
         s->asked++;
-        out[i] = (struct answer){.tokens = (int)strlen(q->prompt[i]), .mass = v.mass};
+        out[i] = (struct reply){.tokens_in = (int)strlen(ask[i].prompt), .mass = v.mass, .has_logps = true};
         out[i].word[0] = (struct word_logp){log(v.one * v.mass), log(v.one * v.mass)};
         out[i].word[1] = (struct word_logp){log((1 - v.one) * v.mass), NAN};
+        if (!done(arg, i))
+            return 0;
     }
     return 0;
 }
 
 static inline struct provider scripted(struct script *s)
 {
-    return (struct provider){.state = s, .fingerprint = "scripted", .name = "script", .answer = scripted_answer};
+    return (struct provider){.state = s, .fingerprint = "scripted", .name = "script", .ask = scripted_ask};
 }
 
 /* The text between `field` and the end of its line. */

@@ -38,7 +38,8 @@ static struct label label_one(enum label_task task, struct script *s, const char
 {
     struct preference *p = protocol(task);
     struct provider who = scripted(s);
-    struct labeler l = {&who, p, NULL, 0.5};
+    struct asker asker = {.provider = &who};
+    struct labeler l = {&asker, p, 0.5};
     struct label_item item = {"a text", first, second};
     struct label out;
     struct label_counts c;
@@ -97,7 +98,7 @@ static void little_label_mass_is_no_answer(void **state)
 
 /* ---- units and the store ------------------------------------------------------------------ */
 
-enum { MANY = 3 * LABEL_UNIT + 5 };
+enum { MANY = 197 };
 struct many { char text[MANY][2][16]; struct label_item item[MANY]; struct label out[MANY]; };
 
 static struct many *many_new(void)
@@ -117,7 +118,8 @@ static int run_many(struct many *m, struct script *s, const char *path, struct l
     struct provider who = scripted(s);
     struct store *store = NULL;
     assert_int_equal(store_open(&store, path, err), 0);
-    struct labeler l = {&who, p, store, 0.5};
+    struct asker asker = {.provider = &who, .store = store};
+    struct labeler l = {&asker, p, 0.5};
     int rc = label_items(m->out, c, &l, m->item, MANY, err);
     store_close(store);
     preference_free(p);
@@ -146,18 +148,20 @@ static void labelling_again_asks_nothing_and_says_the_same(void **state)
     free(again);
 }
 
-static void a_labeler_that_dies_loses_one_unit(void **state)
+static void a_labeler_that_dies_loses_no_reply(void **state)
 {
+    enum { BEFORE = 133 };
     struct many *m = many_new();
-    struct script s = {longer, .fail_after = 2 * LABEL_UNIT + 7};
+    struct script s = {longer, .fail_after = BEFORE};
     struct label_counts c = {0};
     struct err err = {0};
     const char *path = kit_path(__func__);
     assert_int_equal(run_many(m, &s, path, &c, &err), ERR_IO);
+    assert_string_equal(err.msg, "the labeler went away");
     s.fail_after = 0;
     assert_int_equal(run_many(m, &s, path, &c, &err), 0);
-    assert_int_equal(c.replies_found, 2 * LABEL_UNIT);
-    assert_int_equal(c.replies_computed, 2 * (MANY - LABEL_UNIT));
+    assert_int_equal(c.replies_found, BEFORE);
+    assert_int_equal(c.replies_computed, 2 * MANY - BEFORE);
     free(m);
 }
 
@@ -176,7 +180,8 @@ static void another_protocol_is_asked_anew(void **state)
         preference_defaults(&o);
         o.preamble = k ? "Which is better?" : "Which is best?";
         assert_int_equal(preference_new(&p, &o, &err), 0);
-        struct labeler l = {&who, p, store, 0.5};
+        struct asker asker = {.provider = &who, .store = store};
+        struct labeler l = {&asker, p, 0.5};
         struct label out;
         struct label_counts c;
         assert_int_equal(label_items(&out, &c, &l, &item, 1, &err), 0);
@@ -189,7 +194,8 @@ static void another_protocol_is_asked_anew(void **state)
     assert_int_equal(json_integer_value(json_object_get(o, "protocols")), 2);
     assert_int_equal(json_integer_value(json_object_get(o, "replies")), 4);
     assert_int_equal(json_integer_value(json_object_get(o, "labels")), 2);
-    assert_int_equal(json_integer_value(json_object_get(o, "prompts")), 1);
+    assert_int_equal(json_integer_value(json_object_get(o, "questions")), 4);
+    assert_int_equal(json_integer_value(json_object_get(o, "labelers")), 1);
     json_decref(o);
 }
 
@@ -218,7 +224,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(most_harmful_is_flipped),
     cmocka_unit_test(little_label_mass_is_no_answer),
     cmocka_unit_test(labelling_again_asks_nothing_and_says_the_same),
-    cmocka_unit_test(a_labeler_that_dies_loses_one_unit),
+    cmocka_unit_test(a_labeler_that_dies_loses_no_reply),
     cmocka_unit_test(another_protocol_is_asked_anew),
     cmocka_unit_test(what_is_no_store_is_refused_with_a_sentence),
 };

@@ -101,7 +101,8 @@ static void chosen_is_the_better_one_with_its_probability(void **state)
     struct preference *p = NULL;
     preference_defaults(&o);
     assert_int_equal(preference_new(&p, &o, &e), 0);
-    struct labeler by = {&who, p, NULL, 0.5};
+    struct asker asker = {.provider = &who};
+    struct labeler by = {&asker, p, 0.5};
     struct label l;
     struct label_item item = {list.item[0].prompt, list.item[0].first, list.item[0].second};
     assert_int_equal(label_items(&l, NULL, &by, &item, 1, &e), 0);

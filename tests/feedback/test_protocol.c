@@ -85,7 +85,8 @@ static void an_exemplar_gives_more_than_half_to_the_harmless_answer(void **state
         struct preference *p = made(&o);
         struct script s = {as_the_exemplar};
         struct provider who = scripted(&s);
-        struct labeler l = {&who, p, NULL, 0.5};
+        struct asker asker = {.provider = &who};
+        struct labeler l = {&asker, p, 0.5};
         for (int i = 0; i < 4; i++) {
             const struct exemplar *e = &p->exemplar[i];
             struct label_item item = {e->text, e->first, e->second};
