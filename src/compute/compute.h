@@ -77,7 +77,7 @@ int weight_in(const struct weight *w);
  * the temperature; op_linear does not.  Until said otherwise 1 and 0, which cost nothing. */
 void weight_set_logits(struct weight *w, float scale, float softcap);
 
-/* y (T,out) = x (T,in) W^T, or += when accumulate (y F32 then).  x has W's dtype; y is F32 or W's dtype. */
+/* y (T,out) = x (T,in) W^T, or += when accumulate.  x has W's dtype; y is F32 or W's dtype.  Sums are fp32 and rounded once. */
 void op_linear(struct tensor *y, const struct tensor *x, const struct weight *w, bool accumulate);
 /* dx (T,in) = dy (T,out) W, or +=.  dy has W's dtype; dx is F32 or W's dtype. */
 void op_linear_backward_x(struct tensor *dx, const struct tensor *dy, const struct weight *w, bool accumulate);
@@ -206,7 +206,7 @@ void op_head_logits(float *logits, const struct tensor *hidden, const struct wei
 void op_logits_logp(float *logp, float *entropy, const float *logits, const struct weight *w, const int *target, int n,
                     float inv_temperature);
 
-/* out[i] (host) = hidden[row[i]] . w (1,C) in fp32: reward and value heads.  backward: dhidden F32 +=, dw (1,C) F32 +=. */
+/* out[i] (host) = hidden[row[i]] . w (1,C) in fp32: reward and value heads.  backward: dhidden F32 +=, dw (1,C) F32 += (NULL: not wanted). */
 void op_scalar_head(float *out, const struct tensor *hidden, const struct tensor *w, const int *row, int n);
 void op_scalar_head_backward(struct tensor *dhidden, struct tensor *dw, const struct tensor *hidden,
                              const struct tensor *w, const int *row, const float *dout, int n);

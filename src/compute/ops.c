@@ -129,8 +129,8 @@ void weight_set_logits(struct weight *w, float scale, float softcap)
 static void check_product(const struct tensor *to, const struct tensor *from, const struct weight *w, bool accumulate)
 {
     WANT(from->dtype == w->dtype, "input is %s, weight %s", dtype_name(from->dtype), dtype_name(w->dtype));
-    WANT(to->dtype == DTYPE_F32 || (to->dtype == w->dtype && !accumulate), "output is %s%s, weight %s",
-         dtype_name(to->dtype), accumulate ? " and accumulates" : "", dtype_name(w->dtype));
+    WANT(to->dtype == DTYPE_F32 || to->dtype == w->dtype, "output is %s, weight %s", dtype_name(to->dtype),
+         dtype_name(w->dtype));
 }
 
 void op_linear(struct tensor *y, const struct tensor *x, const struct weight *w, bool accumulate)
@@ -560,9 +560,11 @@ void op_scalar_head_backward(struct tensor *dhidden, struct tensor *dw, const st
 {
     PROFILE(__func__);
     IS_F32(dhidden);
-    IS_F32(dw);
     SHAPE(w, 1, hidden->cols);
-    SHAPE(dw, 1, hidden->cols);
+    if (dw) {
+        IS_F32(dw);
+        SHAPE(dw, 1, hidden->cols);
+    }
     SHAPE(dhidden, hidden->rows, hidden->cols);
     check_list(row, n, hidden->rows, "row");
     w->dev->scalar_head_backward(dhidden, dw, hidden, w, row, dout, n);

@@ -18,6 +18,23 @@ struct param {
     bool vector;            // a gain or a bias: no weight decay, one dimension in files
     struct tensor value;    // (rows,cols) F32: always for vectors and the scalar head, for matrices where masters are kept
     struct weight *packed;  // matrices that are multiplied with
+    bool shared;            // value and packed are those of the model's base: neither trained nor freed here
+    float scale;            // packed is value times this; 0: 1
+    const struct lora *lora;    // what an adapter adds to the product; NULL: nothing
+};
+
+/* An adapter on one matrix: h = A x, then y[first .. first+rows) += scale B h[at .. at+r) for each of its parts, which are the projections
+ * that lie in the matrix.  Their A lie under each other, so that what reads x does so once. */
+struct lora_part {
+    int b;                  // parameter (rows,r); its packed weight is scale * B
+    int first, rows;        // outputs of the matrix
+    int at, r;              // columns of h
+    float scale;
+};
+struct lora {
+    int a, rank;            // parameter (rank,in): every A
+    int n;
+    struct lora_part part[3];   // q, k and v at most
 };
 
 struct model {
@@ -38,6 +55,10 @@ struct model {
     float rope_factor;      // of cosines and sines
     bool fresh_head;        // the scalar head was started here, not read
     char fingerprint[128];  // empty until asked for
+    int users;              // its owner, and models with an adapter that stand on it
+    // of a model with an adapter only; parameters from at.n on are A and B
+    struct model *base;     // whose weights, tokenizer and tables these are; NULL: no adapter
+    struct adapter *adapter;
 };
 
 static inline int param_embed(void) { return 0; }
@@ -73,6 +94,27 @@ struct tensor slice_view(const struct tensor *param, const struct tensor_spec *s
  * too small is written so; a gradient or moment is not. */
 int slice_read(float *out, const struct model *m, const struct tensor_spec *s, const struct tensor *param, bool value,
                struct err *err) MUST_CHECK;
+
+/* ---- adapters (model/adapter/) ------------------------------------------------------------ */
+
+/* What adapter_config.json says, and the adapter's part of the parameters. */
+struct adapter {
+    json_t *config;         // adapter_config.json as it is written
+    int rank, b_values;     // most rows of an A, most values of a B: what workspaces make room for
+    int n;
+    struct lora *lora;      // (n)
+};
+/* Whether a struct trainable of m holds parameter i. */
+static inline bool param_trained(const struct model *m, int i) { return !m->param[i].shared; }
+void adapter_release(struct model *m);     // all of m
+void adapter_hash(char out[33], const struct model *m);
+/* Parameter i read anew from where the base has it, into to (rows,cols), any dtype. */
+int param_read_into(const struct model *m, int i, struct tensor *to, struct err *err) MUST_CHECK;
+/* Rows of normal numbers, std, keyed by m->seed and i. */
+int param_random(struct model *m, int i, double std, struct err *err) MUST_CHECK;
+/* What family_choices say of the head's logits. */
+void param_set_logits(struct model *m);
+int adapter_save(const struct model *m, const char *dir, struct err *err) MUST_CHECK;
 
 /* ---- workspaces ----------------------------------------------------------------------- */
 
@@ -117,6 +159,7 @@ struct workspace {
     double *prob_sum;           // (E) over all rows and layers of the last forward
     long *chosen, routed;       // (E) choices; rows
     float *dprob, router_weight;    // (E)
+    struct tensor lora_h, lora_dh, lora_dw;     // (T,rank), (T,rank), F32 values of a B: of the largest adapter seen
     // the forest as the operations want it
     int *position;              // (max_tokens)
     struct attention attention;

@@ -6,8 +6,12 @@
 
 void model_close(struct model *m)
 {
-    if (!m)
+    if (!m || --m->users > 0)
         return;
+    if (m->base) {
+        adapter_release(m);
+        return;
+    }
     params_release(m);
     tokenizer_free(m->tokenizer);
     weights_close(m->file);
@@ -20,6 +24,7 @@ static struct model *model_alloc(struct device *dev, const struct model_config *
     if (!m)
         return NULL;
     m->dev = dev;
+    m->users = 1;
     m->config = *c;
     m->dtype = opt->dtype;
     m->seed = opt->seed;
@@ -225,7 +230,9 @@ const char *model_fingerprint(const struct model *m)
     struct model *own = (struct model *)m;      // the text is computed when first wanted
     char hash[33] = "";
     struct err err = {0};
-    if (m->masters)
+    if (m->base)
+        adapter_hash(hash, m);
+    else if (m->masters)
         hash_masters(hash, m);
     else if (!*m->fingerprint && weights_hash(hash, m->file, &err))
         BUG("%s", err.msg);     // the file is mapped and was checked when it was opened
@@ -262,6 +269,8 @@ static int fill_slice(void *arg, float *out, struct err *err)
 int model_save(const struct model *m, const char *dir, enum dtype dtype, struct err *err)
 {
     PROFILE("save the model");
+    if (m->base)
+        return adapter_save(m, dir, err);
     struct folder_tensor *t = mem_alloc((size_t)m->n_slices, sizeof *t);
     struct source *source = mem_alloc((size_t)m->n_slices, sizeof *source);
     int rc = 0;

@@ -113,7 +113,8 @@ const char *model_fingerprint(const struct model *m);  // hash of weights, confi
 size_t model_param_count(const struct model *m);
 /* Writes a Hugging Face folder (config.json, generation_config.json, model.safetensors, tokenizer files copied byte for byte), atomically.
  * dtype of the file: F32 or BF16.  A scalar head makes it the family's ForSequenceClassification
- * with score.weight. */
+ * with score.weight.  A model with an adapter becomes a PEFT folder (adapter_config.json, adapter_model.safetensors in F32, tokenizer
+ * files); where it has a scalar head, scores' mean and deviation lie beside it in reward_config.json. */
 int model_save(const struct model *m, const char *dir, enum dtype dtype, struct err *err) MUST_CHECK;
 void model_set_reward_norm(struct model *m, double mean, double std);
 /* True when a scalar head was asked for and started at random because the checkpoint has none: such a model has learned no score. */
@@ -127,6 +128,31 @@ struct model_export {
     size_t shard_bytes;     // of a folder: most bytes in one file; 0: 5 GB
 };
 int model_export(const char *source, const char *output, const struct model_export *e, struct err *err) MUST_CHECK;
+
+/* ---- adapters (model/adapter/) ------------------------------------------------------------
+ * A model with an adapter is a light struct model that shares its base's weights and holds only what differs: thin matrices A (r,in)
+ * and B (out,r) that add scale * B A to some of the base's matrices (LoRA, Hu et al. 2021), whole copies of modules that are trained
+ * so, and a scalar head of its own where it has one.  Every function that takes a model takes it; several stand on one
+ * base, and the base itself is the model with its adapter off, bit for bit.  The base lives until the last of them is closed;
+ * masters or gradients of it are not needed, and a struct trainable of such a model holds the adapter's parameters only. */
+struct adapter_options {
+    int r;                      // 16
+    double alpha;               // 32; scale is alpha / r, or alpha / sqrt(r) with rslora
+    bool rslora;
+    const char *const *target;  // (n_target) modules by their names in transformers or the ends of those: "q_proj", "layers.3.mlp.down_proj";
+    int n_target;               // "all-linear": every matrix of the layers; none: queries and values, as PEFT
+    const char *const *save;    // (n_save) modules that are trained whole: "lm_head", "norm"; a scalar head always is
+    int n_save;
+    bool scalar_head;           // a reward or value model: with the base's scalar head, or a new one (model_options) keyed by seed
+    uint64_t seed;
+    const char *base_name;      // base_model_name_or_path of adapter_config.json; NULL: the path the base was opened by
+};
+void adapter_defaults(struct adapter_options *o);
+/* A new adapter over base, which equals it until it is trained: A as PEFT starts it (kaiming_uniform, keyed by seed and name), B zero.
+ * base: opened with or without .trainable.  Names that no module has are an error that lists those there are. */
+int model_with_adapter(struct model **out, struct model *base, const struct adapter_options *o, struct err *err) MUST_CHECK;
+const struct model *model_base(const struct model *m);  // NULL: m has no adapter
+size_t model_trained_count(const struct model *m);      // parameters that a struct trainable of m holds
 
 /* ---- tokenizer (model/tokenizer/) -------------------------------------------------- */
 
@@ -231,7 +257,7 @@ void workspace_router_loss(struct workspace *ws, float weight);
  * fewer than 4,096 values in fp32 even so. */
 enum optim { OPTIM_ADAMW, OPTIM_ADAMW_8BIT };
 struct trainable;
-int trainable_new(struct trainable **out, struct model *m, enum optim optim, struct err *err) MUST_CHECK;   // model opened with .trainable
+int trainable_new(struct trainable **out, struct model *m, enum optim optim, struct err *err) MUST_CHECK;   // model opened with .trainable, or with an adapter
 void trainable_free(struct trainable *t);
 /* Adds gradients of sum dlogp*logp + sum dscore*score to t; call after model_forward on a keeping workspace. Either list may be empty. */
 void model_backward(struct workspace *ws, struct trainable *t, const struct head_item *item, const float *dlogp, int n_items, float temperature,

@@ -34,7 +34,7 @@ static int allocate(struct model *m, struct err *err)
     return rc;
 }
 
-static void set_logits(struct model *m)
+void param_set_logits(struct model *m)
 {
     const struct choices *h = &m->config.choices;
     struct weight *head = m->scalar ? NULL : m->param[param_head(m)].packed;
@@ -63,7 +63,7 @@ int params_init(struct model *m, struct err *err)
     if (rc == 0)
         rc = allocate(m, err);
     if (rc == 0)
-        set_logits(m);
+        param_set_logits(m);
     return rc;
 }
 
@@ -141,7 +141,7 @@ int slice_read(float *out, const struct model *m, const struct tensor_spec *s, c
 }
 
 /* A whole tensor whose order is not ours. */
-static int read_reordered(struct model *m, const struct tensor_spec *s, struct tensor *to, struct err *err)
+static int read_reordered(const struct model *m, const struct tensor_spec *s, struct tensor *to, struct err *err)
 {
     bool turn = s->order == ORDER_TRANSPOSED;
     size_t n = (size_t)s->rows * (size_t)s->cols;
@@ -160,16 +160,29 @@ static int read_reordered(struct model *m, const struct tensor_spec *s, struct t
 
 /* ---- values ---------------------------------------------------------------------------- */
 
+static void load_scaled(struct param *p)
+{
+    struct tensor t;
+    if (tensor_new(&t, p->value.dev, DTYPE_F32, p->rows, p->cols, NULL))
+        mem_die("a scaled matrix of %d x %d", p->rows, p->cols);
+    op_copy(&t, &p->value);
+    op_scale(&t, p->scale);
+    weight_load(p->packed, &t);
+    tensor_release(&t);
+}
+
 void param_repack(struct model *m, int i)
 {
     struct param *p = &m->param[i];
-    if (p->packed)
+    if (p->packed && p->scale != 0 && p->scale != 1)
+        load_scaled(p);
+    else if (p->packed)
         weight_load(p->packed, &p->value);
     if (i == param_embed() && m->dtype != DTYPE_F32)
         op_copy(&m->embed, &p->value);
 }
 
-static int read_slice(struct model *m, const struct tensor_spec *s, struct tensor *to, float *piece, int most, struct err *err)
+static int read_slice(const struct model *m, const struct tensor_spec *s, struct tensor *to, float *piece, int most, struct err *err)
 {
     int rc = 0;
     if (s->order != ORDER_SAME)
@@ -187,7 +200,7 @@ static int read_slice(struct model *m, const struct tensor_spec *s, struct tenso
 }
 
 /* Reads every slice of parameter i into its part of t, whatever t's dtype. */
-static int read_param(struct model *m, int i, struct tensor *t, struct err *err)
+static int read_param(const struct model *m, int i, struct tensor *t, struct err *err)
 {
     enum { PIECE = 1 << 16 };
     const struct param *p = &m->param[i];
@@ -204,8 +217,16 @@ static int read_param(struct model *m, int i, struct tensor *t, struct err *err)
     return rc;
 }
 
+int param_read_into(const struct model *m, int i, struct tensor *to, struct err *err)
+{
+    if (!m->param[i].value.data)
+        return read_param(m, i, to, err);
+    op_copy(to, &m->param[i].value);
+    return 0;
+}
+
 /* A scalar head that no file holds: normal, std 1/sqrt(C+1) (Huang et al., N+ implementation details). */
-static int random_rows(struct model *m, int i, double std, struct err *err)
+int param_random(struct model *m, int i, double std, struct err *err)
 {
     struct param *p = &m->param[i];
     struct rng r;
@@ -254,7 +275,7 @@ int params_read(struct model *m, struct err *err)
     for (int i = 0; rc == 0 && i < m->n_params; i++) {
         struct param *p = &m->param[i];
         if (m->scalar && i == param_head(m) && m->fresh_head)
-            rc = random_rows(m, i, 1 / sqrt(m->config.width + 1.0), err);
+            rc = param_random(m, i, 1 / sqrt(m->config.width + 1.0), err);
         else if (p->value.data) {
             rc = read_param(m, i, &p->value, err);
             if (rc == 0)
@@ -305,7 +326,7 @@ int params_random(struct model *m, struct err *err)
         if (m->param[i].vector)
             start_vector(m, i);
         else
-            rc = random_rows(m, i, std, err);
+            rc = param_random(m, i, std, err);
         if (rc == 0)
             param_repack(m, i);
     }

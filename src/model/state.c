@@ -31,8 +31,21 @@ static void add_layer_name(struct buf *b, const struct model *m, int i)
             buf_adds(b, names[p]);
 }
 
+/* An adapter's matrices are called by the first tensor that lies in them. */
+static void add_adapter_name(struct buf *b, const struct model *m, int i)
+{
+    int s = 0;
+    while (m->slice[s].param != i)
+        s++;
+    buf_adds(b, m->slice[s].name);
+}
+
 static void add_name(struct buf *b, const struct model *m, int i)
 {
+    if (i >= m->at.n) {
+        add_adapter_name(b, m, i);
+        return;
+    }
     if (i == param_embed())
         buf_adds(b, "model.embed_tokens");
     else if (i == m->at.positions)
@@ -45,11 +58,13 @@ static void add_name(struct buf *b, const struct model *m, int i)
         buf_adds(b, i == param_final_norm(m) ? "model.norm" : m->scalar ? "score" : "lm_head");
 }
 
-/* Bytes in the file; 8-bit moments stand where the first moment would. */
+/* Bytes in the file, none of what is frozen; 8-bit moments stand where the first moment would. */
 static size_t kind_bytes(const struct trainable *t, int kind, int i)
 {
     const struct param *p = &t->model->param[i];
     size_t n = (size_t)p->rows * (size_t)p->cols;
+    if (!param_trained(t->model, i))
+        return 0;
     if (kind == VALUE || !t->moments8[i])
         return 4 * n;
     return kind == FIRST ? moments8_bytes(n) : 0;
@@ -187,7 +202,8 @@ int trainable_load(struct trainable *t, const char *path, struct err *err)
                 p += bytes;
             }
         for (int i = 0; i < t->n; i++)
-            param_repack(t->model, i);
+            if (param_trained(t->model, i))
+                param_repack(t->model, i);
     }
     file_map_close(&map);
     buf_release(&header);

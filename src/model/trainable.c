@@ -1,6 +1,6 @@
 /* model/trainable.c - masters, gradients and moments: norm, step, gradients by name.
  *
- * One set of tensors per parameter, in the order of the model's list.  Gains and biases decay no weight. */
+ * One set of tensors per parameter that is trained, in the order of the model's list; of frozen ones the tensors are empty.  Gains and biases decay no weight. */
 #include <math.h>
 
 #include "model/trainable.h"
@@ -23,6 +23,8 @@ static int moments_new(struct trainable *t, enum optim optim, struct err *err)
         rc = err_set(err, ERR_MEMORY, "optimiser state of %d parameters", t->n);
     for (int i = 0; rc == 0 && i < t->n; i++) {
         const struct param *p = &m->param[i];
+        if (!param_trained(m, i))
+            continue;
         if (in_8_bits(p, optim)) {
             t->moments8[i] = moments8_new(m->dev, (size_t)p->rows * (size_t)p->cols);
             rc = t->moments8[i] ? 0 : err_set(err, ERR_MEMORY, "8-bit moments of %d x %d values", p->rows, p->cols);
@@ -42,13 +44,14 @@ static int tensors_like(struct tensor **out, const struct model *m, struct err *
     if (!*out)
         return err_set(err, ERR_MEMORY, "optimiser state of %d parameters", m->n_params);
     for (int i = 0; rc == 0 && i < m->n_params; i++)
-        rc = tensor_new(&(*out)[i], m->dev, DTYPE_F32, m->param[i].rows, m->param[i].cols, err);
+        if (param_trained(m, i))
+            rc = tensor_new(&(*out)[i], m->dev, DTYPE_F32, m->param[i].rows, m->param[i].cols, err);
     return rc;
 }
 
 int trainable_new(struct trainable **out, struct model *m, enum optim optim, struct err *err)
 {
-    if (!m->masters)
+    if (!m->masters && !m->base)
         return err_set(err, ERR_VALUE, "this model was opened for reading only: training needs .trainable");
     struct trainable *t = mem_alloc(1, sizeof *t);
     if (!t)
@@ -84,14 +87,15 @@ void trainable_free(struct trainable *t)
 void trainable_zero(struct trainable *t)
 {
     for (int i = 0; i < t->n; i++)
-        op_zero(&t->grad[i]);
+        if (t->grad[i].data)
+            op_zero(&t->grad[i]);
 }
 
 double trainable_grad_norm(const struct trainable *t)
 {
     double sum = 0;
     for (int i = 0; i < t->n; i++)
-        sum += op_sumsq(&t->grad[i]);
+        sum += t->grad[i].data ? op_sumsq(&t->grad[i]) : 0;
     return sqrt(sum);
 }
 
@@ -114,7 +118,7 @@ static const char *nonfinite_slice(const struct trainable *t, int i)
 const char *trainable_nonfinite(const struct trainable *t)
 {
     for (int i = 0; i < t->n; i++)
-        if (!isfinite(op_sumsq(&t->grad[i])))
+        if (t->grad[i].data && !isfinite(op_sumsq(&t->grad[i])))
             return nonfinite_slice(t, i);
     return NULL;
 }
@@ -127,6 +131,8 @@ void trainable_step(struct trainable *t, const struct adamw *h)
     for (int i = 0; i < t->n; i++) {
         struct param *p = &t->model->param[i];
         const struct adamw *now = p->vector ? &plain : h;
+        if (!t->grad[i].data)
+            continue;
         if (t->moments8[i])
             op_adamw8(&p->value, t->moments8[i], &t->grad[i], now);
         else
@@ -140,6 +146,8 @@ int trainable_gradient(const struct trainable *t, const char *name, float *out, 
     const struct tensor_spec *s = slice_find(t->model, name);
     if (!s)
         return err_set(err, ERR_MISSING, "no parameter is called %s", name);
+    if (!t->grad[s->param].data)
+        return err_set(err, ERR_VALUE, "%s is frozen", name);
     if (count != (size_t)s->rows * (size_t)s->cols)
         return err_set(err, ERR_VALUE, "%s has %d x %d values, room is for %zu", name, s->rows, s->cols, count);
     return slice_read(out, t->model, s, &t->grad[s->param], false, err);

@@ -7,7 +7,7 @@
 struct trainable {
     struct model *model;
     int n;                      // parameters
-    struct tensor *grad;        // (n) shaped like the parameters, F32
+    struct tensor *grad;        // (n) shaped like the parameters, F32; without data where frozen, as are the others
     struct tensor *m, *v;       // (n) the same, empty where moments8 has them
     struct moments8 **moments8; // (n) or NULL
 };

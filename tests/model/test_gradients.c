@@ -113,7 +113,8 @@ static void check_all(struct tiny_options o)
     struct workspace *ws = tiny_workspace(m, l.f.tokens.n + 3, true);
     loss_backward(ws, t, &l);
     for (int i = 0; i < m->n_params; i++)
-        check_parameter(ws, t, &l, i, &r);
+        if (param_trained(m, i))
+            check_parameter(ws, t, &l, i, &r);
     workspace_free(ws);
     trainable_free(t);
     model_close(m);
@@ -124,12 +125,20 @@ static void check_all(struct tiny_options o)
 static void gradients_match_differences_with_a_tied_head(void **state) { check_all((struct tiny_options){.seed = 1}); }
 static void gradients_match_differences_with_its_own_head(void **state) { check_all((struct tiny_options){.untied = true, .seed = 2}); }
 static void gradients_match_differences_with_a_scalar_head(void **state) { check_all((struct tiny_options){.scalar = true, .seed = 3}); }
+static void gradients_match_differences_with_an_adapter(void **state)
+{
+    check_all((struct tiny_options){.seed = 1, .adapter = true});
+    check_all((struct tiny_options){.seed = 2, .untied = true, .adapter = true});
+    check_all((struct tiny_options){.seed = 3, .adapter = true, .whole = true});
+}
 
 /* Largest difference over the largest gradient, parameter by parameter. */
 static double gradient_distance(const struct trainable *a, const struct trainable *b)
 {
     double worst = 0;
     for (int i = 0; i < a->n; i++) {
+        if (!param_trained(a->model, i))
+            continue;
         size_t n = (size_t)a->grad[i].rows * (size_t)a->grad[i].cols;
         float *x = test_malloc(n * sizeof *x), *y = test_malloc(n * sizeof *y);
         double max = 0, diff = 0;
@@ -167,10 +176,10 @@ static void add_answers(struct loss *l, bool shared)
     l->temperature = 1;
 }
 
-static void a_shared_prompt_has_the_plain_batch_s_gradient(void **state)
+static void shared_prompt(struct tiny_options o)
 {
     struct device *dev = tiny_device(2);
-    struct model *m = tiny_model(dev, (struct tiny_options){.seed = 4});
+    struct model *m = tiny_model(dev, o);
     struct trainable *one = tiny_trainable(m), *two = tiny_trainable(m);
     struct loss shared = {0}, plain = {0};
     add_answers(&shared, true);
@@ -192,10 +201,16 @@ static void a_shared_prompt_has_the_plain_batch_s_gradient(void **state)
     device_close(dev);
 }
 
-static void accumulating_equals_one_big_batch(void **state)
+static void a_shared_prompt_has_the_plain_batch_s_gradient(void **state)
+{
+    shared_prompt((struct tiny_options){.seed = 4});
+    shared_prompt((struct tiny_options){.seed = 4, .adapter = true});
+}
+
+static void accumulate(struct tiny_options o)
 {
     struct device *dev = tiny_device(1);
-    struct model *m = tiny_model(dev, (struct tiny_options){.seed = 5});
+    struct model *m = tiny_model(dev, o);
     struct trainable *big = tiny_trainable(m), *small = tiny_trainable(m);
     struct workspace *ws = tiny_workspace(m, 128, true);
     struct loss all = {.temperature = 1};
@@ -225,11 +240,18 @@ static void accumulating_equals_one_big_batch(void **state)
     device_close(dev);
 }
 
+static void accumulating_equals_one_big_batch(void **state)
+{
+    accumulate((struct tiny_options){.seed = 5});
+    accumulate((struct tiny_options){.seed = 5, .adapter = true});
+}
+
 static uint64_t masters_hash(const struct model *m)
 {
     uint64_t h = 0;
     for (int i = 0; i < m->n_params; i++)
-        h = h * 31 + tensor_hash(&m->param[i].value);
+        if (param_trained(m, i))
+            h = h * 31 + tensor_hash(&m->param[i].value);
     return h;
 }
 
@@ -243,12 +265,13 @@ static void train_steps(struct workspace *ws, struct trainable *t, const struct 
     }
 }
 
-static void a_saved_state_goes_on_bit_for_bit(void **state)
+static void save_and_go_on(bool adapter)
 {
     struct err err = {0};
     struct device *dev = tiny_device(1);
-    struct model *m = tiny_model(dev, (struct tiny_options){.dtype = DTYPE_BF16, .seed = 6});
-    struct model *other = tiny_model(dev, (struct tiny_options){.dtype = DTYPE_BF16, .seed = 7});
+    struct model *m = tiny_model(dev, (struct tiny_options){.dtype = DTYPE_BF16, .seed = 6, .adapter = adapter});
+    struct model *other = tiny_model(dev, (struct tiny_options){.dtype = DTYPE_BF16, .seed = adapter ? 6 : 7, .adapter = adapter});
+    tiny_liven(other, 7);
     struct trainable *t = tiny_trainable(m), *u = tiny_trainable(other);
     struct loss l = {0};
     const char *path = kit_path("state.safetensors");
@@ -270,6 +293,9 @@ static void a_saved_state_goes_on_bit_for_bit(void **state)
     forest_release(&l.f);
     device_close(dev);
 }
+
+static void a_saved_state_goes_on_bit_for_bit(void **state) { save_and_go_on(false); }
+static void so_does_an_adapter_s(void **state) { save_and_go_on(true); }
 
 static void a_state_of_another_shape_or_cut_short_is_refused(void **state)
 {
@@ -341,9 +367,11 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(gradients_match_differences_with_a_tied_head),
     cmocka_unit_test(gradients_match_differences_with_its_own_head),
     cmocka_unit_test(gradients_match_differences_with_a_scalar_head),
+    cmocka_unit_test(gradients_match_differences_with_an_adapter),
     cmocka_unit_test(a_shared_prompt_has_the_plain_batch_s_gradient),
     cmocka_unit_test(accumulating_equals_one_big_batch),
     cmocka_unit_test(a_saved_state_goes_on_bit_for_bit),
+    cmocka_unit_test(so_does_an_adapter_s),
     cmocka_unit_test(a_state_of_another_shape_or_cut_short_is_refused),
     cmocka_unit_test(training_lowers_the_loss),
     cmocka_unit_test(a_nan_is_found_by_name),

@@ -104,10 +104,10 @@ static void through_a_cache(const struct model *m, const struct sequence *s, con
     forest_release(&f);
 }
 
-static void check(enum dtype dtype)
+static void check(struct tiny_options o)
 {
     struct device *one = tiny_device(1);
-    struct model *m = tiny_model(one, (struct tiny_options){.dtype = dtype, .seed = 3});
+    struct model *m = tiny_model(one, o);
     struct sequence s, kept;
     make_sequence(&s, 1);
     make_sequence(&kept, 1);
@@ -125,7 +125,7 @@ static void check(enum dtype dtype)
     device_close(one);
 
     struct device *two = tiny_device(2);
-    m = tiny_model(two, (struct tiny_options){.dtype = dtype, .seed = 3});
+    m = tiny_model(two, o);
     alone(m, &kept, false);
     same(&s, kept.logp + 1, kept.entropy + 1, 1, "with two threads");
     in_a_forest(m, &s);
@@ -134,8 +134,11 @@ static void check(enum dtype dtype)
     device_close(two);
 }
 
-static void a_row_does_not_know_its_company_in_fp32(void **state) { check(DTYPE_F32); }
-static void a_row_does_not_know_its_company_in_bf16(void **state) { check(DTYPE_BF16); }
+static void a_row_does_not_know_its_company_in_fp32(void **state) { check((struct tiny_options){.seed = 3}); }
+static void a_row_does_not_know_its_company_in_bf16(void **state) { check((struct tiny_options){.dtype = DTYPE_BF16, .seed = 3}); }
+static void nor_with_an_adapter_in_fp32(void **state) { check((struct tiny_options){.seed = 3, .adapter = true}); }
+static void nor_with_an_adapter_in_bf16(void **state) { check((struct tiny_options){.dtype = DTYPE_BF16, .seed = 3, .adapter = true}); }
+static void nor_with_modules_of_its_own(void **state) { check((struct tiny_options){.seed = 3, .adapter = true, .whole = true}); }
 
 /* A model that looked at nothing would pass the above. */
 static void earlier_tokens_matter(void **state)
@@ -192,6 +195,9 @@ static void a_full_cache_says_so_and_computes_nothing(void **state)
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(a_row_does_not_know_its_company_in_fp32),
     cmocka_unit_test(a_row_does_not_know_its_company_in_bf16),
+    cmocka_unit_test(nor_with_an_adapter_in_fp32),
+    cmocka_unit_test(nor_with_an_adapter_in_bf16),
+    cmocka_unit_test(nor_with_modules_of_its_own),
     cmocka_unit_test(earlier_tokens_matter),
     cmocka_unit_test(a_full_cache_says_so_and_computes_nothing),
 };

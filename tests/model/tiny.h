@@ -27,6 +27,8 @@ static inline void tiny_liven(struct model *m, uint64_t seed)
     for (int i = 0; i < m->n_params; i++) {
         struct param *p = &m->param[i];
         float row[256];
+        if (!param_trained(m, i))
+            continue;
         assert_true(p->cols <= 256);
         for (int y = 0; y < p->rows; y++) {
             for (int x = 0; x < p->cols; x++)
@@ -37,7 +39,28 @@ static inline void tiny_liven(struct model *m, uint64_t seed)
     }
 }
 
-struct tiny_options { enum dtype dtype; bool untied, scalar; int layers; uint64_t seed; };
+/* A lively adapter on everything that takes one; with whole, on some, and other modules trained whole. */
+static inline struct model *tiny_adapter(struct model *base, bool whole, uint64_t seed)
+{
+    static const char *const all[] = {"all-linear"}, *const some[] = {"q_proj", "v_proj", "0.mlp.up_proj", "down_proj"};
+    static const char *const saved[] = {"lm_head", "embed_tokens", "model.norm", "o_proj"};
+    struct adapter_options o;
+    struct model *m;
+    struct err err = {0};
+    adapter_defaults(&o);
+    o.r = 3;
+    o.alpha = 4;
+    o.target = whole ? some : all;
+    o.n_target = whole ? (int)ARRAY_LEN(some) : 1;
+    o.save = saved;
+    o.n_save = whole ? (int)ARRAY_LEN(saved) : 0;
+    o.seed = seed;
+    if (model_with_adapter(&m, base, &o, &err))
+        fail_msg("%s", err.msg);
+    return m;
+}
+
+struct tiny_options { enum dtype dtype; bool untied, scalar; int layers; uint64_t seed; bool adapter, whole; };
 
 static inline struct model *tiny_model(struct device *dev, struct tiny_options o)
 {
@@ -50,7 +73,12 @@ static inline struct model *tiny_model(struct device *dev, struct tiny_options o
     if (model_create(&m, dev, &c, NULL, &opt, &err))
         fail_msg("%s", err.msg);
     tiny_liven(m, o.seed);
-    return m;
+    if (!o.adapter)
+        return m;
+    struct model *over = tiny_adapter(m, o.whole, o.seed);
+    tiny_liven(over, o.seed + 1);
+    model_close(m);     // lives on below the adapter
+    return over;
 }
 
 static inline struct workspace *tiny_workspace(const struct model *m, int tokens, bool keep)

@@ -103,6 +103,7 @@ void define_scalar_head_backward(struct tensor *dhidden, struct tensor *dw, cons
     for (int i = 0; i < n; i++)
         for (int c = 0; c < w->cols; c++) {
             t_f32(dhidden, row[i])[c] += dout[i] * t_get(w, 0, c);
-            t_f32(dw, 0)[c] += dout[i] * t_get(hidden, row[i], c);
+            if (dw)
+                t_f32(dw, 0)[c] += dout[i] * t_get(hidden, row[i], c);
         }
 }

@@ -83,7 +83,7 @@ bool cpu_few_rows(struct tensor *y, const struct tensor *x, const struct packed 
     struct device *dev = y->dev;
     struct cpu *cpu = cpu_of(dev);
     bool fits = x->rows <= MOST_ROWS && p->dtype == DTYPE_BF16 && x->dtype == DTYPE_BF16 && p->layout.pair == BLOCK &&
-                p->k % 2 == 0 && p->k <= MOST_K && n0 % BLOCK == 0;
+                p->k % 2 == 0 && p->k <= MOST_K && n0 % BLOCK == 0 && (!accumulate || y->dtype == DTYPE_F32);
     if (!fits || !trusted(cpu))
         return false;
     struct few f = { .a = x->data, .lda = x->stride, .rows = x->rows, .nstride = p->layout.nstride, .k = p->k, .chunk = chunk_of(p->k), .cols = y->cols,

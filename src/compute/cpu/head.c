@@ -317,6 +317,7 @@ void cpu_scalar_head_backward(struct tensor *dhidden, struct tensor *dw, const s
     const struct kernels *k = cpu_of(hidden->dev)->k;
     for (int i = 0; i < n; i++) {
         k->axpy(t_f32(dhidden, row[i]), dout[i], t_f32(w, 0), DTYPE_F32, (size_t)w->cols);
-        k->axpy(t_f32(dw, 0), dout[i], t_row(hidden, row[i]), hidden->dtype, (size_t)w->cols);
+        if (dw)
+            k->axpy(t_f32(dw, 0), dout[i], t_row(hidden, row[i]), hidden->dtype, (size_t)w->cols);
     }
 }

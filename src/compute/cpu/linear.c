@@ -160,7 +160,7 @@ static void run_unit(const struct unit *u, const struct product *g, struct cpu *
     if (c_direct)
         c = t_row(&y, u->row);
     for (int r = 0; !c_direct && g->accumulate && r < u->rows; r++)
-        memcpy(c + (size_t)r * (size_t)u->cols * out, t_row(&y, u->row + r), (size_t)u->cols * out);
+        cpu->k->convert(c + (size_t)r * (size_t)u->cols * out, g->out, t_row(&y, u->row + r), y.dtype, (size_t)u->cols);
     size_t col = p->split ? (size_t)(g->n0 + u->col) / (size_t)p->layout.pair * p->layout.nstride : 0;
     mm_run(u->mm, thread, c, a, (char *)p->data + col * in);
     for (int r = 0; !c_direct && r < u->rows; r++)
@@ -174,7 +174,7 @@ void cpu_product(struct tensor *y, const struct tensor *x, const struct packed *
     struct device *dev = y->dev;
     struct cpu *cpu = cpu_of(dev);
     struct product g = { .x = x, .y = y, .p = p, .n0 = n0, .accumulate = accumulate, .out = y->dtype };
-    if (p->dtype == DTYPE_F32)
+    if (p->dtype == DTYPE_F32 || accumulate)
         g.out = DTYPE_F32;
     int threads = cpu_threads(dev, (size_t)x->rows * (size_t)y->cols * (size_t)p->k / 8);
     struct unit *units = NULL;

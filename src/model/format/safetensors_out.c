@@ -111,8 +111,8 @@ static int write_tensor(struct writer *w, const struct folder_tensor *t, struct 
     return rc ? rc : write_values(w, t, values, err);
 }
 
-static int write_file(const char *dir, const char *name, enum store_type type,
-                      const struct folder_tensor *t, int n, struct err *err)
+int safetensors_write_file(const char *dir, const char *name, enum store_type type,
+                           const struct folder_tensor *t, int n, struct err *err)
 {
     struct file_out out;
     char *path = path_join(dir, name);
@@ -159,7 +159,7 @@ static int write_shards(const char *dir, int shards, enum store_type type, size_
         char name[64];
         snprintf(name, sizeof name, "model-%05d-of-%05d.safetensors", ++shard, shards);
         end = shard_end(t, n, first, type, most);
-        rc = write_file(dir, name, type, t + first, end - first, err);
+        rc = safetensors_write_file(dir, name, type, t + first, end - first, err);
         for (int i = first; i < end; i++) {
             total += tensor_bytes(&t[i], type);
             json_object_set_new(map, t[i].name, json_string(name));
@@ -183,5 +183,5 @@ int safetensors_write(const char *dir, enum store_type type, size_t shard_bytes,
     for (int first = 0; first < n; first = shard_end(t, n, first, type, shard_bytes))
         shards++;
     return shards > 1 ? write_shards(dir, shards, type, shard_bytes, t, n, err)
-                      : write_file(dir, "model.safetensors", type, t, n, err);
+                      : safetensors_write_file(dir, "model.safetensors", type, t, n, err);
 }

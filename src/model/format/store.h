@@ -115,6 +115,9 @@ int shards_open(struct weights *w, const char *index_path, struct err *err);
  * (safetensors_out.c). */
 int safetensors_write(const char *dir, enum store_type type, size_t shard_bytes,
                       const struct folder_tensor *t, int n, struct err *err);
+/* One file, called name in dir. */
+int safetensors_write_file(const char *dir, const char *name, enum store_type type,
+                           const struct folder_tensor *t, int n, struct err *err);
 /* n finite floats (a multiple of the block) to a type that is written: plain types to the nearest,
  * ties to even; blocks as quant_loops.h says.  Every instruction set gives the same bytes. */
 bool store_is_written(enum store_type t);

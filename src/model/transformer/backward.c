@@ -15,15 +15,15 @@ static struct tensor rounded(const struct workspace *ws, const struct tensor *lo
     return t;
 }
 
-/* The gradient of layer l's parameter; the model has it. */
+/* The gradient of layer l's parameter; NULL where it is frozen or the model has none. */
 static struct tensor *grad_of(const struct trainable *t, int l, enum layer_param which)
 {
-    return &t->grad[param_layer(t->model, l, which)];
+    return gradient(t, param_layer(t->model, l, which));
 }
 
 static void bias_backward(const struct trainable *t, int l, enum layer_param which, const struct tensor *dy)
 {
-    if (layer_param(t->model, l, which))
+    if (grad_of(t, l, which))
         op_bias_backward(grad_of(t, l, which), dy);
 }
 
@@ -36,9 +36,9 @@ static void norm_backward(struct workspace *ws, struct trainable *t, int gain, i
     if (gain < 0)
         op_add(&dx, &dnorm);
     else if (t->model->config.choices.norm == NORM_LAYER)
-        op_layernorm_backward(&dx, &t->grad[gain], &t->grad[bias], &dnorm, x, &s, &t->model->param[gain].value);
+        op_layernorm_backward(&dx, gradient(t, gain), gradient(t, bias), &dnorm, x, &s, &t->model->param[gain].value);
     else
-        op_rmsnorm_backward(&dx, &t->grad[gain], &dnorm, x, &s, &t->model->param[gain].value);
+        op_rmsnorm_backward(&dx, gradient(t, gain), &dnorm, x, &s, &t->model->param[gain].value);
 }
 
 /* From dx to the gradient of a branch's last multiplication, through the multiplier and the norm after it.  copy: dx
@@ -80,15 +80,13 @@ static void mlp_branch(struct workspace *ws, struct trainable *t, int l, int n, 
     else
         op_gated(&h, &gate_up, c->act);
     bias_backward(t, l, PARAM_DOWN_BIAS, d);
-    op_linear_backward_w(grad_of(t, l, PARAM_DOWN), &dy, &h);
-    op_linear_backward_x(&dh, &dy, layer_param(m, l, PARAM_DOWN)->packed, false);
+    linear_backward(ws, t, param_layer(m, l, PARAM_DOWN), &dh, &dy, &h, false);
     if (c->plain_mlp)
         op_activate_backward(&dgate_up, &dh, &gate_up, c->act);
     else
         op_gated_backward(&dgate_up, &dh, &gate_up, c->act);
     bias_backward(t, l, PARAM_GATE_UP_BIAS, &dgate_up);
-    op_linear_backward_w(grad_of(t, l, PARAM_GATE_UP), &dgate_up, normed);
-    op_linear_backward_x(&dnorm, &dgate_up, layer_param(m, l, PARAM_GATE_UP)->packed, false);
+    linear_backward(ws, t, param_layer(m, l, PARAM_GATE_UP), &dnorm, &dgate_up, normed, false);
 }
 
 /* d: gradient of the branch. */
@@ -137,8 +135,7 @@ static void attention_backward(struct workspace *ws, struct trainable *t, int l,
     struct tensor dv = tensor_cols(&dqkv, q + kv, kv), turned = tensor_cols(&dqkv, 0, q + kv);
 
     bias_backward(t, l, PARAM_OUT_BIAS, d);
-    op_linear_backward_w(grad_of(t, l, PARAM_OUT), &dy, &att);
-    op_linear_backward_x(&datt, &dy, layer_param(m, l, PARAM_OUT)->packed, false);
+    linear_backward(ws, t, param_layer(m, l, PARAM_OUT), &datt, &dy, &att, false);
     op_zero(&dqkv);
     layer_attention(ws, m, l);
     op_attention_backward(&dq, &dk, &dv, &datt, &att, &lse, &vq, &vk, &vv, &ws->attention);
@@ -153,8 +150,7 @@ static void attention_backward(struct workspace *ws, struct trainable *t, int l,
     struct tensor x = first_rows(&ws->x[l], n), stat = first_rows(&a->rstd1, n), normed = first_rows(&ws->normed, n);
     struct tensor low = rounded(ws, &ws->dqkv_low, &dqkv), dnorm = first_rows(&ws->dnorm, n);
     branch_input(&normed, &stat, &x, m, l, false);
-    op_linear_backward_w(grad_of(t, l, PARAM_QKV), &low, &normed);
-    op_linear_backward_x(&dnorm, &low, layer_param(m, l, PARAM_QKV)->packed, false);
+    linear_backward(ws, t, param_layer(m, l, PARAM_QKV), &dnorm, &low, &normed, false);
     norm_backward(ws, t, param_layer(m, l, PARAM_NORM1), param_layer(m, l, PARAM_NORM1_BIAS), &x, &a->rstd1);
 }
 
@@ -179,7 +175,7 @@ static void head_backward(struct workspace *ws, struct trainable *t, const struc
     const struct head_item *sorted = workspace_sort_items(ws, item, n_items, &moved);
     for (int i = 0; moved && i < n_items; i++)
         ws->number[i] = dlogp[ws->item_from[i]];
-    op_head_backward(&dhidden, &t->grad[param_head(m)], &hidden, m->param[param_head(m)].packed, sorted,
+    op_head_backward(&dhidden, gradient(t, param_head(m)), &hidden, m->param[param_head(m)].packed, sorted,
                      moved ? ws->number : dlogp, n_items, 1 / temperature);
 }
 
@@ -187,8 +183,10 @@ static void embed_backward(struct workspace *ws, struct trainable *t, struct ten
 {
     const struct model *m = t->model;
     float scale = m->config.choices.embed_scale;
-    if (m->at.positions >= 0)
+    if (gradient(t, m->at.positions))
         op_embed_backward(&t->grad[m->at.positions], dx, ws->position);
+    if (!gradient(t, param_embed()))
+        return;
     if (scale && scale != 1)
         op_scale(dx, embed_scale(m));
     op_embed_backward(&t->grad[param_embed()], dx, ws->ids);
@@ -210,7 +208,7 @@ void model_backward(struct workspace *ws, struct trainable *t, const struct head
     if (n_items)
         head_backward(ws, t, item, dlogp, n_items, temperature);
     if (n_scores)
-        op_scalar_head_backward(&dhidden, &t->grad[param_head(m)], &hidden, &m->param[param_head(m)].value, score_row,
+        op_scalar_head_backward(&dhidden, gradient(t, param_head(m)), &hidden, &m->param[param_head(m)].value, score_row,
                                 dscore, n_scores);
     op_zero(&dx);
     norm_backward(ws, t, param_final_norm(m), m->at.final_bias, &x, &ws->rstd);

@@ -34,7 +34,7 @@ void experts_forward(struct workspace *ws, const struct model *m, int l, int n, 
     const struct choices *c = &m->config.choices;
     int k = c->experts_used, done = 0;
     struct tensor logits = first_rows(&ws->router, n), prob = first_rows(&a->prob, n), weight = first_rows(&a->expert_weight, n);
-    op_linear(&logits, normed, layer_param(m, l, PARAM_ROUTER)->packed, false);
+    linear_forward(ws, m, param_layer(m, l, PARAM_ROUTER), &logits, normed, false);
     op_route(a->expert, &weight, &prob, &logits);
     if (ws->keep && !ws->again)
         count_choices(ws, a, &prob, k);
@@ -47,9 +47,9 @@ void experts_forward(struct workspace *ws, const struct model *m, int l, int n, 
         struct tensor in = first_rows(&ws->ex_in, count), h = first_rows(&ws->h, count);
         struct tensor gate_up = tensor_rows(&a->ex_gate_up, done, count), out = tensor_rows(&a->ex_out, done, count);
         op_gather_rows(&in, normed, ws->slot_row, count);
-        op_linear(&gate_up, &in, m->param[param_expert(m, l, e, false)].packed, false);
+        linear_forward(ws, m, param_expert(m, l, e, false), &gate_up, &in, false);
         op_gated(&h, &gate_up, c->act);
-        op_linear(&out, &h, m->param[param_expert(m, l, e, true)].packed, false);
+        linear_forward(ws, m, param_expert(m, l, e, true), &out, &h, false);
         op_combine(x_out, &out, &weight, ws->slot, count);
         done += ws->keep ? count : 0;
     }
@@ -69,12 +69,10 @@ static void expert_backward(struct workspace *ws, struct trainable *t, int l, in
 
     op_combine_backward(&dout, dweight, dy, &out, &weight, ws->slot, count);
     op_gated(&h, &gate_up, m->config.choices.act);
-    op_linear_backward_w(&t->grad[down], &dout, &h);
-    op_linear_backward_x(&dh, &dout, m->param[down].packed, false);
+    linear_backward(ws, t, down, &dh, &dout, &h, false);
     op_gated_backward(&dgate_up, &dh, &gate_up, m->config.choices.act);
     op_gather_rows(&in, normed, ws->slot_row, count);
-    op_linear_backward_w(&t->grad[up], &dgate_up, &in);
-    op_linear_backward_x(&din, &dgate_up, m->param[up].packed, false);
+    linear_backward(ws, t, up, &din, &dgate_up, &in, false);
     op_embed_backward(&dnorm, &din, ws->slot_row);
 }
 
@@ -107,8 +105,7 @@ void experts_backward(struct workspace *ws, struct trainable *t, int l, int n, c
     }
     op_route_backward(&dlogits, &dweight, loss_by_prob(ws, c), &weight, &prob, a->expert);
     op_copy(&low, &dlogits);
-    op_linear_backward_w(&t->grad[param_layer(m, l, PARAM_ROUTER)], &low, normed);
-    op_linear_backward_x(&dnorm, &low, layer_param(m, l, PARAM_ROUTER)->packed, true);
+    linear_backward(ws, t, param_layer(m, l, PARAM_ROUTER), &dnorm, &low, normed, true);
 }
 
 double model_router_loss(const struct workspace *ws)

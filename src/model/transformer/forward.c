@@ -15,7 +15,6 @@
 static void add_branch(struct workspace *ws, const struct model *m, int l, bool mlp, struct layer_acts *a, struct tensor *x_out,
                        const struct tensor *x_in, const struct tensor *y)
 {
-    const struct param *w = layer_param(m, l, mlp ? PARAM_DOWN : PARAM_OUT);
     const struct param *bias = layer_param(m, l, mlp ? PARAM_DOWN_BIAS : PARAM_OUT_BIAS);
     const struct param *gain = layer_param(m, l, mlp ? PARAM_POST2 : PARAM_POST1);
     float scale = m->config.choices.residual_scale;
@@ -25,7 +24,7 @@ static void add_branch(struct workspace *ws, const struct model *m, int l, bool 
     if (x_out != x_in)
         op_copy(x_out, x_in);
     branch = plain ? *x_out : first_rows(to, y->rows);
-    op_linear(&branch, y, w->packed, plain);
+    linear_forward(ws, m, param_layer(m, l, mlp ? PARAM_DOWN : PARAM_OUT), &branch, y, plain);
     if (bias)
         op_bias(&branch, &bias->value);
     if (plain)
@@ -104,7 +103,7 @@ static void attention_forward(struct workspace *ws, const struct model *m, int l
     struct tensor att = first_rows(&a->att, n), lse;
 
     branch_input(&normed, &rstd, x, m, l, false);
-    op_linear(&qkv, &normed, layer_param(m, l, PARAM_QKV)->packed, false);
+    linear_forward(ws, m, param_layer(m, l, PARAM_QKV), &qkv, &normed, false);
     if (bias)
         op_bias(&qkv, &bias->value);
     struct tensor turned = tensor_cols(&qkv, 0, q + kv), vq = tensor_cols(&qkv, 0, q);
@@ -135,7 +134,7 @@ static struct tensor mlp_up(struct workspace *ws, const struct model *m, int l, 
 {
     const struct param *bias = layer_param(m, l, PARAM_GATE_UP_BIAS);
     struct tensor gate_up = first_rows(&a->gate_up, n);
-    op_linear(&gate_up, normed, layer_param(m, l, PARAM_GATE_UP)->packed, false);
+    linear_forward(ws, m, param_layer(m, l, PARAM_GATE_UP), &gate_up, normed, false);
     if (bias)
         op_bias(&gate_up, &bias->value);
     return gate_up;
@@ -228,6 +227,7 @@ void transformer_forward(struct workspace *ws, const struct model *m, const int 
 {
     BUG_IF(n > ws->max_tokens || ws->dtype != m->dtype);
     struct tensor x = first_rows(&ws->x[0], n), stat = first_rows(&ws->rstd, n);
+    workspace_adapter(ws, m);
     embed(ws, m, &x, ids);
     for (int l = 0; l < m->config.layers; l++) {
         struct layer_acts *a = layer_acts(ws, l);

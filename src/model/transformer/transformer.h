@@ -23,6 +23,22 @@ static inline const struct param *layer_param(const struct model *m, int layer, 
     return i < 0 ? NULL : &m->param[i];
 }
 
+/* ---- linear.c: every multiplication by a matrix of the model ------------------------------------ */
+
+/* NULL: the parameter is frozen. */
+static inline struct tensor *gradient(const struct trainable *t, int param)
+{
+    return param >= 0 && t->grad[param].data ? &t->grad[param] : NULL;
+}
+/* y (T,out) = x (T,in) W^T with what an adapter adds, or += ; types as op_linear's. */
+void linear_forward(struct workspace *ws, const struct model *m, int param, struct tensor *y, const struct tensor *x,
+                    bool accumulate);
+/* dx = dy W (or +=) and the gradients of W, A and B where they are trained. */
+void linear_backward(struct workspace *ws, struct trainable *t, int param, struct tensor *dx, const struct tensor *dy,
+                     const struct tensor *x, bool accumulate);
+/* Before a pass: room for what m's adapter computes. */
+void workspace_adapter(struct workspace *ws, const struct model *m);
+
 /* Room for so many runs and keys in the workspace's lists. */
 void workspace_lists(struct workspace *ws, size_t runs, size_t keys);
 /* ws->tree[i] is the index of segment i's root on entry, its tree's number afterwards; ws->order lists the n segments tree by

@@ -165,6 +165,7 @@ int workspace_new(struct workspace **out, const struct model *m, int max_tokens,
     }
     for (int i = 0; i < max_tokens; i++)
         ws->identity[i] = i;
+    workspace_adapter(ws, m);
     *out = ws;
     return 0;
 }
@@ -185,7 +186,8 @@ void workspace_free(struct workspace *ws)
         return;
     struct tensor *all[] = {&ws->normed, &ws->h, &ws->hidden, &ws->rstd, &ws->dx, &ws->dnorm, &ws->dqkv, &ws->dy,
                             &ws->dqkv_low, &ws->datt, &ws->dh, &ws->dgate_up, &ws->normed2, &ws->branch, &ws->router,
-                            &ws->ex_in, &ws->dbranch, &ws->ex_dout, &ws->ex_din, &ws->dweight, &ws->router_low};
+                            &ws->ex_in, &ws->lora_h, &ws->lora_dh, &ws->lora_dw, &ws->dbranch, &ws->ex_dout, &ws->ex_din, &ws->dweight,
+                            &ws->router_low};
     int sets = layer_sets(ws->config, ws->keep);
     for (size_t i = 0; i < ARRAY_LEN(all); i++)
         tensor_release(all[i]);
