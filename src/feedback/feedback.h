@@ -135,6 +135,10 @@ json_t *pair_row(const struct candidates *c, const struct label *l, const struct
 /* A row of labels.jsonl read back; strings are borrowed from row. */
 int label_from_row(struct candidates *c, struct label *l, const json_t *row, const char *where, struct err *err) MUST_CHECK;
 
+/* Messages as a transcript of Human and Assistant turns, a prompt with an open Assistant turn at its end; a plain text as it
+ * is.  In the arena; NULL without memory. */
+char *text_transcript(struct arena *a, const struct text *t, bool prompt);
+
 /* A transcript's first human turn (what data is split by), or the whole prompt; points into prompt. */
 const char *first_human_turn(const char *prompt, size_t *n);
 

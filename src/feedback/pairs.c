@@ -15,8 +15,7 @@ static int no_memory(struct err *err)
 
 /* ---- texts ------------------------------------------------------------------------------ */
 
-/* Messages as a transcript of Human and Assistant turns; a prompt ends with an open Assistant turn. */
-static char *flatten(struct arena *a, const struct text *t, bool prompt)
+char *text_transcript(struct arena *a, const struct text *t, bool prompt)
 {
     if (t->n == 0)
         return arena_strdup(a, t->text ? t->text : "");
@@ -71,7 +70,7 @@ static int add_pair(struct candidate_list *c, const char *id, const json_t *prom
     struct candidates *it = add(c, err);
     if (!it)
         return ERR_MEMORY;
-    char *one = flatten(&c->arena, &text[0], false), *two = flatten(&c->arena, &text[1], false);
+    char *one = text_transcript(&c->arena, &text[0], false), *two = text_transcript(&c->arena, &text[1], false);
     char *name = arena_strdup(&c->arena, id);
     if (!one || !two || !name || !prompt || !prompt_json || !json[0] || !json[1])
         return no_memory(err);
@@ -100,7 +99,7 @@ static const char *completions_wrong(const json_t *list)
 static int add_completions(struct candidate_list *c, const struct prompt *p, bool all_pairs, struct err *err)
 {
     const json_t *list = json_object_get(p->row, "completions");
-    char *prompt = flatten(&c->arena, &p->text, true);
+    char *prompt = text_transcript(&c->arena, &p->text, true);
     int n = (int)json_array_size(list), rc = 0;
     for (int i = 0; i + 1 < n && rc == 0; i += all_pairs ? 1 : 2)
         for (int j = i + 1; j < n && rc == 0; j = all_pairs ? j + 1 : n) {
@@ -156,7 +155,7 @@ static int read_pairs(struct candidate_list *out, struct rows *rows, struct err 
         struct text text[2] = {first ? p->chosen : p->rejected, first ? p->rejected : p->chosen};
         const json_t *json[2] = {own(out, text_json(&text[0])), own(out, text_json(&text[1]))};
         int human = p->label_prob == 0.5 ? 0 : (p->label_prob > 0.5) == first ? 1 : 2;
-        rc = add_pair(out, p->id, own(out, text_json(&p->prompt)), flatten(&out->arena, &p->prompt, true), text, json,
+        rc = add_pair(out, p->id, own(out, text_json(&p->prompt)), text_transcript(&out->arena, &p->prompt, true), text, json,
                       human, err);
     }
     return rc;

@@ -11,6 +11,7 @@ static const struct stage *const stages[] = {
     &stage_generate,
     &stage_chat,
     &stage_label,
+    &stage_hybrid,
     &stage_sft,
     &stage_reward,
     &stage_dpo,

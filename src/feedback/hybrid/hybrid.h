@@ -73,7 +73,7 @@ enum correctness {
     ANSWER_WRONG,
     ANSWER_RIGHT,
     ANSWER_UNREADABLE
-};                                        // UNREADABLE counts as wrong where one must decide
+}; // UNREADABLE counts as wrong where one must decide
 const char *correctness_name(enum correctness v); // "wrong", "right", "unreadable"
 
 /* What a prompt's answer is checked against.  text is a final answer ("18", "B", "Paris") or a
@@ -100,6 +100,9 @@ struct rule_verdict {
 void verify_rule(struct rule_verdict *out, const struct reference *ref, const char *answer);
 #define CLOSED_QA_F1 0.8
 
+/* What can be checked about a prompt: options, a number, a short text, or nothing (open QA). */
+enum category category_guess(const struct reference *ref);
+
 /* The final answer of a text: after "\boxed", "####", "the answer is", "Answer:" or "A:";
  * false: none is marked. *how is the word for it; *at and *n point into s. */
 bool final_answer(const char **at, size_t *n, const char **how, const char *s);
@@ -110,5 +113,107 @@ int options_find(const char *at[26], size_t n[26], const char *prompt);
  * memory. */
 char *answer_normalize(const char *s, size_t n);
 double answer_f1(const char *normalized_a, const char *normalized_b);
+
+/* ---- a prompt, its answers, everything found out about them
+ * ---------------------------------- */
+
+/* What a labeler said when it was asked whether an answer is right. */
+struct ai_verdict {
+    bool asked;
+    double p;                 // P(right); NaN where it gave no answer
+    enum correctness verdict; // unreadable where it gave no answer
+};
+struct hybrid_answer {
+    const char *text;
+    const json_t *json; // as it is written out
+    int truth;    // the row's own `correct`: 1 right, 0 wrong, -1 unknown; read by figures only
+    double score; // the row's own `scores`; NaN: unknown; read by figures only
+    bool ruled;   // rule holds
+    struct rule_verdict rule;
+    struct ai_verdict ai, blind; // shown the reference; not shown it
+    enum correctness verdict;    // what counted
+    const char *by;              // "rule", "ai", "ai_blind"; NULL: nothing decided
+    double wins;                 // of its comparisons, ties one half
+    int rank;                    // from 1; equals share one; 0: left out
+};
+/* Two answers compared: P(i better than j) by the mean of both orders, and each order by
+ * itself. */
+struct hybrid_duel {
+    int i, j;
+    double p, order[2];
+    bool answered, same_slot;
+};
+enum hybrid_state {
+    HYBRID_ORDERED,
+    HYBRID_ALL_WRONG, // no answer is right: nothing safe to learn, no pair
+    HYBRID_TIED,      // nothing tells the answers apart
+    HYBRID_LEFT, // toxicity rejection, which `rlaif redteam` handles; or fewer than two answers
+};
+const char *
+hybrid_state_name(enum hybrid_state s); // "ordered", "all wrong", "tied", "left out"
+struct hybrid_item {
+    const char *id, *prompt; // plain text, as a labeler reads it
+    const json_t *prompt_json;
+    enum category category;
+    bool guessed;             // the row names no category
+    const char *reference[8]; // of the row, or the winner of a vote
+    struct reference ref;
+    bool voted; // the reference is what most of the labeler's own solutions say
+    double vote_share;
+    int solutions, solved; // asked for; with a readable final answer
+    struct hybrid_answer *answer;
+    int n;
+    struct hybrid_duel *duel;
+    int n_duels; // reasoning among right answers, or preference in general
+    struct hybrid_duel *plain;
+    int n_plain; // what a judge prefers who does not check first: the arm to compare with
+    enum hybrid_state state;
+};
+struct hybrid_set {
+    struct hybrid_item *item;
+    int n;
+    struct arena arena;
+    json_t *owned;
+};
+/* Rows {"prompt","completions"} and, where known, "reference" (or "answer", "ground_truth",
+ * "solution"; a string or several), "options" (or "choices"), "category", "correct" (booleans)
+ * and "scores" (numbers) beside the completions; and GSM8K's file of model solutions.  Rows
+ * that cannot be used are rejected.  r must outlive the set. */
+struct rows;
+int hybrid_read(struct hybrid_set *out, struct rows *r, struct err *err) MUST_CHECK;
+void hybrid_release(struct hybrid_set *s);
+
+/* Stage 1 without a labeler: every answer of a checkable category that has a reference. */
+void hybrid_verify_rule(struct hybrid_item *it);
+
+/* ---- from verdicts to an order
+ * ------------------------------------------------------------------- */
+
+/* A pair that the order implies.  p: probability that the winner is better, at least one half.
+ */
+enum hybrid_stage { STAGE_CORRECTNESS, STAGE_REASONING, STAGE_GENERAL };
+const char *hybrid_stage_name(enum hybrid_stage s); // "correctness", "reasoning", "general"
+struct hybrid_pair {
+    int winner, loser;
+    enum hybrid_stage stage;
+    double p;
+};
+/* Which pairs of a ranking are written.  The abstract does not say; all is our default. */
+enum hybrid_pairs { PAIRS_ALL, PAIRS_ADJACENT, PAIRS_BEST_WORST };
+
+/* From verdicts and duels to wins, ranks and a state.  Right answers come before wrong ones and
+ * are ordered among themselves by wins; a duel counts as won where both orders agree, else as a
+ * tie; wrong answers share the last rank. Categories that cannot be checked are ordered by wins
+ * alone. */
+void hybrid_order(struct hybrid_item *it);
+/* The pairs of an ordered item, none between equal ranks and so none between two wrong answers;
+ * out has room for n (n - 1) / 2.  Returns how many. */
+int hybrid_pairs(struct hybrid_pair *out, const struct hybrid_item *it,
+                 enum hybrid_pairs which);
+
+/* Everything known about an item, and one pair of it in TRL's columns.  New references; NULL
+ * without memory. */
+json_t *hybrid_verdict_row(const struct hybrid_item *it);
+json_t *hybrid_pair_row(const struct hybrid_item *it, const struct hybrid_pair *p);
 
 #endif

@@ -357,3 +357,16 @@ void verify_rule(struct rule_verdict *out, const struct reference *ref, const ch
     }
     free(plain);
 }
+
+void hybrid_verify_rule(struct hybrid_item *it)
+{
+    if (!category_checkable(it->category) || it->ref.n == 0)
+        return;
+    for (int i = 0; i < it->n; i++) {
+        struct hybrid_answer *a = &it->answer[i];
+        verify_rule(&a->rule, &it->ref, a->text);
+        a->ruled = true;
+        a->verdict = a->rule.verdict;
+        a->by = "rule";
+    }
+}
