@@ -19,6 +19,7 @@
 #include "data/data.h"
 #include "feedback/ask.h"
 #include "feedback/hybrid/hybrid.h"
+#include "feedback/providers.h"
 #include "feedback/store.h"
 #include "model/model.h"
 

@@ -4,7 +4,6 @@
 #include <math.h>
 
 #include "lab/lab.h"
-#include "recipe/training.h"
 
 static int protocol_from(struct preference **out, const json_t *opt, struct err *err)
 {
@@ -33,7 +32,6 @@ static int store_from(struct store **out, struct run *run, const char *path, con
 int labeling_open(struct labeling *l, struct run *run, const json_t *opt, const char *model, const char *store, const char *dir,
                   struct err *err)
 {
-    struct device *dev;
     *l = (struct labeling){ 0 };
     double mass = opt_float(opt, "min_label_mass");
     int rc = mass >= 0 && mass <= 1 ? 0 : err_set(err, ERR_USAGE, "min_label_mass is %g; it is a probability", mass);
@@ -41,14 +39,10 @@ int labeling_open(struct labeling *l, struct run *run, const json_t *opt, const 
         rc = protocol_from(&l->protocol, opt, err);
     if (rc == 0)
         rc = store_from(&l->store, run, store, dir, err);
-    if (rc == 0)
-        rc = run_device(run, &dev, err);
-    if (rc == 0)
-        rc = stage_model(&l->model, dev, opt, model, false, false, err);
     struct provider *p = NULL;
     if (rc == 0)
-        rc = provider_local_new(&p, l->model, model, (int)opt_int(opt, "batch_tokens"), err);
-    l->asker = (struct asker){ .provider = p, .store = l->store };
+        rc = labeler_open(&p, &l->model, run, opt, model, err);
+    l->asker = (struct asker){ .provider = p, .store = l->store, .budget = labeler_budget(opt) };
     l->labeler = (struct labeler){ &l->asker, l->protocol, mass };
     if (rc)
         labeling_close(l);

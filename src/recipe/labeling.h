@@ -4,6 +4,7 @@
 
 #include "eval/eval.h"
 #include "feedback/feedback.h"
+#include "recipe/labelers.h"
 #include "recipe/recipe.h"
 
 #define LABELING_OPTIONS                                                                                               \
@@ -14,7 +15,8 @@
     { "exemplars", OPT_INT, "0", "so many of the examples that are built in (harmless: up to 4)", NULL, false },      \
     { "exemplar_file", OPT_INPUT, NULL, "rows {text, first, second, better}, better being 1 or 2", NULL, false },     \
     { "min_label_mass", OPT_FLOAT, "0.5", "less probability on the label words than this is no answer", NULL, false }, \
-    { "batch_tokens", OPT_INT, "4096", "tokens of one forward pass", NULL, false }
+    { "batch_tokens", OPT_INT, "4096", "tokens of one forward pass", NULL, false },                                    \
+    ENDPOINT_OPTIONS
 
 /* A labeler, ready to be asked, and all it stands on. */
 struct labeling {

@@ -1,0 +1,37 @@
+/* feedback/providers.h - who can be asked besides a model in this process: servers, people,
+ * several at once.
+ *
+ * An endpoint is any server that speaks OpenAI's chat or completions: hosted ones, vLLM,
+ * llama-server.  It is named https://HOST/v1#MODEL; the model may be left out where the server
+ * has one.  What a server gives (log-probs, prefill, schemas, thoughts) is found out when it is
+ * opened.  docs/labelers.md. */
+#ifndef FEEDBACK_PROVIDERS_H
+#define FEEDBACK_PROVIDERS_H
+
+#include "feedback/ask.h"
+
+/* ---- endpoints (provider/endpoint.c) ---------------------------------------------------- */
+
+struct endpoint_options {
+    const char *url; // https://HOST/v1, with #MODEL or without
+    const char *key; // bearer; NULL: none.  In no message, no log and no store.
+    int concurrency; // calls in flight; 0: found by trying, up to 256
+    int retries;    // of one question after what may pass (429, 5xx, resets); 0: 8, below: none
+    double timeout; // seconds for one reply; 0: 600
+    double wait;    // seconds before the first retry, doubling; 0: 0.5
+    const char *price_table; // YAML; NULL: nothing costs anything
+};
+/* Asks the server what it can do; a wrong key, an unknown model, nobody there, or a bad
+ * certificate fail here. */
+int provider_endpoint_new(struct provider **out, const struct endpoint_options *o,
+                          struct err *err) MUST_CHECK;
+/* One line for people: what the server was found to give.  NULL for other providers; the
+ * provider's own. */
+const char *provider_endpoint_facts(const struct provider *p);
+/* Whether a labeler's name is the address of an endpoint. */
+bool labeler_is_endpoint(const char *name);
+/* The key: of a file's first line, else RLAIF_API_KEY, else, for api.openai.com alone,
+ * OPENAI_API_KEY.  *out NULL where there is none; the caller's. */
+int endpoint_key(char **out, const char *url, const char *file, struct err *err) MUST_CHECK;
+
+#endif
