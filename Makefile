@@ -50,7 +50,6 @@ VEROBJ  := $(BUILD)/base/version.o
 TESTSRC := $(sort $(wildcard $(patsubst %,tests/%/test_*.c,$(ROOMS))))
 TESTBIN := $(patsubst tests/%.c,$(BUILD)/tests/%,$(TESTSRC))
 CLITEST := $(filter-out tests/cli/kit.sh,$(sort $(wildcard tests/cli/*.sh)))
-BENCHSRC:= $(wildcard bench/*.c)
 EXAMPLES:= $(patsubst examples/%.c,$(BUILD)/examples/%,$(wildcard examples/*.c))
 
 .PHONY: help all deps need demo test unit bench layers parity torture smollm2 lab-models tables tidy \
@@ -146,13 +145,9 @@ $(BUILD)/examples/%: examples/%.c $(BUILD)/librlaif.a
 $(BUILD)/model_facts: tools/parity/model_facts.c $(BUILD)/librlaif.a
 	$(call say,link)$(CC) $(ALLC) -MF $@.d -MT $@ -o $@ $< $(LINK) $(BUILD)/librlaif.a $(LIBS)
 
-$(BUILD)/bench: $(BENCHSRC) $(BUILD)/librlaif.a
-	@mkdir -p $(@D)
-	$(call say,link)$(CC) $(filter-out -MMD -MP,$(ALLC)) -o $@ $(BENCHSRC) $(LINK) $(BUILD)/librlaif.a $(LIBS)
-
-bench: need  ## figures as shares of what this machine can do (table and CSV)
-	@$(MAKE) --no-print-directory $(JOBS) $(BUILD)/bench
-	$(BUILD)/bench --csv $(BUILD)/bench.csv
+bench: need  ## figures as shares of what this machine can do (table and CSV); PEERS=1: beside transformers and llama.cpp
+	@$(MAKE) --no-print-directory $(JOBS) all
+	$(if $(PEERS),tools/bench.sh $(BUILD)/rlaif,$(BUILD)/rlaif bench) --work_dir $(BUILD)/bench --csv $(BUILD)/bench.csv
 
 layers:  ## every #include against src/LAYERS
 	@tools/layers.sh

@@ -25,6 +25,7 @@ static const struct stage *const stages[] = {
     &stage_report,
     &stage_pull,
     &stage_models,
+    &stage_bench,
     NULL,
 };
 
