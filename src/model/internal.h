@@ -109,6 +109,8 @@ static inline bool param_trained(const struct model *m, int i) { return !m->para
 void adapter_release(struct model *m);     // all of m
 void adapter_hash(char out[33], const struct model *m);
 /* Parameter i read anew from where the base has it, into to (rows,cols), any dtype. */
+/* Parameter i of m itself, out of m->file. */
+int param_read_own(struct model *m, int i, struct err *err) MUST_CHECK;
 int param_read_into(const struct model *m, int i, struct tensor *to, struct err *err) MUST_CHECK;
 /* Rows of normal numbers, std, keyed by m->seed and i. */
 int param_random(struct model *m, int i, double std, struct err *err) MUST_CHECK;

@@ -114,7 +114,7 @@ size_t model_param_count(const struct model *m);
 /* Writes a Hugging Face folder (config.json, generation_config.json, model.safetensors, tokenizer files copied byte for byte), atomically.
  * dtype of the file: F32 or BF16.  A scalar head makes it the family's ForSequenceClassification
  * with score.weight.  A model with an adapter becomes a PEFT folder (adapter_config.json, adapter_model.safetensors in F32, tokenizer
- * files); where it has a scalar head, scores' mean and deviation lie beside it in reward_config.json. */
+ * files); where it has a scalar head, scores' mean and deviation lie beside it in rlaif_adapter.json. */
 int model_save(const struct model *m, const char *dir, enum dtype dtype, struct err *err) MUST_CHECK;
 void model_set_reward_norm(struct model *m, double mean, double std);
 /* True when a scalar head was asked for and started at random because the checkpoint has none: such a model has learned no score. */
@@ -151,6 +151,11 @@ void adapter_defaults(struct adapter_options *o);
 /* A new adapter over base, which equals it until it is trained: A as PEFT starts it (kaiming_uniform, keyed by seed and name), B zero.
  * base: opened with or without .trainable.  Names that no module has are an error that lists those there are. */
 int model_with_adapter(struct model **out, struct model *base, const struct adapter_options *o, struct err *err) MUST_CHECK;
+/* The adapter in PEFT folder dir over base, ready to be used or trained on.  Of opt, scalar_head and seed count.  Unknown modules, ranks and
+ * shapes that do not fit, what is not supported, and a base other than the one it was trained on are errors that name file and key. */
+int model_open_adapter(struct model **out, struct model *base, const char *dir, const struct model_options *opt, struct err *err) MUST_CHECK;
+bool model_is_adapter(const char *path);                // a folder with adapter_config.json and no config.json
+int model_adapter_base(char **name, const char *dir, struct err *err) MUST_CHECK;   // base_model_name_or_path; the caller frees
 const struct model *model_base(const struct model *m);  // NULL: m has no adapter
 size_t model_trained_count(const struct model *m);      // parameters that a struct trainable of m holds
 

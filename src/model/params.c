@@ -217,6 +217,14 @@ static int read_param(const struct model *m, int i, struct tensor *t, struct err
     return rc;
 }
 
+int param_read_own(struct model *m, int i, struct err *err)
+{
+    int rc = read_param(m, i, &m->param[i].value, err);
+    if (rc == 0)
+        param_repack(m, i);
+    return rc;
+}
+
 int param_read_into(const struct model *m, int i, struct tensor *to, struct err *err)
 {
     if (!m->param[i].value.data)

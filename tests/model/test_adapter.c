@@ -91,33 +91,6 @@ static void the_base_is_the_policy_with_its_adapter_off(void **state)
     check_base(DTYPE_BF16);
 }
 
-/* W += scale B A, by hand. */
-static void merge(struct model *into, const struct model *m)
-{
-    for (int i = 0; i < m->at.n; i++)
-        for (int k = 0; m->param[i].lora && k < m->param[i].lora->n; k++) {
-            const struct lora_part *part = &m->param[i].lora->part[k];
-            const struct param *pa = &m->param[m->param[i].lora->a], *pb = &m->param[part->b];
-            float *a = test_malloc((size_t)pa->rows * (size_t)pa->cols * 4),
-                  *b = test_malloc((size_t)pb->rows * (size_t)pb->cols * 4);
-            float w[256];
-            tensor_read(a, &pa->value, 0, pa->rows);
-            tensor_read(b, &pb->value, 0, pb->rows);
-            for (int y = 0; y < part->rows; y++) {
-                struct tensor row = tensor_rows(&into->param[i].value, part->first + y, 1);
-                tensor_read(w, &row, 0, 1);
-                for (int x = 0; x < pa->cols; x++)
-                    for (int j = 0; j < part->r; j++)
-                        w[x] +=
-                            part->scale * b[y * part->r + j] * a[(part->at + j) * pa->cols + x];
-                tensor_write(&row, 0, 1, w);
-            }
-            param_repack(into, i);
-            test_free(a);
-            test_free(b);
-        }
-}
-
 static void merged_weights_give_the_same(void **state)
 {
     struct device *dev = tiny_device(1);
@@ -126,7 +99,7 @@ static void merged_weights_give_the_same(void **state)
     struct model *m = tiny_adapter(base, false, 1);
     float a[TOKENS], b[TOKENS], off[TOKENS];
     tiny_liven(m, 7);
-    merge(same, m);
+    tiny_merge(same, m);
     logps(m, a, 2);
     logps(same, b, 2);
     logps(base, off, 2);

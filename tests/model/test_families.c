@@ -3,16 +3,10 @@
  * numbers come from.  All in fp32. */
 #include <math.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
-#include "model/tiny.h"
+#include "model/family_folder.h"
 
 enum { SEQUENCES = 2, GREEDY = 64 };
-
-static const char *const names[] = {
-    "llama", "llama-linear", "llama-dynamic", "mistral", "mixtral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3", "phi3", "phi3-long", "gpt2",
-    "gpt_neox", "gpt_neox-serial", "olmo2", "granite", "smollm3",
-};
 
 struct vector {
     const char *name, *folder;
@@ -24,36 +18,9 @@ struct vector {
     struct trainable *train;
 };
 
-static int open_as(struct model **out, struct device *dev, const char *folder, bool trainable, enum dtype dtype)
-{
-    struct model_options opt = {.dtype = dtype, .trainable = trainable};
-    struct err err = {0};
-    if (strstr(folder, "phi3-long"))
-        opt.max_model_len = 1280;       // its sequences are all longer than the original length, 8
-    int rc = model_open(out, dev, folder, &opt, &err);
-    if (rc)
-        fail_msg("%s", err.msg);
-    return rc;
-}
-
 static int open_model(struct model **out, struct device *dev, const char *folder, bool trainable)
 {
     return open_as(out, dev, folder, trainable, DTYPE_F32);
-}
-
-/* The vector's files beside the tokenizer they share, in a folder called `as`. */
-static const char *folder_as(const char *as, const char *name)
-{
-    const char *folder = kit_path(as), *files[] = {"config.json", "model.safetensors", "../tokenizer.json"};
-    mkdir(folder, 0755);
-    for (size_t i = 0; i < ARRAY_LEN(files); i++) {
-        char *from = str_printf("%s/vectors/families/%s/%s", kit_tests(""), name, files[i]);
-        char *to = path_join(folder, i == 2 ? "tokenizer.json" : files[i]);
-        assert_true(symlink(from, to) == 0 || access(to, R_OK) == 0);
-        free(from);
-        free(to);
-    }
-    return folder;
 }
 
 static const char *folder_of(const char *name)

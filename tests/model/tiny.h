@@ -109,4 +109,33 @@ static inline int tiny_segment(struct forest *f, int parent, int n, struct rng *
     return forest_add(f, parent, id, n);
 }
 
+static inline float *tiny_values(const struct tensor *t)
+{
+    float *v = test_malloc((size_t)t->rows * (size_t)t->cols * sizeof *v);
+    tensor_read(v, t, 0, t->rows);
+    return v;
+}
+
+/* W += scale B A, by hand. */
+static inline void tiny_merge(struct model *into, const struct model *m)
+{
+    for (int i = 0; i < m->at.n; i++)
+        for (int k = 0; m->param[i].lora && k < m->param[i].lora->n; k++) {
+            const struct lora_part *part = &m->param[i].lora->part[k];
+            const struct param *pa = &m->param[m->param[i].lora->a];
+            float *a = tiny_values(&pa->value), *b = tiny_values(&m->param[part->b].value), w[512];
+            for (int y = 0; y < part->rows; y++) {
+                struct tensor row = tensor_rows(&into->param[i].value, part->first + y, 1);
+                tensor_read(w, &row, 0, 1);
+                for (int x = 0; x < pa->cols; x++)
+                    for (int j = 0; j < part->r; j++)
+                        w[x] += part->scale * b[y * part->r + j] * a[(part->at + j) * pa->cols + x];
+                tensor_write(&row, 0, 1, w);
+            }
+            param_repack(into, i);
+            test_free(a);
+            test_free(b);
+        }
+}
+
 #endif

@@ -319,8 +319,9 @@ static int choose(struct module *mod, int n, const struct adapter_options *o, bo
                   struct err *err)
 {
     int rc = 0;
-    if (o->r < 1 || o->r > 4096)
-        return err_set(err, ERR_VALUE, "lora_r is %d, expected 1 to 4096", o->r);
+    if (o->r < 1 || o->r > ADAPTER_RANK_MAX)
+        return err_set(err, ERR_VALUE, "lora_r is %d, expected 1 to %d", o->r,
+                       ADAPTER_RANK_MAX);
     if (!(o->alpha > 0) || !isfinite(o->alpha))
         return err_set(err, ERR_VALUE, "lora_alpha is %g, expected a number above 0", o->alpha);
     for (int i = 0; rc == 0 && i < o->n_target; i++)

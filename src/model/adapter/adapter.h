@@ -4,6 +4,8 @@
 
 #include "model/internal.h"
 
+enum { ADAPTER_RANK_MAX = 4096 };
+
 /* What is to become of one module of the base: the tensors of a checkpoint that share its path.
  */
 struct module {
@@ -35,5 +37,10 @@ int adapter_build(struct model *m, const struct module *mod, int n, struct err *
  * head is not its embedding. */
 int adapter_begin(struct model **out, struct model *base, bool scalar, bool untie,
                   uint64_t seed, struct err *err) MUST_CHECK;
+
+/* facts.c: rlaif_adapter.json into a folder; and out of one, where it is there: ERR_VALUE where
+ * it speaks of another base. */
+int facts_write(const struct model *m, const char *dir, struct err *err) MUST_CHECK;
+int facts_read(struct model *m, const char *dir, struct err *err) MUST_CHECK;
 
 #endif

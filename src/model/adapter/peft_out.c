@@ -120,15 +120,6 @@ static int write_json(const char *dir, const char *name, const json_t *o, struct
     return rc;
 }
 
-static int write_reward(const struct model *m, const char *dir, struct err *err)
-{
-    json_t *o = json_pack("{s:f s:f}", "reward_mean", m->config.reward_mean, "reward_std",
-                          m->config.reward_std);
-    int rc = write_json(dir, "reward_config.json", o, err);
-    json_decref(o);
-    return rc;
-}
-
 int adapter_save(const struct model *m, const char *dir, struct err *err)
 {
     char *tmp;
@@ -138,8 +129,8 @@ int adapter_save(const struct model *m, const char *dir, struct err *err)
     rc = write_json(tmp, "adapter_config.json", m->adapter->config, err);
     if (rc == 0)
         rc = write_tensors(m, tmp, err);
-    if (rc == 0 && m->scalar)
-        rc = write_reward(m, tmp, err);
+    if (rc == 0)
+        rc = facts_write(m, tmp, err);
     if (rc == 0 && m->tokenizer)
         rc = tokenizer_save(m->tokenizer, tmp, err);
     if (rc == 0)

@@ -39,6 +39,11 @@ int weights_read_rows(const struct weights *w, const char *name, float *out, int
  * tokenizer's files. */
 int weights_hash(char out[33], const struct weights *w, struct err *err) MUST_CHECK;
 
+/* A hash of all values, however they are cut into files and whatever lies beside them; and how they are stored: "BF16", "Q8_0": the type of the
+ * largest tensor. */
+void weights_values_hash(char out[33], const struct weights *w);
+const char *weights_stored(const struct weights *w);
+
 /* The table of tensors, in the file's order (for `inspect`). */
 struct weight_info {
     const char *name;      // Hugging Face name where it has one, else the file's own

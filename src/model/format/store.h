@@ -125,6 +125,9 @@ void float_to_store(unsigned char *dst, const float *src, size_t n, enum store_t
 void float_to_store_plain(unsigned char *dst, const float *src, size_t n, enum store_type t);
 void float_to_store_avx2(unsigned char *dst, const float *src, size_t n, enum store_type t);
 
+/* Any safetensors file as it is: no config, names not looked at (weights_index sorts them once they are final). */
+int weights_open_table(struct weights **out, const char *path, struct err *err) MUST_CHECK;
+int weights_index(struct weights *w, struct err *err) MUST_CHECK;
 /* NULL: no such tensor. */
 const struct entry *weights_find(const struct weights *w, const char *name);
 /* The file that holds tensor e, for messages. */

@@ -23,7 +23,7 @@ static int compare_name(const void *a, const void *b, void *entries)
     return strcmp(e[*(const int *)a].name, e[*(const int *)b].name);
 }
 
-static int index_names(struct weights *w, struct err *err)
+int weights_index(struct weights *w, struct err *err)
 {
     w->by_name = mem_alloc((size_t)w->n + 1, sizeof *w->by_name);
     if (!w->by_name)
@@ -176,11 +176,30 @@ int weights_open(struct weights **out, const char *path, struct err *err)
     if (rc == 0)
         rc = promise_rename(w, err);
     if (rc == 0)
-        rc = index_names(w, err);
+        rc = weights_index(w, err);
     if (rc == 0)
         rc = promise_check(w, seq_cls, err);
     if (rc == 0)
         rc = hash_beside(w, err);
+    if (rc == 0)
+        *out = w;
+    else
+        weights_close(w);
+    return rc;
+}
+
+int weights_open_table(struct weights **out, const char *path, struct err *err)
+{
+    struct weights *w = mem_alloc(1, sizeof *w);
+    if (w) {
+        w->path = strdup(path);
+        w->data_path = strdup(path);
+    }
+    int rc = w && w->path && w->data_path ? 0 : err_set(err, ERR_MEMORY, "%s: no memory", path);
+    if (rc == 0)
+        rc = weights_add_file(w, path, err);
+    if (rc == 0)
+        rc = safetensors_read_table(w, err);
     if (rc == 0)
         *out = w;
     else
@@ -346,6 +365,28 @@ int weights_read_rows(const struct weights *w, const char *name, float *out, int
     int rc = weights_check_shape(w, e, name, rows, cols, err);
     BUG_IF(rc == 0 && (first < 0 || n < 0 || first > (rows ? rows : 1) - n));
     return rc ? rc : read_checked(w, e, out, (size_t)first, (size_t)n, err);
+}
+
+void weights_values_hash(char out[33], const struct weights *w)
+{
+    struct hash128 h, all = {0};
+    for (int i = 0; i < w->n; i++) {
+        const struct entry *e = &w->entry[w->by_name[i]];
+        struct hash128 part[3] = {all, hash_bytes(e->name, strlen(e->name)),
+                                  hash_bytes(w->file[e->file].map.p + e->offset, e->bytes)};
+        h = hash_bytes(part, sizeof part);
+        all = h;
+    }
+    hash_hex(out, all);
+}
+
+const char *weights_stored(const struct weights *w)
+{
+    const struct entry *largest = &w->entry[0];
+    for (int i = 1; i < w->n; i++)
+        if (w->entry[i].bytes > largest->bytes)
+            largest = &w->entry[i];
+    return largest->type_name;
 }
 
 int weights_hash(char out[33], const struct weights *w, struct err *err)
