@@ -156,7 +156,7 @@ int model_with_adapter(struct model **out, struct model *base, const struct adap
 int model_open_adapter(struct model **out, struct model *base, const char *dir, const struct model_options *opt, struct err *err) MUST_CHECK;
 bool model_is_adapter(const char *path);                // a folder with adapter_config.json and no config.json
 int model_adapter_base(char **name, const char *dir, struct err *err) MUST_CHECK;   // base_model_name_or_path; the caller frees
-const struct model *model_base(const struct model *m);  // NULL: m has no adapter
+struct model *model_base(const struct model *m);  // NULL: m has no adapter
 size_t model_trained_count(const struct model *m);      // parameters that a struct trainable of m holds
 
 /* ---- tokenizer (model/tokenizer/) -------------------------------------------------- */

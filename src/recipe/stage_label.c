@@ -10,6 +10,7 @@
 
 static const struct option options[] = {
     { "labeler", OPT_MODEL, NULL, "model that labels: a Hugging Face folder, a GGUF file, or ORG/NAME on the Hub", NULL, false },
+    ADAPTER_OPTION,
     { "truth", OPT_INPUT, NULL, "the lab's truth.jsonl: simulated annotators label (when there is no labeler)", NULL, false },
     COMPUTE_OPTIONS,
     { "input", OPT_DATA, NULL, "rows {prompt, completions} or {prompt, chosen, rejected} (Parquet, JSON, CSV)", NULL, true },

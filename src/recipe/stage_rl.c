@@ -21,18 +21,63 @@ static const struct option options[] = {
     TRAINING_OPTIONS("1e-5", "linear", "128", "1", "1024", "1e-5"),
 };
 
-struct models { struct model *policy, *value, *ref, *reward; struct scorer *scorer; };
+struct models {
+    struct model *policy, *value, *ref, *reward;
+    struct model *base;         // borrowed: of policy and value, where they are adapters
+    struct scorer *scorer;
+};
+
+static int open_whole(struct models *m, struct device *dev, const json_t *opt, const char *start, struct err *err)
+{
+    int rc = stage_model(&m->policy, dev, opt, start, false, true, err);
+    if (rc == 0)
+        rc = stage_model(&m->value, dev, opt, start, true, true, err);
+    return rc ? rc : stage_model(&m->ref, dev, opt, start, false, false, err);
+}
+
+/* Policy and value are adapters over one base; the reference is the base, or, where an adapter is trained on, that adapter as it
+ * was. */
+static int open_adapted(struct models *m, struct device *dev, const json_t *opt, const struct start *s, struct err *err)
+{
+    struct model_options mo = compute_options(opt, dev), value = mo;
+    value.scalar_head = true;
+    int rc = stage_model(&m->policy, dev, opt, opt_str(opt, "model_name_or_path"), false, true, err);
+    m->base = rc ? NULL : model_base(m->policy);
+    if (rc == 0)
+        rc = start_over(&m->value, m->base, s, opt, &value, err);
+    if (rc == 0 && s->adapter)
+        rc = model_open_adapter(&m->ref, m->base, s->adapter, &mo, err);
+    return rc;
+}
+
+/* An adapter over the base that is open already shares it. */
+static int open_reward(struct models *m, struct device *dev, const json_t *opt, const struct start *own, struct err *err)
+{
+    const char *path = opt_str(opt, "reward_model_path");
+    struct model_options mo = compute_options(opt, dev);
+    struct start s;
+    mo.scalar_head = true;
+    int rc = start_read(&s, opt, path, false, err);
+    if (rc == 0 && m->base && s.adapter && !strcmp(s.base, own->base))
+        rc = model_open_adapter(&m->reward, m->base, s.adapter, &mo, err);
+    else if (rc == 0)
+        rc = stage_model(&m->reward, dev, opt, path, true, false, err);
+    start_release(&s);
+    return rc;
+}
 
 static int open_models(struct models *m, struct device *dev, const json_t *opt, struct err *err)
 {
     const char *start = opt_str(opt, "model_name_or_path");
-    int rc = stage_model(&m->policy, dev, opt, start, false, true, err);
+    struct start s;
+    int rc = start_read(&s, opt, start, true, err);
+    if (rc == 0 && start_adapted(&s))
+        rc = open_adapted(m, dev, opt, &s, err);
+    else if (rc == 0)
+        rc = open_whole(m, dev, opt, start, err);
     if (rc == 0)
-        rc = stage_model(&m->value, dev, opt, start, true, true, err);
-    if (rc == 0)
-        rc = stage_model(&m->ref, dev, opt, start, false, false, err);
-    if (rc == 0)
-        rc = stage_model(&m->reward, dev, opt, opt_str(opt, "reward_model_path"), true, false, err);
+        rc = open_reward(m, dev, opt, &s, err);
+    start_release(&s);
     if (rc == 0 && model_head_is_fresh(m->reward))
         rc = err_set(err, ERR_VALUE, "--reward_model_path: %s has no scalar head (score.weight): it is no reward model",
                      opt_str(opt, "reward_model_path"));
@@ -81,7 +126,7 @@ static int run_rl(struct run *run, const json_t *opt, json_t *result, struct err
         read_options(&r, opt);
         r.reward = scorer_reward;
         r.reward_arg = m.scorer;
-        rc = train_rl(m.policy, m.value, m.ref, &rows, &r, &o, result, err);
+        rc = train_rl(m.policy, m.value, m.ref ? m.ref : m.base, &rows, &r, &o, result, err);
     }
     rows_release(&rows);
     close_models(&m);

@@ -99,11 +99,49 @@ int training_begin(struct run *run, const json_t *opt, struct train_options *o, 
     return rc ? rc : dir_make(o->output_dir, err);
 }
 
+/* Merged models and adapters do not lie in one folder. */
+static int check_unmixed(const char *dir, bool adapter, struct err *err)
+{
+    const char *other = adapter ? "config.json" : "adapter_config.json";
+    char *path = path_join(dir, other);
+    int rc = 0;
+    if (!path || file_exists(path))
+        rc = err_set(err, ERR_VALUE, "--output_dir: %s holds %s: %s; choose another folder", dir, other,
+                     adapter ? "a whole model lies there, an adapter needs a folder of its own"
+                             : "an adapter lies there, a whole model needs a folder of its own");
+    free(path);
+    return rc;
+}
+
+int stage_base(struct model **out, struct device *dev, const char *path, const struct model_options *mo, struct err *err)
+{
+    struct model_options plain = *mo;
+    int rc = model_open(out, dev, path, &plain, err);
+    if (rc != ERR_UNSUPPORTED)
+        return rc;
+    plain.scalar_head = true;       // a reward model may be the base of another
+    struct err again = {0};
+    return model_open(out, dev, path, &plain, &again) ? rc : 0;
+}
+
 int stage_model(struct model **out, struct device *dev, const json_t *opt, const char *path, bool scalar_head, bool trainable,
                 struct err *err)
 {
-    struct model_options mo = compute_options(opt, dev);
+    struct model_options mo = compute_options(opt, dev), frozen = mo;
+    struct start s;
+    struct model *base = NULL;
     mo.scalar_head = scalar_head;
     mo.trainable = trainable;
-    return model_open(out, dev, path, &mo, err);
+    int rc = start_read(&s, opt, path, trainable, err);
+    if (rc == 0 && trainable)
+        rc = check_unmixed(opt_str(opt, "output_dir"), start_adapted(&s), err);
+    if (rc == 0 && !start_adapted(&s))
+        rc = model_open(out, dev, s.base, &mo, err);
+    else if (rc == 0)
+        rc = stage_base(&base, dev, s.base, &frozen, err);
+    if (rc == 0 && base)
+        rc = start_over(out, base, &s, opt, &mo, err);
+    model_close(base);      // lives on below the adapter
+    start_release(&s);
+    return rc;
 }

@@ -3,6 +3,7 @@
 #define RECIPE_TRAINING_H
 
 #include "learn/learn.h"
+#include "recipe/adapting.h"
 #include "recipe/recipe.h"
 
 #define COMPUTE_OPTIONS                                                                                              \
@@ -12,6 +13,7 @@
 
 #define TRAINING_MODEL_OPTIONS(what)                                                                              \
     { "model_name_or_path", OPT_MODEL, NULL, what ": a Hugging Face folder, a GGUF file, or ORG/NAME on the Hub", NULL, true }, \
+    ADAPTER_OPTION,                                                                                                \
     COMPUTE_OPTIONS
 
 #define TRAINING_DATASET_OPTIONS(what)                                                                            \
@@ -21,6 +23,7 @@
 
 #define TRAINING_OPTIONS(lr, schedule, batch, epochs, length, eps)                                                    \
     { "output_dir", OPT_OUTPUT_DIR, NULL, "folder for the model, its log and checkpoints", NULL, true },           \
+    PEFT_OPTIONS,                                                                                                  \
     { "learning_rate", OPT_FLOAT, lr, "peak of the schedule", NULL, false },                                       \
     { "lr_scheduler_type", OPT_CHOICE, schedule, "how the rate falls",                                             \
       "linear|cosine|constant|constant_with_warmup", false },                                                      \
@@ -53,8 +56,11 @@ int training_begin(struct run *run, const json_t *opt, struct train_options *o, 
 enum dtype training_dtype(const json_t *opt, const struct device *dev);
 /* What a stage's COMPUTE_OPTIONS and its seed, where it has one, say of a model. */
 struct model_options compute_options(const json_t *opt, const struct device *dev);
-/* Opens a model by them: to train, or, with trainable false, to use. */
+/* Opens a model by them, with an adapter where one is meant: to train, or, with trainable false, to use. */
 int stage_model(struct model **out, struct device *dev, const json_t *opt, const char *path, bool scalar_head, bool trainable,
                 struct err *err);
+
+/* The frozen base of adapters; mo as compute_options gives it. */
+int stage_base(struct model **out, struct device *dev, const char *path, const struct model_options *mo, struct err *err);
 
 #endif

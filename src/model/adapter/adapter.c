@@ -409,7 +409,7 @@ int model_with_adapter(struct model **out, struct model *base, const struct adap
     return rc;
 }
 
-const struct model *model_base(const struct model *m)
+struct model *model_base(const struct model *m)
 {
     return m->base;
 }
