@@ -145,6 +145,9 @@ $(BUILD)/examples/%: examples/%.c $(BUILD)/librlaif.a
 $(BUILD)/model_facts: tools/parity/model_facts.c $(BUILD)/librlaif.a
 	$(call say,link)$(CC) $(ALLC) -MF $@.d -MT $@ -o $@ $< $(LINK) $(BUILD)/librlaif.a $(LIBS)
 
+$(BUILD)/store_speed: bench/store_speed.c $(BUILD)/librlaif.a
+	$(call say,link)$(CC) $(ALLC) -MF $@.d -MT $@ -o $@ $< $(LINK) $(BUILD)/librlaif.a $(LIBS)
+
 bench: need  ## figures as shares of what this machine can do (table and CSV); PEERS=1: beside transformers and llama.cpp
 	@$(MAKE) --no-print-directory $(JOBS) all
 	$(if $(PEERS),tools/bench.sh $(BUILD)/rlaif,$(BUILD)/rlaif bench) --work_dir $(BUILD)/bench --csv $(BUILD)/bench.csv

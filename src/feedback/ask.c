@@ -1,7 +1,9 @@
-/* feedback/ask.c - the key of a question, and asking many: store first, then the provider, every reply written at once.
+/* feedback/ask.c - the key of a question, and asking many: store first, then the provider,
+ * every reply written at once.
  *
- * Replies are written as they come.  A transaction stays open for at most COMMIT_SECONDS and never while the provider
- * is quiet, so that two processes can write into one store. */
+ * Replies are written COMMIT_SECONDS after the first that is not, or when the provider goes
+ * quiet, in a transaction that is open for no longer than writing takes: several processes can
+ * label into one store without waiting for each other. */
 #include "feedback/ask.h"
 
 #include "feedback/store.h"
@@ -10,7 +12,8 @@
 
 #define COMMIT_SECONDS 0.2
 
-/* ---- replies ------------------------------------------------------------------------------ */
+/* ---- replies ------------------------------------------------------------------------------
+ */
 
 const char *reply_state_name(enum reply_state state)
 {
@@ -38,14 +41,16 @@ int reply_copy(struct reply *to, const struct reply *from, struct err *err)
     to->text = from->text ? strdup(from->text) : NULL;
     to->thinking = from->thinking ? strdup(from->thinking) : NULL;
     to->error = from->error ? strdup(from->error) : NULL;
-    if ((from->text && !to->text) || (from->thinking && !to->thinking) || (from->error && !to->error)) {
+    if ((from->text && !to->text) || (from->thinking && !to->thinking) ||
+        (from->error && !to->error)) {
         reply_release(to);
         return err_set(err, ERR_MEMORY, "no memory for a reply");
     }
     return 0;
 }
 
-/* ---- keys ------------------------------------------------------------------------------------ */
+/* ---- keys
+ * ------------------------------------------------------------------------------------ */
 
 /* Each string with its length before it: no two different questions run together. */
 static void add_string(struct buf *b, const char *s)
@@ -57,18 +62,46 @@ static void add_string(struct buf *b, const char *s)
 
 static void add_sampling(struct buf *b, const struct sampling *s)
 {
-    buf_addf(b, "%.9g %d %.9g %d %llu %d %d", (double)s->temperature, s->top_k, (double)s->top_p, s->max_new_tokens,
-             (unsigned long long)s->seed, s->ignore_eos, s->n_stop);
+    int64_t number[] = {s->top_k,      s->max_new_tokens, (int64_t)s->seed,
+                        s->ignore_eos, s->n_stop,         s->n_stop_ids};
+    float share[] = {s->temperature, s->top_p};
+    buf_add(b, number, sizeof number);
+    buf_add(b, share, sizeof share);
     for (int i = 0; i < s->n_stop; i++)
         add_string(b, s->stop[i]);
-    for (int i = 0; i < s->n_stop_ids; i++)
-        buf_addf(b, " %d", s->stop_ids[i]);
+    if (s->n_stop_ids > 0)
+        buf_add(b, s->stop_ids, (size_t)s->n_stop_ids * sizeof *s->stop_ids);
+}
+
+static void add_settings(struct buf *b, const struct ask *ask)
+{
+    buf_addf(b, "%d %d\n", (int)ask->kind, ask->n_words);
+    for (int i = 0; i < ask->n_words; i++)
+        add_string(b, ask->word[i]);
+    add_string(b, ask->schema);
+    add_sampling(b, &ask->sampling);
+}
+
+static struct hash128 take_hash(struct buf *b)
+{
+    if (b->failed)
+        mem_die("no memory for the key of a question");
+    struct hash128 h = hash_bytes(b->s, b->len);
+    buf_release(b);
+    return h;
+}
+
+struct hash128 ask_settings_hash(const struct ask *ask)
+{
+    struct buf b = {0};
+    add_settings(&b, ask);
+    return take_hash(&b);
 }
 
 struct hash128 ask_key(const char *fingerprint, const struct ask *ask)
 {
     struct buf b = {0};
-    buf_addf(&b, "ask 1 %d %d %d %d\n", (int)ask->kind, ask->draw, ask->prompt ? -1 : ask->n_messages, ask->n_words);
+    buf_addf(&b, "ask 1 %d %d\n", ask->draw, ask->prompt ? -1 : ask->n_messages);
     add_string(&b, fingerprint);
     add_string(&b, ask->prompt);
     for (int i = 0; !ask->prompt && i < ask->n_messages; i++) {
@@ -76,20 +109,17 @@ struct hash128 ask_key(const char *fingerprint, const struct ask *ask)
         add_string(&b, ask->message[i].content);
     }
     add_string(&b, ask->prefill);
-    for (int i = 0; i < ask->n_words; i++)
-        add_string(&b, ask->word[i]);
-    add_string(&b, ask->schema);
-    add_sampling(&b, &ask->sampling);
-    if (b.failed)
-        mem_die("no memory for the key of a question");
-    struct hash128 key = hash_bytes(b.s, b.len);
-    buf_release(&b);
-    return key;
+    add_settings(&b, ask);
+    return take_hash(&b);
 }
 
-/* ---- what is missing ------------------------------------------------------------------------------ */
+/* ---- what is missing
+ * ------------------------------------------------------------------------------ */
 
-struct wanted { struct hash128 key; int i, first; };   // first: index of the first ask with this key
+struct wanted {
+    struct hash128 key;
+    int i, first;
+}; // first: index of the first ask with this key
 
 static int by_key(const void *a, const void *b)
 {
@@ -108,15 +138,16 @@ static int by_index(const void *a, const void *b)
 
 struct asking {
     struct asker *a;
-    struct reply *out;          // of ask_all
+    struct reply *out; // of ask_all
     const struct ask *ask;
-    struct wanted *wanted;      // (n)
+    struct wanted *wanted; // (n)
     int n, missing, told;
-    struct ask *todo;           // (missing) questions without an answer
-    struct reply *got;          // (missing)
-    int *which;                 // (missing) their indices
-    double written;             // when the open transaction began; 0: none is open
-    int rc;                     // what made us stop
+    struct ask *todo;        // (missing) questions without an answer
+    struct reply *got;       // (missing)
+    int *which;              // (missing) their indices
+    int *pending, n_pending; // (missing) of todo: came, and is not written yet
+    double since;            // when the first of them came
+    int rc;                  // what made us stop
     struct err *err;
 };
 
@@ -138,14 +169,25 @@ static void count_state(struct ask_counts *c, const struct reply *r)
     c->too_long += r->state == REPLY_TOO_LONG;
 }
 
+/* Under its key, or under the one it had in format 1. */
+static int find_reply(const struct asking *k, int i, struct reply *r, struct err *err)
+{
+    static const struct hash128 none;
+    struct store *s = k->a->store;
+    int found = s ? store_find(s, r, k->wanted[i].key, err) : 0;
+    if (found == 0 && s && store_is_migrated(s) && memcmp(&k->ask[i].was, &none, sizeof none))
+        found = store_find(s, r, k->ask[i].was, err);
+    return found;
+}
+
 /* Replies that are known, and the list of those that are not, in the order asked. */
-static int look_up(struct asking *k, struct err *err)
+static int look_up_all(struct asking *k, struct err *err)
 {
     for (int i = 0; i < k->n; i++) {
         if (k->wanted[i].first != i)
             continue;
         struct reply *r = &k->out[i];
-        int found = k->a->store ? store_find(k->a->store, r, k->wanted[i].key, err) : 0;
+        int found = find_reply(k, i, r, err);
         if (found < 0)
             return found;
         if (found && r->state != REPLY_FAILED) {
@@ -162,12 +204,32 @@ static int look_up(struct asking *k, struct err *err)
     return 0;
 }
 
-/* ---- as replies come ---------------------------------------------------------------------------------- */
+static int look_up(struct asking *k, struct err *err)
+{
+    struct store *s = k->a->store;
+    int rc = s ? store_begin_reading(s, err) : 0;
+    if (rc == 0)
+        rc = look_up_all(k, err);
+    if (s)
+        store_end_reading(s);
+    return rc;
+}
+
+/* ---- as replies come
+ * ---------------------------------------------------------------------------------- */
 
 static int flush(struct asking *k)
 {
-    int rc = k->written > 0 ? store_commit(k->a->store, k->err) : 0;
-    k->written = 0;
+    struct store *s = k->a->store;
+    int rc = k->n_pending ? store_begin(s, k->err) : 0;
+    for (int m = 0; m < k->n_pending && rc == 0; m++)
+        rc = store_add(s, k->a->provider, &k->todo[k->pending[m]], &k->got[k->pending[m]],
+                       k->err);
+    if (rc == 0 && k->n_pending)
+        rc = store_commit(s, k->err);
+    if (rc)
+        store_rollback(s);
+    k->n_pending = 0;
     return rc;
 }
 
@@ -175,16 +237,11 @@ static int write_reply(struct asking *k, int i)
 {
     if (!k->a->store)
         return 0;
-    int rc = 0;
-    if (!(k->written > 0)) {
-        rc = store_begin(k->a->store, k->err);
-        k->written = time_now();
-    }
-    if (rc == 0)
-        rc = store_add(k->a->store, k->a->provider, &k->todo[i], &k->got[i], k->err);
-    if (rc == 0 && time_now() - k->written >= COMMIT_SECONDS)
-        rc = flush(k);
-    return rc;
+    double now = time_now();
+    if (k->n_pending == 0)
+        k->since = now;
+    k->pending[k->n_pending++] = i;
+    return now - k->since >= COMMIT_SECONDS ? flush(k) : 0;
 }
 
 static void count_asked(struct ask_counts *c, const struct reply *r)
@@ -203,11 +260,15 @@ static int check_budget(const struct asker *a, struct err *err)
 {
     const struct ask_counts *c = &a->counts;
     if (a->budget.money > 0 && c->price >= a->budget.money)
-        return err_set(err, ERR_LIMIT, "the budget of $%g is spent: $%g for %lld replies, which are kept", a->budget.money,
-                       c->price, (long long)c->asked);
+        return err_set(err, ERR_LIMIT,
+                       "the budget of $%g is spent: $%g for %lld replies, which are kept",
+                       a->budget.money, c->price, (long long)c->asked);
     if (a->budget.tokens > 0 && c->tokens_in + c->tokens_out >= a->budget.tokens)
-        return err_set(err, ERR_LIMIT, "the budget of %lld tokens is spent: %lld for %lld replies, which are kept",
-                       (long long)a->budget.tokens, (long long)(c->tokens_in + c->tokens_out), (long long)c->asked);
+        return err_set(
+            err, ERR_LIMIT,
+            "the budget of %lld tokens is spent: %lld for %lld replies, which are kept",
+            (long long)a->budget.tokens, (long long)(c->tokens_in + c->tokens_out),
+            (long long)c->asked);
     return 0;
 }
 
@@ -221,7 +282,8 @@ static void tell_progress(const struct asker *a)
     if (a->counts.price > 0)
         n = snprintf(note, sizeof note, "$%.4g", a->counts.price);
     if (a->counts.failed)
-        snprintf(note + n, sizeof note - (size_t)n, "%s%lld failed", n ? ", " : "", (long long)a->counts.failed);
+        snprintf(note + n, sizeof note - (size_t)n, "%s%lld failed", n ? ", " : "",
+                 (long long)a->counts.failed);
     progress_add(a->progress, 1, note[0] ? note : NULL);
 }
 
@@ -246,7 +308,9 @@ static bool done(void *arg, int i)
     return k->rc == 0;
 }
 
-/* ---- asking --------------------------------------------------------------------------------------------- */
+/* ---- asking
+ * ---------------------------------------------------------------------------------------------
+ */
 
 static int ask_missing(struct asking *k, struct err *err)
 {
@@ -254,15 +318,13 @@ static int ask_missing(struct asking *k, struct err *err)
         return 0;
     int rc = check_budget(k->a, err);
     struct err mine = {0};
-    k->err = &mine;     // what the provider says while it winds up must not cover why we stopped
+    k->err = &mine; // what the provider says while it winds up must not cover why we stopped
     if (rc == 0)
         rc = k->a->provider->ask(k->a->provider, k->got, k->todo, k->missing, done, k, err);
     BUG_IF(rc == 0 && k->rc == 0 && k->told != k->missing);
-    if (k->rc != ERR_LIMIT && k->rc && k->a->store)
-        store_rollback(k->a->store);
     struct err last = {0};
     k->err = &last;
-    int wrote = k->rc && k->rc != ERR_LIMIT ? 0 : flush(k);
+    int wrote = flush(k);
     if (k->rc || (wrote && rc == 0)) {
         rc = k->rc ? k->rc : wrote;
         if (err)
@@ -301,7 +363,10 @@ int ask_all(struct asker *a, struct reply *out, const struct ask *ask, int n, st
     k.todo = mem_alloc((size_t)n, sizeof *k.todo);
     k.got = mem_alloc((size_t)n, sizeof *k.got);
     k.which = mem_alloc((size_t)n, sizeof *k.which);
-    int rc = k.wanted && k.todo && k.got && k.which ? 0 : err_set(err, ERR_MEMORY, "no memory for %d questions", n);
+    k.pending = mem_alloc((size_t)n, sizeof *k.pending);
+    int rc = k.wanted && k.todo && k.got && k.which && k.pending
+                 ? 0
+                 : err_set(err, ERR_MEMORY, "no memory for %d questions", n);
     if (rc == 0) {
         find_twins(&k);
         rc = look_up(&k, err);
@@ -318,5 +383,6 @@ int ask_all(struct asker *a, struct reply *out, const struct ask *ask, int n, st
     free(k.todo);
     free(k.got);
     free(k.which);
+    free(k.pending);
     return rc;
 }

@@ -37,6 +37,7 @@ struct ask {
     const char *protocol;                       // the protocol's hash or name with its version; NULL: ""
     int order;                                  // 0: as given, 1: swapped, ...
     struct hash128 follows;                     // key of the reply this question builds on (a rationale); zero: none
+    struct hash128 was;                         // key under which a store of format 1 kept the same reply; zero: none
 };
 
 /* Log-prob of a word as a whole, over the whole vocabulary, all spellings summed ("1", " 1"); words of several tokens
@@ -117,9 +118,10 @@ struct asker {
 /* The key of a reply: XXH3-128 of everything that determines it (provider's fingerprint, prompt or messages, prefill,
  * words, sampling, draw, schema). */
 struct hash128 ask_key(const char *fingerprint, const struct ask *ask);
+struct hash128 ask_settings_hash(const struct ask *ask);    // of the words, sampling and schema alone
 
 /* Fills out (n): what the store has under an ask's key is taken from there, the rest is asked (a question that stands
- * there twice, once) and committed, at most 0.2 s after it came, before this returns.  A reply that failed is kept with
+ * there twice, once) and committed before this returns: 0.2 s after it came, or when the provider goes quiet.  A reply that failed is kept with
  * its error and asked again when it is wanted again.  ERR_LIMIT once the budget is spent, ERR_INTERRUPTED on SIGINT; out
  * is empty after an error.  The caller releases the replies. */
 int ask_all(struct asker *a, struct reply *out, const struct ask *ask, int n, struct err *err) MUST_CHECK;

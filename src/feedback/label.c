@@ -69,6 +69,16 @@ struct unit {
     char *prompt[2 * LABEL_UNIT];
 };
 
+/* What a store of format 1 knew an order of a pair by: a hash of hashes of the texts as shown. */
+static struct hash128 key_of_format_1(const struct labeler *l, const char *prompt, const char *first, const char *second)
+{
+    const char *part[] = {l->asker->provider->fingerprint, l->protocol->hash, prompt, first, second};
+    struct hash128 each[ARRAY_LEN(part)];
+    for (size_t i = 0; i < ARRAY_LEN(part); i++)
+        each[i] = hash_bytes(part[i], strlen(part[i]));
+    return hash_bytes(each, sizeof each);
+}
+
 static int unit_fill(struct unit *u, const struct labeler *l, const struct label_item *item, int n, struct err *err)
 {
     static const char *const word[] = {"1", "2"};
@@ -76,12 +86,14 @@ static int unit_fill(struct unit *u, const struct labeler *l, const struct label
         const struct label_item *it = &item[k / 2];
         struct buf b = {0};
         bool swapped = k % 2;
-        feedback_render_pair(&b, l->protocol, it->prompt, swapped ? it->second : it->first, swapped ? it->first : it->second);
+        const char *one = swapped ? it->second : it->first, *two = swapped ? it->first : it->second;
+        feedback_render_pair(&b, l->protocol, it->prompt, one, two);
         u->prompt[k] = buf_take(&b);
         if (!u->prompt[k])
             return err_set(err, ERR_MEMORY, "no memory for a labelling prompt");
         u->ask[k] = (struct ask){.kind = ASK_WORDS, .prompt = u->prompt[k], .head = l->protocol->head, .word = word,
-                                 .n_words = 2, .protocol = l->protocol->hash, .order = swapped};
+                                 .n_words = 2, .protocol = l->protocol->hash, .order = swapped,
+                                 .was = key_of_format_1(l, it->prompt, one, two)};
     }
     return 0;
 }

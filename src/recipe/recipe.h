@@ -84,6 +84,7 @@ int inputs_resolve(json_t **local, json_t *commits, const struct stage *s, const
 
 extern const struct stage stage_pull, stage_models, stage_lab, stage_chat, stage_families, stage_tokenize, stage_template, stage_logprobs, stage_generate, stage_score, stage_split, stage_label, stage_hybrid, stage_sft,
     stage_reward, stage_dpo, stage_rl, stage_eval, stage_compare, stage_inspect, stage_export, stage_report, stage_bench;
+extern const struct stage stage_store;
 const struct stage *stage_find(const char *name);           // NULL: none of that name
 const struct stage *const *stage_list(int *n);
 

@@ -12,6 +12,7 @@ static const struct stage *const stages[] = {
     &stage_chat,
     &stage_label,
     &stage_hybrid,
+    &stage_store,
     &stage_sft,
     &stage_reward,
     &stage_dpo,

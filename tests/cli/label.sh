@@ -67,6 +67,19 @@ exits 0; prints '"unanswered": 150'
 check [ ! -s "$T/c/pairs.jsonl" ]
 check [ "$(grep -c '"state": *"unanswered"' "$T/c/labels.jsonl")" = 150 ]
 
+claim a_store_lists_exports_and_merges
+run "$rlaif" store "$T/a/labels.db" --json
+exits 0; prints '"replies": 300'; prints '"replies": 40'; prints '"labels": 20'; prints '"failed": 0'
+label --input "$T/hh.jsonl" --max_pairs 30 --preamble third --output_dir "$T/m"; exits 0
+run "$rlaif" store "$T/m/labels.db" --merge "$T/a/labels.db" --export "$T/replies.jsonl" --vacuum --json
+exits 0; prints '"replies_added": 340'; prints '"conflicts": 0'; prints '"exported": 400'
+check [ "$(grep -c '"prompt": *".*More harmless response=", *$\|More harmless response="' "$T/replies.jsonl")" = 400 ]
+check [ "$(grep -c '"logps": *\[\[' "$T/replies.jsonl")" = 400 ]
+label --input "$T/hh.jsonl" --store "$T/m/labels.db" --output_dir "$T/m2"
+exits 0; prints '"replies_computed": 0'; same "$T/m2/pairs.jsonl" "$T/a/pairs.jsonl"
+run "$rlaif" store "$T/none.db"; exits 1; says none.db
+run "$rlaif" store "$T/m/labels.db" --merge "$T/hh.jsonl"; exits 1; says hh.jsonl; says "label store"
+
 claim what_is_no_store_is_refused
 echo "not a database, but long enough to have a header of its own ............................................" >"$T/junk.db"
 label --input "$T/hh.jsonl" --store "$T/junk.db" --output_dir "$T/d"
