@@ -15,6 +15,7 @@
 #define FEEDBACK_HYBRID_HYBRID_H
 
 #include "base/base.h"
+#include "feedback/ask.h"
 
 /* ---- what a prompt is about ------------------------------------------------------------- */
 
@@ -215,5 +216,52 @@ int hybrid_pairs(struct hybrid_pair *out, const struct hybrid_item *it,
  * without memory. */
 json_t *hybrid_verdict_row(const struct hybrid_item *it);
 json_t *hybrid_pair_row(const struct hybrid_item *it, const struct hybrid_pair *p);
+
+/* ---- questions to a labeler ------------------------------------------------------------------------ */
+
+/* How hybrid feedback asks.  Plain: the question is a text that the labeler continues; chat: one user turn in its own
+ * template. */
+struct style {
+    bool chat;
+    double min_mass;            // less probability on yes and no together is no answer (0.5)
+    int votes;                  // 0: log-probs of yes and no; else so many written checks, whose share of yes counts
+    float temperature;          // of written checks, solutions, rewrites
+    int max_new_tokens;
+    uint64_t seed;
+};
+void style_defaults(struct style *s);   // plain, 0.5, 0 votes, 0.7, 256, 1
+
+struct yes_no { double p, mass; bool answered; };   // P(yes), NaN where not answered
+/* protocol names the question with its version, for the store. */
+int ask_yes_no(struct yes_no *out, struct asker *a, const char *protocol, const char *const *question, int n, const struct style *s,
+               struct err *err) MUST_CHECK;
+/* What a text answers: 1 yes, 0 no, -1 neither.  Its first "Answer: yes" counts, else its first word. */
+int yes_no_read(const char *text);
+/* draws texts for each question, question by question, in the arena; "" where the labeler said nothing or refused. */
+int ask_texts(const char **out, struct asker *a, const char *protocol, const char *const *question, int n, int draws,
+              const struct style *s, struct arena *arena, struct err *err) MUST_CHECK;
+
+/* ---- stage by stage ---------------------------------------------------------------------------------- */
+
+struct preference;
+struct labeler;
+enum verifier { VERIFIER_AUTO, VERIFIER_RULE, VERIFIER_AI, VERIFIER_AI_BLIND };
+struct hybrid_options {
+    enum verifier verifier;         // whose verdict counts; AUTO: the rule's where there is a reference, else the blind labeler's
+    bool ask_reference, ask_blind;  // what the labeler is asked about each checkable answer, whoever counts
+    int solve_votes;                // where there is no reference: the labeler's own solutions, whose most frequent answer stands in; 0: none
+    bool plain;                     // also what a judge prefers who does not check first
+    struct style style;
+};
+void hybrid_defaults(struct hybrid_options *o);
+
+/* Stage 1 with a labeler: votes for missing references, rules, the labeler's verdicts, and whose counts. */
+int hybrid_verify(struct hybrid_set *s, struct asker *a, const struct hybrid_options *o, struct err *err) MUST_CHECK;
+/* Stage 3: reasoning among right answers, general preference where nothing can be checked; and the plain arm.  Two labelers
+ * that differ in their protocol. */
+int hybrid_prefer(struct hybrid_set *s, const struct labeler *reasoning, const struct labeler *general, const struct hybrid_options *o,
+                  struct err *err) MUST_CHECK;
+/* What the protocol of stage 3 says to the labeler. */
+extern const char hybrid_reasoning_preamble[];
 
 #endif

@@ -171,18 +171,18 @@ static void verify_math(struct rule_verdict *out, const struct reference *ref,
 
 /* ---- multiple choice --------------------------------------------------------------------- */
 
-struct choices {
+struct option_texts {
     char *text[MAX_OPTIONS];
     int n;
 }; // normalised
 
-static void choices_release(struct choices *c)
+static void options_release(struct option_texts *c)
 {
     for (int i = 0; i < c->n; i++)
         free(c->text[i]);
 }
 
-static void choices_read(struct choices *c, const struct reference *ref)
+static void options_read(struct option_texts *c, const struct reference *ref)
 {
     const char *at[26];
     size_t n[26];
@@ -225,7 +225,7 @@ static int letter_find(struct span s, int options, bool last, size_t *where)
     return found;
 }
 
-static int option_by_text(const struct choices *c, struct span s)
+static int option_by_text(const struct option_texts *c, struct span s)
 {
     char *t = answer_normalize(s.at, s.n);
     int found = -1;
@@ -246,7 +246,7 @@ static struct span last_line(const char *s)
 }
 
 /* The option that a text settles on, or -1. */
-static int option_of(const char **how, struct span *where, const struct choices *c,
+static int option_of(const char **how, struct span *where, const struct option_texts *c,
                      const char *s)
 {
     struct span marked = {s, 0}, all = {s, strlen(s)}, line = last_line(s);
@@ -274,10 +274,10 @@ static int option_of(const char **how, struct span *where, const struct choices 
 static void verify_choice(struct rule_verdict *out, const struct reference *ref,
                           const char *answer)
 {
-    struct choices c;
+    struct option_texts c;
     struct span where = {"", 0};
     const char *how = NULL;
-    choices_read(&c, ref);
+    options_read(&c, ref);
     int k = option_of(&how, &where, &c, answer);
     out->verdict = k < 0 ? ANSWER_UNREADABLE : ANSWER_WRONG;
     if (k >= 0)
@@ -288,7 +288,7 @@ static void verify_choice(struct rule_verdict *out, const struct reference *ref,
         if (option_of(&h, &at, &c, ref->text[i]) == k)
             out->verdict = ANSWER_RIGHT;
     }
-    choices_release(&c);
+    options_release(&c);
 }
 
 /* ---- closed questions
