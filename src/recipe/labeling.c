@@ -19,7 +19,7 @@ static int protocol_from(struct preference **out, const json_t *opt, struct err 
     return rc ? rc : preference_new(out, &o, err);
 }
 
-static int store_from(struct store **out, struct run *run, const char *path, const char *dir, struct err *err)
+int labeling_store(struct store **out, struct run *run, const char *path, const char *dir, struct err *err)
 {
     char *own = path ? NULL : path_join(run->out ? run->out : dir, "labels.db");
     if (!path && !own)
@@ -38,7 +38,7 @@ int labeling_open(struct labeling *l, struct run *run, const json_t *opt, const 
     if (rc == 0)
         rc = protocol_from(&l->protocol, opt, err);
     if (rc == 0)
-        rc = store_from(&l->store, run, store, dir, err);
+        rc = labeling_store(&l->store, run, store, dir, err);
     struct provider *p = NULL;
     if (rc == 0)
         rc = labeler_open(&p, &l->model, run, opt, model, err);

@@ -30,6 +30,8 @@ struct labeling {
 /* Points into itself: do not copy.  store NULL: labels.db in the run's folder, or in dir outside a recipe. */
 int labeling_open(struct labeling *l, struct run *run, const json_t *opt, const char *model, const char *store, const char *dir,
                   struct err *err);
+/* The store at path; NULL: labels.db in the run's folder, or in dir outside a recipe. */
+int labeling_store(struct store **out, struct run *run, const char *path, const char *dir, struct err *err);
 /* Names only: labels made by people carry them. */
 int labeling_people(struct labeling *l, const json_t *opt, struct err *err);
 void labeling_close(struct labeling *l);
