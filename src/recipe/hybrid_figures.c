@@ -188,6 +188,7 @@ static void counts(json_t *result, const struct hybrid_set *s)
     set_number(result, "references_voted", voted);
     set_number(result, "comparisons", duels);
     set_number(result, "comparisons_plain", plain);
+    set_number(result, "comparisons_answered", answered);
     set_number(result, "comparisons_same_slot", answered ? (double)same / answered : NAN);
 }
 

@@ -43,3 +43,16 @@ if [ -e $solutions ]; then
 else
     skip every_solution_of_gsm8k_is_judged_as_it_was "$solutions is not here"
 fi
+
+claim a_labeler_is_asked_once_and_every_verdict_is_in_the_rows
+ask() { run "$rlaif" hybrid --candidates examples/checked.jsonl --labeler tests/vectors/gguf/tiny.gguf --min_label_mass 0 --json "$@"; }
+ask --plain --output_dir "$T/l"
+exits 0; prints '"ai_answers": 24'; prints '"ai_blind_answers": 24'; prints '"comparisons_plain": 36'; prints '"rule_ai_disagreement"'
+prints '"ai_verdict": "log-probs of yes and no"'
+for key in ai ai_blind rule comparisons plain; do check [ "$(grep -c "\"$key\":" "$T/l/verdicts.jsonl")" = 6 ]; done
+cp -r "$T/l" "$T/l1"
+ask --plain --output_dir "$T/l"; exits 0; prints '"replies_computed": 0'
+for f in pairs plain_pairs verdicts; do same "$T/l/$f.jsonl" "$T/l1/$f.jsonl"; done
+ask --verifier ai_blind --votes 2 --max_new_tokens 8 --max_prompts 1 --output_dir "$T/l2"; exits 0; prints '"ai_verdict": "majority of 2 written checks"'
+run "$rlaif" hybrid --candidates examples/checked.jsonl --verifier ai --output_dir "$T/l3"; exits 2; says "need a --labeler"
+ask --votes 1000 --output_dir "$T/l3"; exits 2; says "votes is 1000"
