@@ -52,7 +52,7 @@ TESTBIN := $(patsubst tests/%.c,$(BUILD)/tests/%,$(TESTSRC))
 CLITEST := $(filter-out tests/cli/kit.sh,$(sort $(wildcard tests/cli/*.sh)))
 EXAMPLES:= $(patsubst examples/%.c,$(BUILD)/examples/%,$(wildcard examples/*.c))
 
-.PHONY: help all deps need demo test unit bench layers parity torture smollm2 lab-models tables tidy \
+.PHONY: help all deps need demo test unit bench layers parity torture torture-labels test-endpoint smollm2 lab-models tables tidy \
         fuzz clean install format
 .DEFAULT_GOAL := help
 
@@ -113,7 +113,10 @@ $(BUILD)/tests/hub: tests/kit/hub.c
 	$(call say,link)$(CC) $(ALLC) -Wno-format-truncation -MF $@.d -MT $@ -o $@ $< $(LINK) -lcrypto
 $(BUILD)/tests/judge: tests/kit/judge.c
 	@mkdir -p $(@D)
-	$(call say,link)$(CC) $(ALLC) -Wno-format-truncation -MF $@.d -MT $@ -o $@ $< $(LINK) -ljansson -lssl -lcrypto -lm
+	$(call say,link)$(CC) $(ALLC) -Itests -Wno-format-truncation -MF $@.d -MT $@ -o $@ $< $(LINK) -ljansson -lssl -lcrypto -lm
+$(BUILD)/tests/torture_labels: tests/kit/torture_labels.c
+	@mkdir -p $(@D)
+	$(call say,link)$(CC) $(ALLC) -Itests -Wno-format-truncation -MF $@.d -MT $@ -o $@ $< $(LINK) -ljansson -lsqlite3
 $(BUILD)/tests/kit.o: tests/kit/kit.c
 	@mkdir -p $(@D)
 	$(call say,cc)$(CC) $(ALLC) -Itests -DKIT_TESTS='"$(CURDIR)/tests"' -c $< -o $@
@@ -162,6 +165,14 @@ parity: need  ## against transformers and llama.cpp (Python, builds a virtual en
 torture: need  ## twenty kills at random moments end in the same bytes; allocations that fail
 	@$(MAKE) --no-print-directory $(JOBS) all
 	tests/torture.sh $(BUILD)/rlaif
+
+torture-labels: need  ## labelling against a server that fails 30 % of requests, killed five times
+	@$(MAKE) --no-print-directory $(JOBS) $(BUILD)/rlaif $(BUILD)/tests/judge $(BUILD)/tests/torture_labels
+	$(BUILD)/tests/torture_labels $(BUILD)/rlaif $(BUILD)/tests/judge
+
+test-endpoint: need  ## 50 pairs through a real llama-server (LLAMA_BIN=folder, else compiled once), against our own engine
+	@$(MAKE) --no-print-directory $(JOBS) $(BUILD)/rlaif
+	tests/endpoint.sh $(BUILD)/rlaif
 
 N ?= 100
 fuzz: need  ## each parser against N=100 mutated files, under the sanitizers

@@ -18,6 +18,8 @@
  * both
  *     {{long}}    the prompt is too long
  * One process per connection; all die with the process that started the first. */
+#include "kit/prompt_hash.h"
+
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <jansson.h>
@@ -137,15 +139,7 @@ static void apply(struct fault *f, const char *action, const char *a, const char
         snprintf(f->body, sizeof f->body, "%s%s%s", a, b[0] ? " " : "", b);
 }
 
-/* splitmix64: a fault of its own for every request's number. */
-static uint64_t mix(uint64_t x)
-{
-    x += 0x9e3779b97f4a7c15u;
-    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
-    x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
-    return x ^ (x >> 31);
-}
-
+/* A fault of its own for every request's number. */
 static void draw_fault(struct fault *f, int number)
 {
     static const char *const script[][3] = {{"status", "429", "Retry-After: 0"},
@@ -205,19 +199,12 @@ static bool send_all(struct request *r, const char *p, size_t n)
     return true;
 }
 
-static uint64_t hash(const char *s)
-{
-    uint64_t h = 0xcbf29ce484222325u;
-    for (; s && *s; s++)
-        h = (h ^ (unsigned char)*s) * 0x100000001b3u;
-    return mix(h);
-}
-
 static void note(const struct request *r, int status)
 {
     char path[600], line[1024];
-    int n = snprintf(line, sizeof line, "%s %s %d %016llx auth=%s\n", r->method, r->path,
-                     status, (unsigned long long)hash(r->prompt), r->auth[0] ? r->auth : "-");
+    int n =
+        snprintf(line, sizeof line, "%s %s %d %016llx auth=%s\n", r->method, r->path, status,
+                 (unsigned long long)prompt_hash(r->prompt), r->auth[0] ? r->auth : "-");
     snprintf(path, sizeof path, "%s/log", root);
     int fd = open(path, O_WRONLY | O_CREAT | O_APPEND, 0666);
     if (fd >= 0 && write(fd, line, (size_t)n) == n)
@@ -300,7 +287,7 @@ static int by_logp(const void *a, const void *b)
 static double share(const struct request *r)
 {
     const char *s = mark(r, "{{p=");
-    return s ? atof(s) : 0.05 + 0.9 * (double)(hash(r->prompt) >> 11) * 0x1p-53;
+    return s ? atof(s) : 0.05 + 0.9 * (double)(prompt_hash(r->prompt) >> 11) * 0x1p-53;
 }
 
 static void list_rates(struct list *l, const struct request *r)
@@ -376,9 +363,11 @@ static void say(char *out, size_t size, const struct request *r, const struct li
     else if (r->prompt && strstr(r->prompt, "10."))
         snprintf(out, size, "10");
     else if (temperature > 0) // a draw that follows from the seed
-        snprintf(
-            out, size, "%d",
-            (double)(mix(hash(r->prompt) + (uint64_t)seed) >> 11) * 0x1p-53 < share(r) ? 1 : 2);
+        snprintf(out, size, "%d",
+                 (double)(mix(prompt_hash(r->prompt) + (uint64_t)seed) >> 11) * 0x1p-53 <
+                         share(r)
+                     ? 1
+                     : 2);
     else
         snprintf(out, size, "%s", l->at[0].token);
     if (json_object_get(r->json, "response_format") && setup.schema) {

@@ -457,6 +457,8 @@ static int open_server(struct endpoint *e, const struct endpoint_options *o, str
 {
     struct http_options h = {.stall_timeout = e->timeout};
     int rc = parse_url(&e->s, o->url, err);
+    e->s.timeout = e->timeout;
+    e->s.wait = e->wait;
     if (rc == 0 && o->key && !(e->s.key = strdup(o->key)))
         rc = err_set(err, ERR_MEMORY, "no memory for a key");
     if (rc == 0 && o->key && str_starts(e->s.base, "http://") && !is_local(e->s.base))

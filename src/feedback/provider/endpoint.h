@@ -34,6 +34,7 @@ struct server {
     char *root; // without /v1: llama-server's own paths
     char *key;  // NULL: none
     char *model;
+    double timeout, wait; // seconds: for one reply, before the first retry
     enum server_kind kind;
     bool chat, text;        // /chat/completions; a prompt is continued as it stands
     int top_chat, top_text; // longest list of log-probs of each; 0: none

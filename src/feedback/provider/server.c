@@ -12,7 +12,7 @@
 
 #include <strings.h>
 
-enum { ASKED_AGAIN = 4, TOP_LOCAL = 100, TOP_HOSTED = 20, TOP_LEAST = 5, NAMES_SHOWN = 5 };
+enum { ASKED_AGAIN = 6, TOP_LOCAL = 100, TOP_HOSTED = 20, TOP_LEAST = 5, NAMES_SHOWN = 5 };
 
 void server_release(struct server *s)
 {
@@ -38,7 +38,7 @@ static int call_once(struct http_call **out, const struct server *s, struct http
                              .body = body ? body->s : NULL,
                              .n_body = body ? body->len : 0,
                              .delay = delay,
-                             .timeout = 300};
+                             .timeout = s->timeout};
     int rc = http_send(h, &q, err);
     *out = NULL;
     while (rc == 0 && !*out)
@@ -46,33 +46,45 @@ static int call_once(struct http_call **out, const struct server *s, struct http
     return rc;
 }
 
-/* GET, or POST where there is a body.  *v NULL and *status where the server refuses what was
- * asked (400, 404,
- * ...); busy servers are asked again, but not one that is not there. */
-static int probe(json_t **v, int *status, struct err *why, const struct server *s,
-                 struct http *h, const char *url, const struct buf *body, struct err *err)
+/* Nobody there: asking again at once is of no use, whoever is busy or drops a line is. */
+static bool unreachable(const struct http_call *c)
 {
-    *v = NULL;
+    return c->rc && (c->rc != ERR_IO || strcasestr(c->err.msg, "connect to"));
+}
+
+static bool refused_for_good(const struct http_call *c)
+{
+    return c->status == 401 || c->status == 402 || c->status == 403;
+}
+
+/* GET, or POST where there is a body.  *v NULL where the server refuses what was asked (400,
+ * 404, ...), and why says so.  What may pass is asked again a few times. */
+static int probe(json_t **v, struct err *why, const struct server *s, struct http *h,
+                 const char *url, const struct buf *body, struct err *err)
+{
     double delay = 0;
+    *v = NULL;
     for (int attempt = 0;; attempt++) {
         struct http_call *c;
         int rc = call_once(&c, s, h, url, body, delay, err);
         if (rc)
             return rc;
         enum outcome o = call_outcome(c, s, why);
-        *status = c->status;
-        if (o == OUTCOME_OK)
+        if (o == OUTCOME_OK) {
             *v = json_loadb(c->reply.s ? c->reply.s : "", c->reply.len, 0, NULL);
-        if (c->rc)
-            rc = err_set(err, c->rc, "%s", why->msg);
-        else if (c->status == 401 || c->status == 402 || c->status == 403)
+            if (!*v)
+                o = OUTCOME_AGAIN,
+                err_set(why, ERR_FORMAT,
+                        "%s: the reply is not JSON; is this the address of an API?", url);
+        }
+        bool over = unreachable(c) || refused_for_good(c) ||
+                    (o == OUTCOME_AGAIN && attempt == ASKED_AGAIN);
+        if (over)
             rc = err_set(err, why->code, "%s", why->msg);
-        delay = http_retry_wait(c, attempt);
+        delay = retry_wait(attempt, -1, s->wait, 60, 0);
         http_call_free(c);
-        if (rc || o != OUTCOME_AGAIN)
+        if (over || o != OUTCOME_AGAIN)
             return rc;
-        if (attempt == ASKED_AGAIN || delay < 0)
-            return err_set(err, why->code, "%s", why->msg);
     }
 }
 
@@ -154,12 +166,8 @@ static int probe_models(struct server *s, struct http *h, struct err *err)
 {
     struct err why = {0};
     json_t *v = NULL;
-    int status;
     char *url = at(s->base, "/models");
-    int rc = probe(&v, &status, &why, s, h, url, NULL, err);
-    if (rc == 0 && status >= 200 && status < 300 && !v)
-        rc = err_set(err, ERR_FORMAT,
-                     "%s: the reply is not JSON; is this the address of an API?", url);
+    int rc = probe(&v, &why, s, h, url, NULL, err);
     free(url);
     if (rc == 0)
         rc = choose_model(s, json_object_get(v, "data"), err);
@@ -171,9 +179,8 @@ static int probe_props(struct server *s, struct http *h, struct err *err)
 {
     struct err why = {0};
     json_t *v = NULL;
-    int status;
     char *url = at(s->root, "/props");
-    int rc = probe(&v, &status, &why, s, h, url, NULL, err);
+    int rc = probe(&v, &why, s, h, url, NULL, err);
     free(url);
     const json_t *g = json_object_get(v, "default_generation_settings");
     s->slots = (int)json_integer_value(json_object_get(v, "total_slots"));
@@ -190,13 +197,13 @@ static int try_ask(struct reply *r, json_t **v, const json_t **top, bool *ok, st
                    const struct server *s, struct http *h, const struct ask *a, struct err *err)
 {
     struct request q;
-    int status, rc = request_make(&q, s, a, NULL, err);
+    int rc = request_make(&q, s, a, NULL, err);
     *r = (struct reply){0};
     *v = NULL;
     *ok = false;
     if (rc)
         return rc;
-    rc = probe(v, &status, why, s, h, q.url, &q.body, err);
+    rc = probe(v, why, s, h, q.url, &q.body, err);
     if (rc == 0 && *v)
         *ok = reply_read(r, top, *v, NULL) == 0;
     request_release(&q);
