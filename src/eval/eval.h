@@ -54,6 +54,23 @@ double prefers_shorter(double p_first, size_t len_first, size_t len_second);
 /* Pearson's correlation; NaN without variance.  Of label and length difference, for example. */
 double correlation(const double *x, const double *y, int n);
 
+/* ---- agreement beyond chance, and labelers against each other ---------------------------------- */
+
+/* Cohen 1960, of two raters whose answers are 0 .. kinds-1; where either has none (-1) the item is left out.  1: always the
+ * same, 0: as chance would have it; NaN where chance alone would always agree. */
+double cohen_kappa(const int *a, const int *b, int n, int kinds);
+/* Krippendorff's alpha for names: value (raters x n, rater by rater), -1 where a rater gave none. */
+double krippendorff_alpha(const int *value, int raters, int n, int kinds);
+/* Exact McNemar test of two labelers on the same items: 1 right, 0 wrong; items that either lacks (NaN) are left out, an even
+ * label (1/2) tells nothing. */
+struct mcnemar { int n, only_a, only_b; double p_value; };
+struct mcnemar mcnemar_test(const double *a, const double *b, int n);
+
+/* Lines of a text that begin as a list's items do. */
+int list_lines(const char *text);
+/* Words that two texts have in common: F1 of the bags of their words, lower case.  NaN for two empty texts. */
+double word_overlap(const char *a, const char *b);
+
 /* ---- calibration ------------------------------------------------------------------------------- */
 
 /* p[i]: probability that outcome[i] (1 or 0, 1/2 allowed) is 1. */

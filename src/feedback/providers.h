@@ -28,6 +28,19 @@ int provider_endpoint_new(struct provider **out, const struct endpoint_options *
 /* One line for people: what the server was found to give.  NULL for other providers; the
  * provider's own. */
 const char *provider_endpoint_facts(const struct provider *p);
+/* ---- prices (provider/price.c) ------------------------------------------------------------ */
+
+/* Money per million tokens. */
+struct price {
+    double input, cached, output;
+};
+/* The first entry of a YAML file whose pattern fits the model:
+ *     - {model: "gpt-4o-mini*", input: 0.15, cached_input: 0.075, output: 0.6}
+ * A model that none fits is an error that names the file. */
+int price_read(struct price *out, const char *path, const char *model,
+               struct err *err) MUST_CHECK;
+/* ---- names ------------------------------------------------------------------------------- */
+
 /* Whether a labeler's name is the address of an endpoint. */
 bool labeler_is_endpoint(const char *name);
 /* The key: of a file's first line, else RLAIF_API_KEY, else, for api.openai.com alone,

@@ -82,9 +82,33 @@ void print_nothing(const json_t *result, FILE *to);
 int inputs_resolve(json_t **local, json_t *commits, const struct stage *s, const json_t *opt, const char *out,
                    struct err *err) MUST_CHECK;
 
-extern const struct stage stage_pull, stage_models, stage_lab, stage_chat, stage_families, stage_tokenize, stage_template, stage_logprobs, stage_generate, stage_score, stage_split, stage_label, stage_hybrid, stage_sft,
-    stage_reward, stage_dpo, stage_rl, stage_eval, stage_compare, stage_inspect, stage_export, stage_report, stage_bench;
-extern const struct stage stage_store;
+extern const struct stage
+    stage_audit,
+    stage_bench,
+    stage_chat,
+    stage_compare,
+    stage_cost,
+    stage_dpo,
+    stage_eval,
+    stage_export,
+    stage_families,
+    stage_generate,
+    stage_hybrid,
+    stage_inspect,
+    stage_lab,
+    stage_label,
+    stage_logprobs,
+    stage_models,
+    stage_pull,
+    stage_report,
+    stage_reward,
+    stage_rl,
+    stage_score,
+    stage_sft,
+    stage_split,
+    stage_store,
+    stage_template,
+    stage_tokenize;
 const struct stage *stage_find(const char *name);           // NULL: none of that name
 const struct stage *const *stage_list(int *n);
 

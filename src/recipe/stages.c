@@ -26,6 +26,8 @@ static const struct stage *const stages[] = {
     &stage_report,
     &stage_pull,
     &stage_models,
+    &stage_audit,
+    &stage_cost,
     &stage_bench,
     NULL,
 };

@@ -19,6 +19,33 @@ void html_text(struct buf *b, const char *s)
     }
 }
 
+void html_element(struct buf *b, const char *tag, const char *class, const char *text)
+{
+    buf_addf(b, class ? "<%s class='%s'>" : "<%s>", tag, class);
+    html_text(b, text);
+    buf_addf(b, "</%s>", tag);
+}
+
+void html_head(struct buf *b, const char *title, const char *lead, bool warning)
+{
+    buf_adds(b, "<!doctype html><html lang='en'><head><meta charset='utf-8'>"
+                "<meta name='viewport' content='width=device-width,initial-scale=1'>"
+                "<meta name='color-scheme' content='light dark'><title>");
+    html_text(b, title);
+    buf_addf(b, "</title><style>%s</style></head><body><main>", report_style);
+    html_element(b, "h1", NULL, title);
+    html_element(b, "p", warning ? "lead warn" : "lead", lead);
+}
+
+void html_foot(struct buf *b, const char *command, const char *footer)
+{
+    buf_adds(b, "<footer><p>Made by <code>");
+    html_text(b, command);
+    buf_adds(b, "</code></p>");
+    html_element(b, "p", NULL, footer);
+    buf_adds(b, "</footer></main></body></html>\n");
+}
+
 /* ---- axes ------------------------------------------------------------------------------- */
 
 enum { W = 340, H = 200, LEFT = 44, RIGHT = 12, TOP = 12, BOTTOM = 30 };
@@ -237,6 +264,37 @@ void draw_reliability(struct buf *b, const struct bin *bin, int n)
     buf_addf(b, "<text x='%d' y='%d' text-anchor='end'>label: probability given to a candidate</text></svg>",
              W - RIGHT, H - 2);
     free(v);
+}
+
+/* ---- dots with intervals --------------------------------------------------------------------------- */
+
+void draw_dots(struct buf *b, const char *title, const char *x_label, const struct dot *dot, int n)
+{
+    double x0 = 0, x1 = 0, y0 = INFINITY, y1 = -INFINITY;
+    for (int i = 0; i < n; i++) {
+        bool ci = dot[i].lo <= dot[i].hi;
+        x1 = fmax(x1, dot[i].x);
+        y0 = fmin(y0, ci ? dot[i].lo : dot[i].y);
+        y1 = fmax(y1, ci ? dot[i].hi : dot[i].y);
+    }
+    struct axis x = axis_round(x0, x1 * 1.25), y = axis_round(100 * y0, 100 * y1);
+    buf_adds(b, "<div class='card'>");
+    html_element(b, "h3", NULL, title);
+    open_svg(b, H, title);
+    y_axis(b, &y);
+    x_ticks(b, &x, x.step);
+    for (int i = 0; i < n; i++) {
+        double cx = px(&x, dot[i].x), cy = py(&y, 100 * dot[i].y);
+        if (dot[i].lo <= dot[i].hi)
+            buf_addf(b, "<line x1='%.1f' x2='%.1f' y1='%.1f' y2='%.1f' stroke='var(--a)' stroke-width='5' stroke-linecap='round' "
+                     "opacity='.35'/>", cx, cx, py(&y, 100 * dot[i].lo), py(&y, 100 * dot[i].hi));
+        buf_addf(b, "<circle cx='%.1f' cy='%.1f' r='4' fill='var(--a)'/><text x='%.1f' y='%.1f'>", cx, cy, cx + 7, cy - 4);
+        html_text(b, dot[i].name);
+        buf_adds(b, "</text>");
+    }
+    buf_addf(b, "<text x='%d' y='%d' text-anchor='end'>", W - RIGHT, H - 2);
+    html_text(b, x_label);
+    buf_adds(b, "</text></svg></div>");
 }
 
 /* ---- bars --------------------------------------------------------------------------------------- */

@@ -1,24 +1,11 @@
 /* report/page.c - the page from top to bottom: result, pipeline, shares, curves, labels, texts, figures. */
 #include "report/draw.h"
 
-static void element(struct buf *b, const char *tag, const char *class, const char *text)
-{
-    buf_addf(b, class ? "<%s class='%s'>" : "<%s>", tag, class);
-    html_text(b, text);
-    buf_addf(b, "</%s>", tag);
-}
-
 static void head(struct buf *b, const struct report *r)
 {
-    buf_adds(b, "<!doctype html><html lang='en'><head><meta charset='utf-8'>"
-                "<meta name='viewport' content='width=device-width,initial-scale=1'>"
-                "<meta name='color-scheme' content='light dark'><title>");
-    html_text(b, r->title);
-    buf_addf(b, "</title><style>%s</style></head><body><main>", report_style);
-    element(b, "h1", NULL, r->title);
-    element(b, "p", r->lead_is_warning ? "lead warn" : "lead", r->lead);
+    html_head(b, r->title, r->lead, r->lead_is_warning);
     if (r->note)
-        element(b, "p", "soft", r->note);
+        html_element(b, "p", "soft", r->note);
 }
 
 static void pipeline(struct buf *b, const struct report *r)
@@ -26,9 +13,9 @@ static void pipeline(struct buf *b, const struct report *r)
     buf_adds(b, "<h2>The pipeline</h2><ul class='flow'>");
     for (int i = 0; i < r->n_boxes; i++) {
         buf_adds(b, "<li><div class='box'>");
-        element(b, "b", NULL, r->box[i].name);
-        element(b, "span", NULL, r->box[i].what);
-        element(b, "span", NULL, r->box[i].count);
+        html_element(b, "b", NULL, r->box[i].name);
+        html_element(b, "span", NULL, r->box[i].what);
+        html_element(b, "span", NULL, r->box[i].count);
         buf_adds(b, "</div>");
         if (i + 1 < r->n_boxes)
             buf_adds(b, "<svg viewBox='0 0 24 16' aria-hidden='true'><path d='M3 8h15m-5-5 5 5-5 5' fill='none' "
@@ -105,7 +92,7 @@ static void sample(struct buf *b, const struct sample *s)
     said(b, s->after);
     buf_adds(b, "</p></div></div>");
     if (s->verdict)
-        element(b, "p", "soft", s->verdict);
+        html_element(b, "p", "soft", s->verdict);
     buf_adds(b, "</div>");
 }
 
@@ -128,11 +115,11 @@ static void figures(struct buf *b, const struct report *r)
                 "<th>value</th><th>95 % interval</th><th>from</th></tr>");
     for (int i = 0; i < r->n_figures; i++) {
         buf_adds(b, "<tr>");
-        element(b, "td", NULL, r->figure[i].name);
-        element(b, "td", "n", r->figure[i].value);
-        element(b, "td", "n", r->figure[i].interval);
+        html_element(b, "td", NULL, r->figure[i].name);
+        html_element(b, "td", "n", r->figure[i].value);
+        html_element(b, "td", "n", r->figure[i].interval);
         buf_adds(b, "<td>");
-        element(b, "code", NULL, r->figure[i].command);
+        html_element(b, "code", NULL, r->figure[i].command);
         buf_adds(b, "</td></tr>");
     }
     buf_adds(b, "</table></div>");
@@ -145,11 +132,7 @@ static void costs(struct buf *b, const struct report *r)
         draw_bars(b, r->cost, r->n_costs);
         buf_adds(b, "</div>");
     }
-    buf_adds(b, "<footer><p>Made by <code>");
-    html_text(b, r->command);
-    buf_adds(b, "</code></p>");
-    element(b, "p", NULL, r->footer);
-    buf_adds(b, "</footer></main></body></html>\n");
+    html_foot(b, r->command, r->footer);
 }
 
 int report_write(const struct report *r, const char *path, struct err *err)

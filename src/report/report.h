@@ -44,4 +44,6 @@ struct report {
 /* Writes the page atomically.  All of r is borrowed. */
 int report_write(const struct report *r, const char *path, struct err *err) MUST_CHECK;
 
+#include "report/audit.h"
+
 #endif

@@ -12,6 +12,7 @@
 #include "feedback/ask.h"
 #include "feedback/provider/pace.h"
 #include "feedback/provider/words.h"
+#include "feedback/providers.h"
 #include "net/net.h"
 
 /* ---- what a server can do (server.c) -------------------------------------------------- */
@@ -96,15 +97,6 @@ bool text_is_refusal(const char *text);
 
 /* ---- prices (price.c) ------------------------------------------------------------------ */
 
-/* Money per million tokens. */
-struct price {
-    double input, cached, output;
-};
-/* The first entry of a YAML file whose pattern fits the model:
- *     - {model: "gpt-4o-mini*", input: 0.15, cached_input: 0.075, output: 0.6}
- * A model that none fits is an error that names the file. */
-int price_read(struct price *out, const char *path, const char *model,
-               struct err *err) MUST_CHECK;
 double price_of(const struct price *p, const struct reply *r);
 
 #endif
