@@ -3,7 +3,7 @@
  * struct model      weights, config and tokenizer of one checkpoint; read-only and shared, except
  * struct trainable  its fp32 masters, gradients and optimiser moments, owned by one trainer, which writes the
  *                   model's packed weights anew after each step
- * struct context    a KV cache and the sequences in it; many contexts share one model
+ * struct scheduler  a KV cache and the sequences in it; many schedulers share one model
  *
  * A batch is a forest of segments (DESIGN D3): no padding, no mask tensor, lengths only. */
 #ifndef MODEL_MODEL_H
@@ -281,18 +281,6 @@ int trainable_gradient(const struct trainable *t, const char *name, float *out, 
 
 /* ---- with a cache: generation and labelling -------------------------------------------- */
 
-struct context;
-/* slots: token positions in the cache. */
-int context_new(struct context **out, const struct model *m, int slots, struct err *err) MUST_CHECK;
-void context_free(struct context *c);
-/* Computes new segments on top of cached ones.  parent: index of an earlier segment of this call, or a handle returned
- * before, given as ~handle; -1 ... roots use CONTEXT_ROOT.  handles[i] receives a handle that stays valid until dropped; ERR_MEMORY when the
- * cache is full (nothing was computed).  Afterwards context_logp/context_logits speak about this call's tokens. */
-enum { CONTEXT_ROOT = INT32_MIN };
-int context_extend(struct context *c, const struct forest *f, int *handles, struct err *err) MUST_CHECK;
-void context_drop(struct context *c, int handle);       // frees its slots once no child uses them
-void context_logp(struct context *c, float *logp, float *entropy, float *lse, const struct head_item *item, int n, float temperature);
-
 struct sampling {
     float temperature;      // 0: greedy
     int top_k;              // 0: off
@@ -313,6 +301,65 @@ struct completion {
     bool eos;               // ended by an EOS token (or stop string), not by length
 };
 void completions_release(struct completion *c, int n);
+
+/* Told the text as it becomes certain, whole characters only; between tokens, and between portions of a prompt, it may be asked with
+ * none.  false: stop here. */
+typedef bool writer_said(void *arg, const char *text, size_t n);
+
+/* ---- many sequences over one cache (model/schedule/) ------------------------------------- */
+
+/* A scheduler computes requests of one model together, a step at a time: a step is one forward pass over what all that run
+ * need next, so requests join and leave between any two tokens, and a long prompt is computed in portions beside
+ * the others' tokens.  Keys and values lie in blocks of CACHE_BLOCK tokens that form a tree by token ids: what sequences
+ * begin with in common is computed and stored once, and stays after them until its room is needed, least recently
+ * used first.  Where blocks run out, the sequence that was submitted last gives its own back and is computed again later.
+ *
+ * What a request is answered is its own affair, bit for bit (DESIGN D1): neither the others, nor the size of the cache, nor
+ * the order of submission, nor eviction can change it. */
+enum { CACHE_BLOCK = 64 };
+struct scheduler;
+struct scheduler_options {
+    int blocks;             // of the cache
+    int sequences;          // in flight at most
+    int rows;               // tokens computed in a step at most; 0: 1024, and never fewer than sequences
+};
+/* The fewest blocks with which nothing need be computed twice while so many sequences of at most so many tokens are in flight. */
+int scheduler_blocks(int sequences, int tokens);
+/* Bytes that a scheduler takes: its cache, the activations of a step, logits. */
+size_t scheduler_bytes(const struct model_config *c, enum dtype dtype, const struct scheduler_options *o);
+int scheduler_new(struct scheduler **out, const struct model *m, const struct scheduler_options *o, struct err *err) MUST_CHECK;
+void scheduler_free(struct scheduler *s);
+
+/* What is asked of a sequence: log-probs of tokens (ask), tokens that follow it (sampling), or both.  Everything pointed to is
+ * borrowed until the request is done or cancelled. */
+struct request {
+    const int *id; int n;           // the prompt
+    const struct head_item *ask;    // (n_ask) by ascending row: log-prob of `target` after token `row` of the prompt
+    int n_ask;
+    float *logp, *lse;              // (n_ask) receive them; lse may be NULL
+    const struct sampling *sampling;    // NULL: nothing is drawn
+    uint64_t item; int sample;      // what draws are keyed by, beside seed and position
+    struct completion *out;         // receives what was drawn
+    writer_said *said;              // told the text as it grows; NULL: nobody
+    void (*done)(void *arg, int ticket);    // told when it is done, within scheduler_step; may submit and cancel; NULL: nobody
+    void *arg;
+};
+/* Returns a ticket, which is the request's until it is done; ERR_VALUE for what this model or this cache can never compute. */
+int scheduler_submit(struct scheduler *s, const struct request *r, struct err *err) MUST_CHECK;
+/* One step.  Returns how many requests are left, 0: none.  After an error the scheduler can only be freed. */
+int scheduler_step(struct scheduler *s, struct err *err) MUST_CHECK;
+/* Forgets a request, its completion included, which is released; done is not told.  Within scheduler_step it lasts until its end. */
+void scheduler_cancel(struct scheduler *s, int ticket);
+
+struct scheduler_counts {
+    int64_t submitted;      // tokens of prompts
+    int64_t computed;       // of them, and again after pre-emption or eviction
+    int64_t drawn;
+    int64_t steps, preempted, evicted;  // evicted: blocks
+    int running, waiting, bypassed;     // bypassed: the most often that one request was
+};
+struct scheduler_counts scheduler_counts(const struct scheduler *s);
+
 /* K = per_prompt samples of each prompt: out has n * per_prompt entries, prompt-major.  The random stream of a token is keyed by (seed, item_id
  * of the prompt, sample, position), so results do not depend on the batch.  batch: sequences in flight.  done (NULL allowed) is told after each finished completion.
  * ERR_INTERRUPTED once interrupted() (base.h), within a token of every running sequence; out is then empty. */
@@ -326,14 +373,23 @@ struct writer;
 int writer_new(struct writer **out, const struct model *m, int window, struct err *err) MUST_CHECK;
 void writer_free(struct writer *w);
 int writer_window(const struct writer *w);
-/* Told the text as it becomes certain, whole characters only; between tokens, and between portions of a prompt, it may be asked with
- * none.  false: stop here. */
-typedef bool writer_said(void *arg, const char *text, size_t n);
 /* Continues id (n), of which only what the cache does not begin with is computed.  out is what model_generate gives for a prompt of
  * this item, bit for bit, up to where said stopped it. */
 int writer_write(struct writer *w, struct completion *out, const int *id, int n, uint64_t item, const struct sampling *s,
                  writer_said *said, void *arg, struct err *err) MUST_CHECK;
 int writer_computed(const struct writer *w);    // tokens of the last call's prompt that had to be computed
+
+struct context;
+/* slots: token positions in the cache. */
+int context_new(struct context **out, const struct model *m, int slots, struct err *err) MUST_CHECK;
+void context_free(struct context *c);
+/* Computes new segments on top of cached ones.  parent: index of an earlier segment of this call, or a handle returned
+ * before, given as ~handle; -1 ... roots use CONTEXT_ROOT.  handles[i] receives a handle that stays valid until dropped; ERR_MEMORY when the
+ * cache is full (nothing was computed).  Afterwards context_logp/context_logits speak about this call's tokens. */
+enum { CONTEXT_ROOT = INT32_MIN };
+int context_extend(struct context *c, const struct forest *f, int *handles, struct err *err) MUST_CHECK;
+void context_drop(struct context *c, int handle);       // frees its slots once no child uses them
+void context_logp(struct context *c, float *logp, float *entropy, float *lse, const struct head_item *item, int n, float temperature);
 
 /* ---- looking inside ------------------------------------------------------------------ */
 

@@ -18,14 +18,15 @@ struct sampler {
 };
 int sampler_init(struct sampler *a, const struct model *m, int size, struct err *err) MUST_CHECK;
 void sampler_release(struct sampler *a);
-/* What a token's random number is keyed by, beside the seed: the prompt's item, which sample of it, how many tokens before it. */
-struct draw { uint64_t item; int sample; uint32_t position; };
-void sampler_draw(struct sampler *a, const struct sampling *s, const struct tensor *hidden, const struct draw *draw, int n);
+/* What a token's random number is keyed by, beside the seed: the prompt's item, which sample of it, how many tokens before it;
+ * and how it is drawn. */
+struct draw { uint64_t item; int sample; uint32_t position; const struct sampling *s; };
+void sampler_draw(struct sampler *a, const struct tensor *hidden, const struct draw *draw, int n);
 
-enum { GENERATE_PORTION = 512 };    // tokens of prompts computed in one go
 /* Whether this can be asked of the model at all. */
 int generate_check(const struct model *m, const struct prompt_ids *prompt, int n, int per_prompt, const struct sampling *s,
                    int batch, struct err *err);
+int generate_check_ids(const struct model *m, const int *id, int n, struct err *err);     // a prompt of tokens of the vocabulary
 /* Whether token id ends a completion: an EOS (unless ignored), or one of the sampling's own. */
 bool generate_ends(const struct model *m, const struct sampling *s, int id);
 

@@ -223,7 +223,12 @@ void sampler_release(struct sampler *a)
     *a = (struct sampler){0};
 }
 
-void sampler_draw(struct sampler *a, const struct sampling *s, const struct tensor *hidden, const struct draw *draw, int n)
+static float inverse_temperature(const struct sampling *s)
+{
+    return s->temperature > 0 ? 1 / s->temperature : 1;
+}
+
+void sampler_draw(struct sampler *a, const struct tensor *hidden, const struct draw *draw, int n)
 {
     PROFILE("sample");
     int V = a->m->config.vocab;
@@ -232,13 +237,19 @@ void sampler_draw(struct sampler *a, const struct sampling *s, const struct tens
         a->row[i] = i;
     op_head_logits(a->logits, hidden, head, a->row, n);
     for (int i = 0; i < n; i++) {
+        const struct sampling *s = draw[i].s;
         struct rng r;
         uint64_t seed = s->seed + 0x9E3779B97F4A7C15u * (uint64_t)draw[i].sample;
         rng_init(&r, seed, RNG_SAMPLE, draw[i].item, draw[i].position);
         a->token[i] = sample_token(a->logits + (size_t)i * (size_t)V, V, s, rng_uniform(&r), a->p, a->work);
     }
     // the heads' own arithmetic on the same logits, so that these are the bits training will see
-    op_logits_logp(a->logp, NULL, a->logits, head, a->token, n, s->temperature > 0 ? 1 / s->temperature : 1);
+    for (int from = 0, to; from < n; from = to) {
+        float by = inverse_temperature(draw[from].s);
+        for (to = from + 1; to < n && inverse_temperature(draw[to].s) == by; to++)
+            ;
+        op_logits_logp(a->logp + from, NULL, a->logits + (size_t)from * (size_t)V, head, a->token + from, to - from, by);
+    }
 }
 
 void sampling_defaults(struct sampling *s)
