@@ -332,7 +332,7 @@ void scheduler_free(struct scheduler *s);
 
 /* What is asked of a sequence: log-probs of tokens (ask), tokens that follow it (sampling), or both.  Everything pointed to is
  * borrowed until the request is done or cancelled. */
-struct request {
+struct scheduler_request {
     const int *id; int n;           // the prompt
     const struct head_item *ask;    // (n_ask) by ascending row: log-prob of `target` after token `row` of the prompt
     int n_ask;
@@ -345,7 +345,7 @@ struct request {
     void *arg;
 };
 /* Returns a ticket, which is the request's until it is done; ERR_VALUE for what this model or this cache can never compute. */
-int scheduler_submit(struct scheduler *s, const struct request *r, struct err *err) MUST_CHECK;
+int scheduler_submit(struct scheduler *s, const struct scheduler_request *r, struct err *err) MUST_CHECK;
 /* One step.  Returns how many requests are left, 0: none.  After an error the scheduler can only be freed. */
 int scheduler_step(struct scheduler *s, struct err *err) MUST_CHECK;
 /* Forgets a request, its completion included, which is released; done is not told.  Within scheduler_step it lasts until its end. */

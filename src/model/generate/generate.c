@@ -103,7 +103,7 @@ static int open_scheduler(struct batch *b, const struct model *m, const struct p
 static int submit(struct batch *b, struct completion *out, int index, const struct prompt_ids *p, int sample, const struct sampling *s,
                   struct err *err)
 {
-    struct request r = {.id = p->id, .n = p->n, .sampling = s, .item = p->item, .sample = sample, .out = &out[index], .done = told,
+    struct scheduler_request r = {.id = p->id, .n = p->n, .sampling = s, .item = p->item, .sample = sample, .out = &out[index], .done = told,
                         .arg = b};
     int ticket = scheduler_submit(b->scheduler, &r, err);
     if (ticket < 0)

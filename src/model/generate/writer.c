@@ -69,7 +69,7 @@ int writer_write(struct writer *w, struct completion *out, const int *id, int n,
     if (rc)
         return rc;
     fits.max_new_tokens = s->max_new_tokens < w->window - n ? s->max_new_tokens : w->window - n;
-    struct request r = {.id = id, .n = n, .sampling = &fits, .item = item, .out = out,
+    struct scheduler_request r = {.id = id, .n = n, .sampling = &fits, .item = item, .out = out,
                         .said = said, .arg = arg};
     int64_t before = scheduler_counts(w->scheduler).computed;
     int left = scheduler_submit(w->scheduler, &r, err);

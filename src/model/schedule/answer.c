@@ -1,12 +1,15 @@
 /* model/schedule/answer.c - a completion that grows token by token.
  *
- * Text is given out as soon as it is certain: whole characters, and nothing that a stop string may still begin in. */
+ * Text is given out as soon as it is certain: whole characters, and nothing that a stop string
+ * may still begin in. */
 #include "model/schedule/schedule.h"
 
-int answer_begin(struct answer *a, const struct model *m, const struct request *r, int most, struct err *err)
+int answer_begin(struct answer *a, const struct model *m, const struct scheduler_request *r,
+                 int most, struct err *err)
 {
     struct completion *out = r->out;
-    *a = (struct answer){.out = out, .s = r->sampling, .m = m, .most = most, .said = r->said, .arg = r->arg};
+    *a = (struct answer){
+        .out = out, .s = r->sampling, .m = m, .most = most, .said = r->said, .arg = r->arg};
     a->stream.skip_special = true;
     a->longest_stop = stop_longest(r->sampling);
     *out = (struct completion){0};

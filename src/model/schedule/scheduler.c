@@ -4,13 +4,15 @@
  *                     ^          |
  *                     +----------+  pre-empted: its blocks go to a sequence submitted earlier
  *
- * Each step gives a row to every running sequence that draws, then rows of prompts to the earliest ones as far as they
- * go, and what is left to those that wait.  Of them, the one joins of which most is in the cache already; whoever came
- * earlier than it has been bypassed, and after BYPASSES of that the earliest is next whatever the cache holds.
+ * Each step gives a row to every running sequence that draws, then rows of prompts to the
+ * earliest ones as far as they go, and what is left to those that wait.  Of them, the one joins
+ * of which most is in the cache already; whoever came earlier than it has been bypassed, and
+ * after BYPASSES of that the earliest is next whatever the cache holds.
  *
- * Blocks go to the sequence submitted first: where there is none for it, the last one gives its own back.  One that runs
- * alone and still lacks blocks, because it leans on several half-filled ones, is begun again without sharing; that it
- * fits then was checked when it was submitted.  So the earliest always proceeds, and everything ends. */
+ * Blocks go to the sequence submitted first: where there is none for it, the last one gives its
+ * own back.  One that runs alone and still lacks blocks, because it leans on several
+ * half-filled ones, is begun again without sharing; that it fits then was checked when it was
+ * submitted.  So the earliest always proceeds, and everything ends. */
 #include "model/schedule/schedule.h"
 
 enum { ROWS = 1024, WINDOW = 64, BYPASSES = 64 };
@@ -32,13 +34,17 @@ int scheduler_blocks(int sequences, int tokens)
     return n < INT32_MAX / CACHE_BLOCK ? (int)n : INT32_MAX / CACHE_BLOCK;
 }
 
-size_t scheduler_bytes(const struct model_config *c, enum dtype dtype, const struct scheduler_options *o)
+size_t scheduler_bytes(const struct model_config *c, enum dtype dtype,
+                       const struct scheduler_options *o)
 {
     struct scheduler_options all = whole_options(o);
     size_t together = all.sequences < DRAWN_TOGETHER ? (size_t)all.sequences : DRAWN_TOGETHER;
-    size_t cache = 2 * (size_t)all.blocks * CACHE_BLOCK * (size_t)(c->kv_heads * c->head_size) * (size_t)c->layers;
-    size_t states = ((size_t)all.rows + 2 * (size_t)all.sequences + 16 + together) * (size_t)c->width;
-    return (cache + states) * dtype_size(dtype) + workspace_bytes(c, dtype, all.rows, KEEP_NOTHING) +
+    size_t cache = 2 * (size_t)all.blocks * CACHE_BLOCK * (size_t)(c->kv_heads * c->head_size) *
+                   (size_t)c->layers;
+    size_t states =
+        ((size_t)all.rows + 2 * (size_t)all.sequences + 16 + together) * (size_t)c->width;
+    return (cache + states) * dtype_size(dtype) +
+           workspace_bytes(c, dtype, all.rows, KEEP_NOTHING) +
            (together + 2) * (size_t)c->vocab * sizeof(float);
 }
 
@@ -49,20 +55,24 @@ static int cache_init(struct scheduler *s, struct err *err)
     s->v = mem_alloc((size_t)c->layers, sizeof *s->v);
     if (!s->k || !s->v)
         return err_set(err, ERR_MEMORY, "a cache of %d blocks", s->o.blocks);
-    int rc = tree_init(&s->tree, s->o.blocks, err), slots = s->o.blocks * CACHE_BLOCK, width = c->kv_heads * c->head_size;
+    int rc = tree_init(&s->tree, s->o.blocks, err), slots = s->o.blocks * CACHE_BLOCK,
+        width = c->kv_heads * c->head_size;
     for (int l = 0; rc == 0 && l < c->layers; l++) {
         rc = tensor_new(&s->k[l], s->m->dev, s->m->dtype, slots, width, err);
         if (rc == 0)
             rc = tensor_new(&s->v[l], s->m->dev, s->m->dtype, slots, width, err);
     }
-    return rc ? err_prefix(err, "a cache of %d blocks of %d tokens", s->o.blocks, CACHE_BLOCK) : 0;
+    return rc ? err_prefix(err, "a cache of %d blocks of %d tokens", s->o.blocks, CACHE_BLOCK)
+              : 0;
 }
 
-int scheduler_new(struct scheduler **out, const struct model *m, const struct scheduler_options *o, struct err *err)
+int scheduler_new(struct scheduler **out, const struct model *m,
+                  const struct scheduler_options *o, struct err *err)
 {
     if (o->blocks < 1 || o->blocks > INT32_MAX / CACHE_BLOCK || o->sequences < 1 || o->rows < 0)
-        return err_set(err, ERR_VALUE, "a cache of %d blocks for %d sequences, %d tokens at a time", o->blocks, o->sequences,
-                       o->rows);
+        return err_set(err, ERR_VALUE,
+                       "a cache of %d blocks for %d sequences, %d tokens at a time", o->blocks,
+                       o->sequences, o->rows);
     if (m->scalar)
         return err_set(err, ERR_UNSUPPORTED, "a model with a scalar head generates no text");
     struct scheduler *s = mem_alloc(1, sizeof *s);
@@ -71,7 +81,8 @@ int scheduler_new(struct scheduler **out, const struct model *m, const struct sc
     s->m = m;
     s->o = whole_options(o);
     s->run = mem_alloc((size_t)o->sequences, sizeof *s->run);
-    int rc = s->run ? cache_init(s, err) : err_set(err, ERR_MEMORY, "%d sequences", o->sequences);
+    int rc =
+        s->run ? cache_init(s, err) : err_set(err, ERR_MEMORY, "%d sequences", o->sequences);
     if (rc == 0)
         rc = step_init(s, err);
     if (rc == 0)
@@ -118,9 +129,11 @@ struct scheduler_counts scheduler_counts(const struct scheduler *s)
     return c;
 }
 
-/* ---- those that wait ------------------------------------------------------------------------ */
+/* ---- those that wait ------------------------------------------------------------------------
+ */
 
-/* In order of submission: new ones come last, pre-empted ones find their place near the front. */
+/* In order of submission: new ones come last, pre-empted ones find their place near the front.
+ */
 static void wait_put(struct scheduler *s, struct sequence *q)
 {
     struct sequence *before = s->final;
@@ -140,26 +153,33 @@ static void wait_take(struct scheduler *s, struct sequence *q)
     q->before = q->after = NULL;
 }
 
-/* ---- submitting ------------------------------------------------------------------------------- */
+/* ---- submitting
+ * ------------------------------------------------------------------------------- */
 
-static int new_tokens(const struct scheduler *s, const struct request *r)
+static int new_tokens(const struct scheduler *s, const struct scheduler_request *r)
 {
     int room = s->m->config.max_position - r->n;
-    return !r->sampling ? 0 : room < r->sampling->max_new_tokens ? room : r->sampling->max_new_tokens;
+    return !r->sampling                         ? 0
+           : room < r->sampling->max_new_tokens ? room
+                                                : r->sampling->max_new_tokens;
 }
 
-static int check_asks(const struct model_config *c, const struct request *r, struct err *err)
+static int check_asks(const struct model_config *c, const struct scheduler_request *r,
+                      struct err *err)
 {
     for (int i = 0; i < r->n_ask; i++) {
         const struct head_item *a = &r->ask[i];
-        if (a->row < (i ? r->ask[i - 1].row : 0) || a->row >= r->n || a->target < 0 || a->target >= c->vocab)
-            return err_set(err, ERR_VALUE, "ask %d is about token %d after token %d of %d; rows ascend, the vocabulary has %d", i + 1,
-                           a->target, a->row, r->n, c->vocab);
+        if (a->row < (i ? r->ask[i - 1].row : 0) || a->row >= r->n || a->target < 0 ||
+            a->target >= c->vocab)
+            return err_set(err, ERR_VALUE,
+                           "ask %d is about token %d after token %d of %d; rows ascend, the "
+                           "vocabulary has %d",
+                           i + 1, a->target, a->row, r->n, c->vocab);
     }
     return 0;
 }
 
-static int check(const struct scheduler *s, const struct request *r, struct err *err)
+static int check(const struct scheduler *s, const struct scheduler_request *r, struct err *err)
 {
     const struct model_config *c = &s->m->config;
     struct prompt_ids prompt = {r->id, r->n, r->item};
@@ -172,13 +192,15 @@ static int check(const struct scheduler *s, const struct request *r, struct err 
         rc = generate_check_ids(s->m, r->id, r->n, err);
     if (rc == 0)
         rc = check_asks(c, r, err);
-    int new = rc ? 0 : new_tokens(s, r), holds = s->o.blocks * CACHE_BLOCK;
+    int new = rc ? 0 : new_tokens(s, r), holds = s->o.blocks *CACHE_BLOCK;
     if (rc == 0)
         rc = model_check_length(c, r->n + new, err);
     // the last token drawn is not computed
     if (rc == 0 && r->n + (new ? new - 1 : 0) > holds)
-        rc = err_set(err, ERR_VALUE, "a prompt of %d tokens with %d to follow; the cache holds %d (%d blocks of %d)", r->n, new, holds,
-                     s->o.blocks, CACHE_BLOCK);
+        rc = err_set(
+            err, ERR_VALUE,
+            "a prompt of %d tokens with %d to follow; the cache holds %d (%d blocks of %d)",
+            r->n, new, holds, s->o.blocks, CACHE_BLOCK);
     return rc;
 }
 
@@ -193,7 +215,7 @@ static int new_ticket(struct scheduler *s, struct err *err)
     return seq && spare ? s->n_seq++ : err_set(err, ERR_MEMORY, "%d requests", s->n_seq + 1);
 }
 
-int scheduler_submit(struct scheduler *s, const struct request *r, struct err *err)
+int scheduler_submit(struct scheduler *s, const struct scheduler_request *r, struct err *err)
 {
     int rc = check(s, r, err), ticket = rc ? rc : new_ticket(s, err);
     if (ticket < 0)
@@ -203,7 +225,12 @@ int scheduler_submit(struct scheduler *s, const struct request *r, struct err *e
         s->spare[s->n_spare++] = ticket;
         return err_set(err, ERR_MEMORY, "a request");
     }
-    *q = (struct sequence){.r = *r, .ticket = ticket, .known = r->n, .order = s->orders++, .last = -1, .row = NO_ROW};
+    *q = (struct sequence){.r = *r,
+                           .ticket = ticket,
+                           .known = r->n,
+                           .order = s->orders++,
+                           .last = -1,
+                           .row = NO_ROW};
     s->seq[ticket] = q;
     s->left++;
     s->counts.submitted += r->n;
@@ -211,7 +238,8 @@ int scheduler_submit(struct scheduler *s, const struct request *r, struct err *e
     return ticket;
 }
 
-/* ---- leaving ------------------------------------------------------------------------------------ */
+/* ---- leaving
+ * ------------------------------------------------------------------------------------ */
 
 /* Its blocks are anybody's from now on. */
 static void let_go(struct scheduler *s, struct sequence *q)
@@ -275,7 +303,7 @@ static int finish_ended(struct scheduler *s, struct err *err)
         int rc = q->r.sampling ? answer_end(&q->answer, err) : 0, ticket = q->ticket;
         if (rc)
             return rc;
-        struct request r = q->r;
+        struct scheduler_request r = q->r;
         leave(s, i);
         forget(s, q);
         if (r.done)
@@ -284,7 +312,8 @@ static int finish_ended(struct scheduler *s, struct err *err)
     return 0;
 }
 
-/* ---- joining --------------------------------------------------------------------------------------- */
+/* ---- joining
+ * --------------------------------------------------------------------------------------- */
 
 static int in_cache(const struct scheduler *s, const struct sequence *q)
 {
@@ -335,7 +364,8 @@ static int take_hold(struct scheduler *s, struct sequence *q, struct err *err)
         q->placed = tree_match(&s->tree, id, q->known, &q->last, q->keys);
     if (q->last >= 0)
         tree_pin(&s->tree, q->last);
-    // of what is there, keys and values stayed; from the first state that is wanted on, it is computed again
+    // of what is there, keys and values stayed; from the first state that is wanted on, it is
+    // computed again
     int want = q->asked < q->r.n_ask ? q->r.ask[q->asked].row : q->known - 1;
     if (q->placed == q->known && want == q->known - 1 && step_find_state(s, q))
         want = q->known;
@@ -343,11 +373,12 @@ static int take_hold(struct scheduler *s, struct sequence *q, struct err *err)
     return 0;
 }
 
-/* Room for the rest of it, and for those that run to go on for a while. */
+/* Room for the rest of it, and for some of those that run to go on for a while: not all of them
+ * live to need it. */
 static bool has_room(const struct scheduler *s, const struct sequence *q)
 {
     int need = (q->known - q->placed + CACHE_BLOCK - 1) / CACHE_BLOCK + 1;
-    return s->n_run == 0 || tree_available(&s->tree) >= need + s->n_run;
+    return s->n_run == 0 || tree_available(&s->tree) >= need + s->n_run / 4;
 }
 
 static void run_put(struct scheduler *s, struct sequence *q)
@@ -366,7 +397,9 @@ static int join(struct sequence **out, struct scheduler *s, struct err *err)
     *out = NULL;
     if (!q)
         return 0;
-    int rc = q->r.sampling && !q->answer.out ? answer_begin(&q->answer, s->m, &q->r, new_tokens(s, &q->r), err) : 0;
+    int rc = q->r.sampling && !q->answer.out
+                 ? answer_begin(&q->answer, s->m, &q->r, new_tokens(s, &q->r), err)
+                 : 0;
     if (rc == 0)
         rc = take_hold(s, q, err);
     if (rc)
@@ -384,10 +417,12 @@ static int join(struct sequence **out, struct scheduler *s, struct err *err)
     return 0;
 }
 
-/* ---- a step ------------------------------------------------------------------------------------------ */
+/* ---- a step
+ * ------------------------------------------------------------------------------------------ */
 
-/* For the i-th sequence: the last one gives its blocks back, or where there is no other the first one begins again
- * without sharing.  false: it has to wait.  Those behind the i-th have no rows in this step yet. */
+/* For the i-th sequence: the last one gives its blocks back, or where there is no other the
+ * first one begins again without sharing.  false: it has to wait.  Those behind the i-th have
+ * no rows in this step yet. */
 static bool make_room(struct scheduler *s, int i)
 {
     struct sequence *last = s->run[s->n_run - 1];
@@ -413,7 +448,8 @@ static bool is_wanted(struct sequence *q)
     return !q->ended && !q->cancelled;
 }
 
-/* At most so many rows for q, which is the i-th that runs where others may make room for it, else -1.  Returns how many. */
+/* At most so many rows for q, which is the i-th that runs where others may make room for it,
+ * else -1.  Returns how many. */
 static int add_rows(struct scheduler *s, struct sequence *q, int i, int most, struct err *err)
 {
     int n = 0, more = is_wanted(q);
@@ -431,7 +467,7 @@ static int add_rows(struct scheduler *s, struct sequence *q, int i, int most, st
 static int plan(struct scheduler *s, struct err *err)
 {
     int room = s->o.rows, n = 0;
-    bool all = true;    // those that run have their whole prompts planned
+    bool all = true; // those that run have their whole prompts planned
     s->n_rows = s->n_planned = 0;
     for (int i = 0; i < s->n_run; i++) {
         s->run[i]->row = NO_ROW;
@@ -439,7 +475,7 @@ static int plan(struct scheduler *s, struct err *err)
     }
     for (int i = 0; n >= 0 && i < s->n_run; i++) {
         struct sequence *q = s->run[i];
-        bool one = q->known - q->done == 1;     // reserved above
+        bool one = q->known - q->done == 1; // reserved above
         n = add_rows(s, q, i, one ? 1 : room, err);
         room -= one ? 0 : n;
         all &= q->row != NO_ROW || q->ended || q->cancelled;

@@ -1,16 +1,18 @@
 /* model/schedule/step.c - one batch: rows, the forward pass over the cache, heads, draws.
  *
- * A row is a token of some sequence at its position; a run is a sequence's rows of this step.  Keys and values of all rows
- * are in the cache before attention reads any, layer by layer, so a sequence may begin with tokens that another one
- * brings in the same step.  A row computed again (its state is wanted, and only keys and values stayed) writes the bits
- * that are there. */
+ * A row is a token of some sequence at its position; a run is a sequence's rows of this step.
+ * Keys and values of all rows are in the cache before attention reads any, layer by layer, so a
+ * sequence may begin with tokens that another one brings in the same step.  A row computed
+ * again (its state is wanted, and only keys and values stayed) writes the bits that are there.
+ */
 #include "model/schedule/schedule.h"
 #include "model/transformer/transformer.h"
 
 int step_init(struct scheduler *s, struct err *err)
 {
     const struct model_config *c = &s->m->config;
-    int rows = s->o.rows, together = s->o.sequences < DRAWN_TOGETHER ? s->o.sequences : DRAWN_TOGETHER;
+    int rows = s->o.rows,
+        together = s->o.sequences < DRAWN_TOGETHER ? s->o.sequences : DRAWN_TOGETHER;
     struct states *st = &s->states;
     st->n = 2 * s->o.sequences + 16;
     s->planned = mem_alloc((size_t)rows, sizeof *s->planned);
@@ -20,7 +22,8 @@ int step_init(struct scheduler *s, struct err *err)
     s->drawing = mem_alloc((size_t)s->o.sequences, sizeof *s->drawing);
     st->block = mem_alloc((size_t)st->n, sizeof *st->block);
     st->position = mem_alloc((size_t)st->n, sizeof *st->position);
-    if (!s->planned || !s->id || !s->slot || !s->draw || !s->drawing || !st->block || !st->position)
+    if (!s->planned || !s->id || !s->slot || !s->draw || !s->drawing || !st->block ||
+        !st->position)
         return err_set(err, ERR_MEMORY, "steps of %d tokens", rows);
     for (int i = 0; i < st->n; i++)
         st->block[i] = -1;
@@ -40,8 +43,18 @@ int step_init(struct scheduler *s, struct err *err)
 
 void step_release(struct scheduler *s)
 {
-    void *all[] = {s->planned, s->id, s->slot, s->draw, s->drawing, s->states.block, s->states.position, s->asks.item, s->asks.to_logp,
-                   s->asks.to_lse, s->asks.logp, s->asks.lse};
+    void *all[] = {s->planned,
+                   s->id,
+                   s->slot,
+                   s->draw,
+                   s->drawing,
+                   s->states.block,
+                   s->states.position,
+                   s->asks.item,
+                   s->asks.to_logp,
+                   s->asks.to_lse,
+                   s->asks.logp,
+                   s->asks.lse};
     for (size_t i = 0; i < ARRAY_LEN(all); i++)
         free(all[i]);
     workspace_free(s->ws);
@@ -116,7 +129,8 @@ bool step_find_state(struct scheduler *s, struct sequence *q)
     return false;
 }
 
-/* ---- computing ------------------------------------------------------------------------------ */
+/* ---- computing ------------------------------------------------------------------------------
+ */
 
 static void forward(struct scheduler *s)
 {
@@ -137,7 +151,8 @@ static void forward(struct scheduler *s)
 }
 
 /* Row i of dst becomes the state after q's last token. */
-static void gather_state(struct scheduler *s, struct tensor *dst, int i, const struct sequence *q)
+static void gather_state(struct scheduler *s, struct tensor *dst, int i,
+                         const struct sequence *q)
 {
     struct tensor to = tensor_rows(dst, i, 1);
     bool kept = q->row == FROM_STATES;
@@ -150,16 +165,17 @@ static void keep_states(struct scheduler *s)
     struct states *st = &s->states;
     for (int i = 0; i < s->n_planned; i++) {
         const struct sequence *q = s->planned[i].q;
-        if (q->row < 0 || q->done != q->r.n || q->known != q->r.n)
+        if (q->row < 0 || q->done != q->r.n)
             continue;
         gather_state(s, &st->row, st->next, q);
         st->block[st->next] = q->last;
-        st->position[st->next] = q->known - 1;
+        st->position[st->next] = q->r.n - 1;
         st->next = (st->next + 1) % st->n;
     }
 }
 
-/* ---- asks --------------------------------------------------------------------------------------- */
+/* ---- asks
+ * --------------------------------------------------------------------------------------- */
 
 static int asks_grow(struct asks *a, int n, struct err *err)
 {
@@ -184,7 +200,7 @@ static int asks_grow(struct asks *a, int n, struct err *err)
 static int ask(struct scheduler *s, struct sequence *q, int row, struct err *err)
 {
     struct asks *a = &s->asks;
-    const struct request *r = &q->r;
+    const struct scheduler_request *r = &q->r;
     int rc = asks_grow(a, 1, err);
     if (rc)
         return rc;
@@ -214,12 +230,12 @@ static int run_asks(struct scheduler *s, struct err *err)
     int rc = 0;
     for (int i = 0; i < s->n_planned; i++) {
         const struct planned *p = &s->planned[i];
-        const struct request *r = &p->q->r;
+        const struct scheduler_request *r = &p->q->r;
         int end = p->position + p->len;
         while (rc == 0 && p->q->asked < r->n_ask && r->ask[p->q->asked].row < end)
             rc = ask(s, p->q, p->row + r->ask[p->q->asked].row - p->position, err);
     }
-    for (int from = 0; from < 2 && rc == 0; from++) {   // from another's row; from the states
+    for (int from = 0; from < 2 && rc == 0; from++) { // from another's row; from the states
         for (int i = 0; i < s->n_run; i++) {
             struct sequence *q = s->run[i];
             bool here = from ? q->row == FROM_STATES : q->row >= 0;
@@ -232,13 +248,15 @@ static int run_asks(struct scheduler *s, struct err *err)
     return rc;
 }
 
-/* ---- draws ---------------------------------------------------------------------------------------- */
+/* ---- draws
+ * ---------------------------------------------------------------------------------------- */
 
 /* Draws for n sequences. */
 static int draw(struct scheduler *s, struct sequence **q, int n, struct err *err)
 {
     for (int i = 0; i < n; i++) {
-        s->draw[i] = (struct draw){q[i]->r.item, q[i]->r.sample, (uint32_t)q[i]->answer.out->n, q[i]->r.sampling};
+        s->draw[i] = (struct draw){q[i]->r.item, q[i]->r.sample, (uint32_t)q[i]->answer.out->n,
+                                   q[i]->r.sampling};
         gather_state(s, &s->last, i, q[i]);
     }
     struct tensor last = tensor_rows(&s->last, 0, n);

@@ -1,12 +1,13 @@
 /* model/schedule/tree.c - which tokens lie where in the cache.
  *
- * Blocks form a tree keyed by token ids, so that a sequence which begins as another did finds what is there.  Nothing is
- * ever moved or split: a block hangs on its parent at any of the parent's tokens (schedule.h has the picture), and two
- * blocks may hold the same tokens where two sequences came by them at the same time.
+ * Blocks form a tree keyed by token ids, so that a sequence which begins as another did finds
+ * what is there.  Nothing is ever moved or split: a block hangs on its parent at any of the
+ * parent's tokens (schedule.h has the picture), and two blocks may hold the same tokens where
+ * two sequences came by them at the same time.
  *
- * What nobody runs on stays until its block is needed; then the leaf goes whose last user left first.  The list of such
- * leaves is in that order: a block joins it at the end when its user leaves, and near the front when its last
- * child is evicted. */
+ * What nobody runs on stays until its block is needed; then the leaf goes whose last user left
+ * first.  The list of such leaves is in that order: a block joins it at the end when its user
+ * leaves, and near the front when its last child is evicted. */
 #include "model/schedule/schedule.h"
 
 enum { NONE = -1 };
@@ -14,7 +15,8 @@ enum { NONE = -1 };
 int tree_init(struct tree *t, int blocks, struct err *err)
 {
     size_t n = (size_t)blocks, slots;
-    *t = (struct tree){.n = blocks, .n_free = blocks, .root = NONE, .oldest = NONE, .newest = NONE};
+    *t = (struct tree){
+        .n = blocks, .n_free = blocks, .root = NONE, .oldest = NONE, .newest = NONE};
     t->block = mem_alloc(n, sizeof *t->block);
     t->free = mem_alloc(n, sizeof *t->free);
     if (size_mul(&slots, n, CACHE_BLOCK))
@@ -49,8 +51,8 @@ static int common(const struct tree *t, int b, const int *id, int n)
     return i;
 }
 
-/* The one of siblings b, .. on which id (n) leads furthest; those that hang on the first `run` tokens of a parent.
- * *reach: how far, to be beaten. */
+/* The one of siblings b, .. on which id (n) leads furthest; those that hang on the first `run`
+ * tokens of a parent. *reach: how far, to be beaten. */
 static int furthest(const struct tree *t, int b, const int *id, int n, int run, int *reach)
 {
     int best = NONE;
@@ -162,7 +164,8 @@ int tree_evict(struct tree *t)
     return b;
 }
 
-/* ---- growing ------------------------------------------------------------------------------- */
+/* ---- growing -------------------------------------------------------------------------------
+ */
 
 /* An empty block for a sequence that ends in `last` and goes on at position. */
 static int new_block(struct tree *t, int last, int position)
