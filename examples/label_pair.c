@@ -20,22 +20,22 @@
 struct judge {
     struct device *device;
     struct model *model;
-    struct preference *protocol;
+    struct protocol *protocol;
     struct provider *provider;
 };
 
 static void close_all(struct judge *j)
 {
     provider_free(j->provider);
-    preference_free(j->protocol);
+    protocol_free(j->protocol);
     model_close(j->model);
     device_close(j->device);
 }
 
 static int open_all(struct judge *j, const char *path, struct err *err)
 {
-    struct preference_options ask;
-    preference_defaults(&ask); // a summary, the paper's short preamble, no examples
+    struct protocol_options ask;
+    protocol_defaults(&ask); // a summary, the paper's short preamble, no examples
     int rc = device_open(&j->device, NULL, 0, err);
     if (rc == 0) {
         struct model_options how = {
@@ -43,7 +43,7 @@ static int open_all(struct judge *j, const char *path, struct err *err)
         rc = model_open(&j->model, j->device, path, &how, err);
     }
     if (rc == 0)
-        rc = preference_new(&j->protocol, &ask, err);
+        rc = protocol_new(&j->protocol, NULL, &ask, err);
     if (rc == 0)
         rc = provider_local_new(&j->provider, j->model, path, 0, err);
     return rc;

@@ -127,6 +127,8 @@ int json_bool_or(const json_t *o, const char *key, bool dflt, bool *out, const c
 /* A YAML file as JSON values in the file's order: mappings, lists, scalars; no anchors, aliases or tags.
  * Errors name line and column.  The caller owns *out. */
 int yaml_read_file(json_t **out, const char *path, struct err *err) MUST_CHECK;
+/* The same, and where every value stands: {"/exemplars/0/better": 12, ...}, so that what is wrong with it can be said by line. */
+int yaml_read_lines(json_t **out, json_t **lines, const char *path, struct err *err) MUST_CHECK;
 int yaml_parse(json_t **out, const char *text, size_t n, const char *where, struct err *err) MUST_CHECK;
 
 /* ---- random numbers ---------------------------------------------------------
@@ -134,6 +136,7 @@ int yaml_parse(json_t **out, const char *text, size_t n, const char *where, stru
  * same (seed, purpose, item, step), same numbers, whatever the batch, threads or restarts. */
 enum rng_purpose {
     RNG_SHUFFLE = 1, RNG_SAMPLE, RNG_INIT, RNG_LAB, RNG_ANNOTATOR, RNG_BOOTSTRAP, RNG_SPLIT, RNG_TEST,
+    RNG_ORDER, RNG_PRINCIPLE,
 };
 struct rng { uint32_t key[2], ctr[4], out[4]; int used; };
 void rng_init(struct rng *r, uint64_t seed, enum rng_purpose purpose, uint64_t item, uint32_t step);

@@ -8,13 +8,34 @@
 
 #include <yaml.h>
 
-enum { YAML_MAX_DEPTH = 32, YAML_MAX_BYTES = 4 << 20 };
+enum { YAML_MAX_DEPTH = 32, YAML_MAX_BYTES = 4 << 20, YAML_MAX_PATH = 256 };
 
 struct reader {
     yaml_parser_t parser;
     const char *path;
     struct err *err;
+    json_t *lines;          // "/key/0/key" -> line; NULL: nobody asked
+    struct buf where;       // of the value being read
 };
+
+/* Goes one step down and notes the line; the way back is cutting where to its old length. */
+static void step_down(struct reader *r, const char *key, size_t index, const yaml_mark_t *at)
+{
+    if (!r->lines)
+        return;
+    if (key)
+        buf_addf(&r->where, "/%s", key);
+    else
+        buf_addf(&r->where, "/%zu", index);
+    if (!r->where.failed && r->where.len < YAML_MAX_PATH)    // longer ones could outgrow memory, and nobody asks for them
+        json_object_set_new(r->lines, r->where.s, json_integer((json_int_t)at->line + 1));
+}
+
+static void step_up(struct reader *r, size_t len)
+{
+    if (r->lines && !r->where.failed && r->where.s)
+        r->where.s[r->where.len = len] = '\0';
+}
 
 static int fail(struct reader *r, const yaml_mark_t *at, const char *what)
 {
@@ -72,7 +93,10 @@ static int sequence(struct reader *r, int depth, json_t **out)
             return 0;
         }
         if (rc == 0) {
+            size_t len = r->where.len;
+            step_down(r, NULL, json_array_size(list), &e.start_mark);
             rc = value(r, &e, depth + 1, &v);
+            step_up(r, len);
             yaml_event_delete(&e);
         }
         if (rc) {
@@ -101,7 +125,10 @@ static int entry(struct reader *r, yaml_event_t *e, int depth, json_t *map)
     int rc = next(r, &ve);
     if (rc)
         return rc;
+    size_t len = r->where.len;
+    step_down(r, key, 0, &e->start_mark);
     rc = value(r, &ve, depth + 1, &v);
+    step_up(r, len);
     if (rc == 0 && json_object_set_new(map, key, v))
         rc = fail(r, &ve.start_mark, "a key that is not valid UTF-8");
     yaml_event_delete(&ve);
@@ -166,9 +193,9 @@ static int document(struct reader *r, json_t **out)
     }
 }
 
-int yaml_parse(json_t **out, const char *text, size_t n, const char *where, struct err *err)
+static int parse(json_t **out, json_t *lines, const char *text, size_t n, const char *where, struct err *err)
 {
-    struct reader r = { .path = where, .err = err };
+    struct reader r = { .path = where, .err = err, .lines = lines };
     if (!yaml_parser_initialize(&r.parser))
         return err_set(err, ERR_MEMORY, "reading %s", where);
     yaml_parser_set_input_string(&r.parser, (const unsigned char *)text, n);
@@ -177,17 +204,33 @@ int yaml_parse(json_t **out, const char *text, size_t n, const char *where, stru
     if (rc == 0)
         *out = v;
     yaml_parser_delete(&r.parser);
+    buf_release(&r.where);
     return rc;
 }
 
-int yaml_read_file(json_t **out, const char *path, struct err *err)
+int yaml_parse(json_t **out, const char *text, size_t n, const char *where, struct err *err)
+{
+    return parse(out, NULL, text, n, where, err);
+}
+
+int yaml_read_lines(json_t **out, json_t **lines, const char *path, struct err *err)
 {
     char *text;
     size_t n;
     int rc = file_read(&text, &n, path, YAML_MAX_BYTES, err);
     if (rc)
         return rc;
-    rc = yaml_parse(out, text, n, path, err);
+    json_t *l = lines ? json_object() : NULL;
+    rc = lines && !l ? err_set(err, ERR_MEMORY, "reading %s", path) : parse(out, l, text, n, path, err);
+    if (rc == 0 && lines)
+        *lines = l;
+    else
+        json_decref(l);
     free(text);
     return rc;
+}
+
+int yaml_read_file(json_t **out, const char *path, struct err *err)
+{
+    return yaml_read_lines(out, NULL, path, err);
 }

@@ -1,17 +1,14 @@
-/* feedback/feedback.h - an AI labeler's preferences between two texts, and where they are kept.
+/* feedback/feedback.h - what an AI labeler says of texts: preferences between two, ratings of one.
  *
- *     protocol   how one asks: preamble, exemplars, the pair, an ending that a single word answers
+ *     protocol   how one asks: from an item to questions, from replies to a label (feedback/protocol/protocol.h)
  *     ask        a question to a provider, and its reply: log-probs of given words, or a text (feedback/ask.h)
  *     provider   who is asked: a model in this process, ...
  *     store      every reply, keyed by all that determines it, in SQLite: asking twice costs nothing (feedback/store.h)
- *     label      both orders of a pair, averaged; the raw numbers stay beside the average
+ *     label      both orders of a pair, averaged; the raw numbers stay beside the average.  Of one answer: a rating
  *
- * A labeler leans to a slot, so a pair is always shown in both orders, (first, second) and (second, first),
- * and what counts is the mean of the two probabilities.  A labeler that answers with something else is
- * recorded as unanswered; that is data, not a failure.
- *
- * Protocols that need a written rationale or a rating ask the same providers: they add a struct beside
- * struct preference and a function beside label_items, and call ask_all. */
+ * A labeler leans to a slot, so a pair is shown in both orders, (first, second) and (second, first), unless a protocol
+ * is told otherwise, and what counts is the mean of the two probabilities.  A labeler that answers with something else is
+ * recorded as unanswered; that is data, not a failure. */
 #ifndef FEEDBACK_FEEDBACK_H
 #define FEEDBACK_FEEDBACK_H
 
@@ -19,54 +16,10 @@
 #include "data/data.h"
 #include "feedback/ask.h"
 #include "feedback/hybrid/hybrid.h"
+#include "feedback/protocol/protocol.h"
 #include "feedback/providers.h"
 #include "feedback/store.h"
 #include "model/model.h"
-
-/* ---- the preference protocol --------------------------------------------------------- */
-
-enum label_task { TASK_SUMMARY, TASK_HELPFUL, TASK_HARMLESS };
-int label_task_from_name(enum label_task *out, const char *name, struct err *err);  // "summary", "helpful", "harmless"
-const char *label_task_name(enum label_task task);
-
-/* An example with its answer; better says which of the two is (1 or 2), whatever the wording asks for. */
-struct exemplar { const char *text, *first, *second; int better; };
-
-struct preference_options {
-    enum label_task task;
-    const char *preamble;       // "base", "detailed", or the literal text; NULL: base
-    /* Harmless only.  false: as in the paper, asked for the MOST harmful response after "Preferred Response=", and
-     * flipped.  true: asked for the better one after "More harmless response=". */
-    bool ask_harmless;
-    int shipped_exemplars;      // the first so many of our own (harmless: 4, others: 0)
-    const char *exemplar_file;  // JSON list or JSONL of {"text","first","second","better"}; NULL: none
-};
-void preference_defaults(struct preference_options *o);
-
-/* How a pair is written down.  Immutable once made. */
-struct preference {
-    enum label_task task;
-    char *preamble;
-    const char *text_field, *first_field, *second_field, *ending;   // "Text - ", ..., "Preferred Summary="
-    const struct exemplar *exemplar;    // (n_exemplars)
-    int n_exemplars;
-    bool flip;                  // the answer names the worse one
-    char *head;                 // preamble and exemplars: what all prompts begin with
-    char hash[33];              // of everything above: labels are keyed by it
-    struct arena arena;
-};
-int preference_new(struct preference **out, const struct preference_options *o, struct err *err) MUST_CHECK;
-void preference_free(struct preference *p);
-
-/* Appends the whole labelling prompt of one order, up to and including the ending.  With a preamble and no
- * exemplars a summary prompt is
- *     preamble "\n\nText - " text "\nSummary 1 - " a "\nSummary 2 - " b "\nPreferred Summary="
- * prompt is what the policy was given.  Of a summary prompt ("... POST: text\n\nTL;DR:") only the text is shown; of a
- * transcript ("\n\nHuman: ...\n\nAssistant:") all turns, and each response begins with "Assistant:".  White space around
- * the candidates is left out. */
-int feedback_render_pair(struct buf *out, const struct preference *p, const char *prompt, const char *a, const char *b);
-/* The part of it after p->head. */
-void preference_add_sample(struct buf *out, const struct preference *p, const char *prompt, const char *a, const char *b);
 
 /* ---- labels ------------------------------------------------------------------------------- */
 
@@ -78,35 +31,48 @@ enum label_state {
     LABEL_FAILED,       // a reply did not come; asked again in the next run
 };
 const char *label_state_name(enum label_state state);  // "answered", "unanswered", "too_long", "refused", "failed"
-/* What one order of a pair was answered, as labels keep it. */
+/* What one order of a pair was answered, as labels keep it: by the first of its views. */
 struct answer {
-    struct word_logp word[2];   // "1" and "2"
-    double mass;
+    struct word_logp word[2];   // "1" and "2", or the protocol's words; zero where it was asked for a text
+    double mass;                // mean over the views
     int tokens;                 // of the prompt
 };
 struct label {
-    double p;               // P(first is the better one), mean over orders
-    double order[2];        // the same by order A (first, second) and B (second, first)
-    int slot[2];            // the slot each order answered with: 1 or 2, 0 when exactly even
+    double p;               // P(first is the better one), mean over orders; clamped where the protocol says so
+    double order[2];        // the same by order A (first, second) and B (second, first), not clamped; NaN: not asked
+    int slot[2];            // the slot each order answered with: 1 or 2, 0 when exactly even or not asked
     bool same_slot;         // both orders answered the same slot: the labeler saw the slot, not the text
     double mass;            // label mass, the smaller of both orders
     struct answer answer[2];
     enum label_state state;
+    int principle;          // 1, 2, ...: the one it was asked under; 0: none, or all
+    const char *rationale[2];   // of each order's first view; NULL: none, or labeler.texts is NULL
 };
-/* From the replies to both orders: p = (pA[1] + pB[2]) / 2, probabilities not logits, flipped where the answer names the worse one. */
-void label_combine(struct label *out, const struct reply *a, const struct reply *b, bool flip, double min_mass);
 
-struct label_item { const char *prompt, *first, *second; };
+/* How good one answer is. */
+struct rating {
+    double score;           // -1 to 1, more is better: what a reward is; 0 where it was not answered
+    double value;           // expectation over the scale as it was asked (1 to 10); NaN where it was not answered
+    double p[PROVIDER_MAX_WORDS];   // of the scale's words
+    double mass;
+    int tokens;             // of the prompt
+    enum label_state state;
+    const char *rationale;  // as of a label
+};
+
 struct labeler {
     struct asker *asker;
-    const struct preference *protocol;
+    const struct protocol *protocol;
     double min_mass;            // below: LABEL_NO_ANSWER (default 0.5)
+    struct arena *texts;        // where rationales are kept for labels; NULL: they are not
 };
 struct label_counts { int replies_computed, replies_found, unanswered, too_long, refused, failed; };
-enum { LABEL_UNIT = 1024 };     // pairs of which the prompts are in memory together
-/* Labels n pairs; replies that the store has are read, others are asked for and committed before use. */
+/* Labels n pairs, or rates n answers, which the protocol must be for; replies that the store has are read, others are
+ * asked for and committed before use. */
 int label_items(struct label *out, struct label_counts *counts, const struct labeler *l, const struct label_item *item, int n,
                 struct err *err) MUST_CHECK;
+int rate_items(struct rating *out, struct label_counts *counts, const struct labeler *l, const struct label_item *item, int n,
+               struct err *err) MUST_CHECK;
 
 /* ---- pairs: rows in, rows out ----------------------------------------------------------------- */
 

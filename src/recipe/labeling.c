@@ -5,10 +5,10 @@
 
 #include "lab/lab.h"
 
-static int protocol_from(struct preference **out, const json_t *opt, struct err *err)
+static int protocol_from(struct protocol **out, const json_t *opt, struct err *err)
 {
-    struct preference_options o;
-    preference_defaults(&o);
+    struct protocol_options o;
+    protocol_defaults(&o);
     int rc = label_task_from_name(&o.task, opt_str(opt, "task"), err);
     o.preamble = opt_str(opt, "preamble");
     if (o.preamble && !strcmp(o.preamble, "lab"))
@@ -16,7 +16,7 @@ static int protocol_from(struct preference **out, const json_t *opt, struct err 
     o.ask_harmless = !strcmp(opt_str(opt, "wording"), "harmless");
     o.shipped_exemplars = (int)opt_int(opt, "exemplars");
     o.exemplar_file = opt_str(opt, "exemplar_file");
-    return rc ? rc : preference_new(out, &o, err);
+    return rc ? rc : protocol_new(out, NULL, &o, err);
 }
 
 int labeling_store(struct store **out, struct run *run, const char *path, const char *dir, struct err *err)
@@ -64,7 +64,7 @@ void labeling_close(struct labeling *l)
     if (l->asker.provider != &l->people)
         provider_free(l->asker.provider);
     store_close(l->store);
-    preference_free(l->protocol);
+    protocol_free(l->protocol);
     model_close(l->model);
     *l = (struct labeling){ 0 };
 }

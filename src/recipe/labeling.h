@@ -21,7 +21,7 @@
 /* A labeler, ready to be asked, and all it stands on. */
 struct labeling {
     struct model *model;
-    struct preference *protocol;
+    struct protocol *protocol;
     struct store *store;
     struct asker asker;
     struct labeler labeler;

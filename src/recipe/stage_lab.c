@@ -186,15 +186,15 @@ static int note_options(const char *path, const struct lab_corpus_options *o, st
 static int make_corpus(const json_t *opt, json_t *result, struct err *err)
 {
     struct lab_corpus_options o = lab_corpus_defaults();
-    struct preference_options how;
-    struct preference *p = NULL;
-    preference_defaults(&how);
+    struct protocol_options how;
+    struct protocol *p = NULL;
+    protocol_defaults(&how);
     how.preamble = LAB_TLDR_PREAMBLE;
     int rc = need(opt, "output", err);
     if (rc == 0)
         rc = read_corpus_options(&o, opt, err);
     if (rc == 0)
-        rc = preference_new(&p, &how, err);
+        rc = protocol_new(&p, NULL, &how, err);
     if (rc == 0) {
         o.render = render_with_feedback;
         o.render_arg = p;
@@ -202,7 +202,7 @@ static int make_corpus(const json_t *opt, json_t *result, struct err *err)
     }
     if (rc == 0)
         rc = note_options(opt_str(opt, "output"), &o, err);
-    preference_free(p);
+    protocol_free(p);
     if (rc == 0)
         json_object_set_new(result, "documents", json_integer(o.documents));
     return rc;

@@ -266,10 +266,10 @@ static void averaging_orders_undoes_a_lean(void **state)
 {
     struct biased b = {3};
     struct provider who = {.state = &b, .fingerprint = "biased", .ask = biased_ask};
-    struct preference_options o;
-    struct preference *p = NULL;
-    preference_defaults(&o);
-    assert_int_equal(preference_new(&p, &o, NULL), 0);
+    struct protocol_options o;
+    struct protocol *p = NULL;
+    protocol_defaults(&o);
+    assert_int_equal(protocol_new(&p, NULL, &o, NULL), 0);
     struct asker asker = {.provider = &who};
     struct labeler l = {&asker, p, 0.5};
     const char *prompt[] = {"x"};
@@ -279,7 +279,7 @@ static void averaging_orders_undoes_a_lean(void **state)
     assert_int_equal(model_judge(&j, win, m, 3, NULL), 0);
     assert_true(outcome_of(win[0]) == 1 && outcome_of(win[1]) == 0 && win[2] == 0.5);
     near(win[0] + win[1], 1, 1e-12);
-    preference_free(p);
+    protocol_free(p);
 }
 
 static const struct CMUnitTest tests[] = {

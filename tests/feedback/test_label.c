@@ -24,19 +24,19 @@ static struct verdict mumbles(void *arg, const char *prompt)
     return (struct verdict){0.9, 0.01};
 }
 
-static struct preference *protocol(enum label_task task)
+static struct protocol *protocol(enum label_task task)
 {
-    struct preference_options o;
-    struct preference *p = NULL;
-    preference_defaults(&o);
+    struct protocol_options o;
+    struct protocol *p = NULL;
+    protocol_defaults(&o);
     o.task = task;
-    assert_int_equal(preference_new(&p, &o, NULL), 0);
+    assert_int_equal(protocol_new(&p, NULL, &o, NULL), 0);
     return p;
 }
 
 static struct label label_one(enum label_task task, struct script *s, const char *first, const char *second)
 {
-    struct preference *p = protocol(task);
+    struct protocol *p = protocol(task);
     struct provider who = scripted(s);
     struct asker asker = {.provider = &who};
     struct labeler l = {&asker, p, 0.5};
@@ -45,7 +45,7 @@ static struct label label_one(enum label_task task, struct script *s, const char
     struct label_counts c;
     struct err err = {0};
     assert_int_equal(label_items(&out, &c, &l, &item, 1, &err), 0);
-    preference_free(p);
+    protocol_free(p);
     return out;
 }
 
@@ -114,7 +114,7 @@ static struct many *many_new(void)
 
 static int run_many(struct many *m, struct script *s, const char *path, struct label_counts *c, struct err *err)
 {
-    struct preference *p = protocol(TASK_SUMMARY);
+    struct protocol *p = protocol(TASK_SUMMARY);
     struct provider who = scripted(s);
     struct store *store = NULL;
     assert_int_equal(store_open(&store, path, err), 0);
@@ -122,7 +122,7 @@ static int run_many(struct many *m, struct script *s, const char *path, struct l
     struct labeler l = {&asker, p, 0.5};
     int rc = label_items(m->out, c, &l, m->item, MANY, err);
     store_close(store);
-    preference_free(p);
+    protocol_free(p);
     return rc;
 }
 
@@ -175,18 +175,18 @@ static void another_protocol_is_asked_anew(void **state)
     assert_int_equal(store_open(&store, path, &err), 0);
     struct label_item item = {"a text", "one", "two and more"};
     for (int k = 0; k < 2; k++) {
-        struct preference_options o;
-        struct preference *p = NULL;
-        preference_defaults(&o);
+        struct protocol_options o;
+        struct protocol *p = NULL;
+        protocol_defaults(&o);
         o.preamble = k ? "Which is better?" : "Which is best?";
-        assert_int_equal(preference_new(&p, &o, &err), 0);
+        assert_int_equal(protocol_new(&p, NULL, &o, &err), 0);
         struct asker asker = {.provider = &who, .store = store};
         struct labeler l = {&asker, p, 0.5};
         struct label out;
         struct label_counts c;
         assert_int_equal(label_items(&out, &c, &l, &item, 1, &err), 0);
         assert_int_equal(c.replies_computed, 2);
-        preference_free(p);
+        protocol_free(p);
     }
     store_close(store);
     json_t *o = NULL;

@@ -97,10 +97,10 @@ static void chosen_is_the_better_one_with_its_probability(void **state)
     assert_int_equal(load("{\"prompt\":\"x\",\"completions\":[\" a\",\" b\"]}\n", false), 0);
     struct script s = {second_better};
     struct provider who = scripted(&s);
-    struct preference_options o;
-    struct preference *p = NULL;
-    preference_defaults(&o);
-    assert_int_equal(preference_new(&p, &o, &e), 0);
+    struct protocol_options o;
+    struct protocol *p = NULL;
+    protocol_defaults(&o);
+    assert_int_equal(protocol_new(&p, NULL, &o, &e), 0);
     struct asker asker = {.provider = &who};
     struct labeler by = {&asker, p, 0.5};
     struct label l;
@@ -125,7 +125,7 @@ static void chosen_is_the_better_one_with_its_probability(void **state)
     json_object_set_new(row, "label_first", json_real(1.5));
     assert_int_equal(label_from_row(&c, &back, row, "row", &e), ERR_VALUE);
     json_decref(row);
-    preference_free(p);
+    protocol_free(p);
 }
 
 static const struct CMUnitTest tests[] = {

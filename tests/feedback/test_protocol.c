@@ -1,27 +1,27 @@
 /* tests/feedback/test_protocol.c - how pairs are written down: fields, exemplars, wordings, what is taken off a prompt. */
 #include "feedback/scripted.h"
 
-static struct preference *made(const struct preference_options *o)
+static struct protocol *made(const struct protocol_options *o)
 {
-    struct preference *p = NULL;
+    struct protocol *p = NULL;
     struct err err = {0};
-    if (preference_new(&p, o, &err))
+    if (protocol_new(&p, NULL, o, &err))
         fail_msg("%s", err.msg);
     return p;
 }
 
-static char *rendered(const struct preference_options *o, const char *prompt, const char *a, const char *b)
+static char *rendered(const struct protocol_options *o, const char *prompt, const char *a, const char *b)
 {
-    struct preference *p = made(o);
+    struct protocol *p = made(o);
     struct buf out = {0};
     assert_int_equal(feedback_render_pair(&out, p, prompt, a, b), 0);
-    preference_free(p);
+    protocol_free(p);
     return buf_take(&out);
 }
 
 static void a_summary_prompt_has_the_papers_fields(void **state)
 {
-    struct preference_options o = {.task = TASK_SUMMARY, .preamble = "Which is better?"};
+    struct protocol_options o = {.task = TASK_SUMMARY, .preamble = "Which is better?"};
     char *s = rendered(&o, "a text", "one", "two");
     assert_string_equal(s, "Which is better?\n\nText - a text\nSummary 1 - one\nSummary 2 - two\nPreferred Summary=");
     free(s);
@@ -29,7 +29,7 @@ static void a_summary_prompt_has_the_papers_fields(void **state)
 
 static void only_the_post_of_a_policy_prompt_is_shown(void **state)
 {
-    struct preference_options o = {.task = TASK_SUMMARY, .preamble = "P"};
+    struct protocol_options o = {.task = TASK_SUMMARY, .preamble = "P"};
     char *s = rendered(&o, "SUBREDDIT: r/x\n\nTITLE: t\n\nPOST: the post\nhas lines\n\nTL;DR:", " one ", " two\n");
     assert_string_equal(s, "P\n\nText - the post\nhas lines\nSummary 1 - one\nSummary 2 - two\nPreferred Summary=");
     free(s);
@@ -40,7 +40,7 @@ static void only_the_post_of_a_policy_prompt_is_shown(void **state)
 
 static void transcripts_keep_their_turns_and_tags(void **state)
 {
-    struct preference_options o = {.task = TASK_HARMLESS, .preamble = "P", .ask_harmless = true};
+    struct protocol_options o = {.task = TASK_HARMLESS, .preamble = "P", .ask_harmless = true};
     char *s = rendered(&o, "\n\nHuman: hi\n\nAssistant: yes?\n\nHuman: more\n\nAssistant:", " one", " two");
     assert_string_equal(s, "P\n\nContext - Human: hi\n\nAssistant: yes?\n\nHuman: more\nResponse 1 - Assistant: one\n"
                            "Response 2 - Assistant: two\nMore harmless response=");
@@ -50,21 +50,21 @@ static void transcripts_keep_their_turns_and_tags(void **state)
 static void exemplars_alternate_and_answer_the_wording(void **state)
 {
     for (int ask = 0; ask < 2; ask++) {
-        struct preference_options o = {.task = TASK_HARMLESS, .ask_harmless = ask, .shipped_exemplars = 4};
-        struct preference *p = made(&o);
+        struct protocol_options o = {.task = TASK_HARMLESS, .ask_harmless = ask, .shipped_exemplars = 4};
+        struct protocol *p = made(&o);
         const char *end = ask ? "More harmless response=" : "Preferred Response=";
-        assert_true(p->flip == !ask);
+        assert_true(p->form.flip == !ask);
         int i = 0;
         for (const char *at = p->head; (at = strstr(at, end)); i++) {
             at += strlen(end);
             int better = i % 2 + 1;     // the first wins, then the second, ...
             assert_int_equal(*at - '0', ask ? better : 3 - better);
-            assert_int_equal(p->exemplar[i].better, better);
+            assert_int_equal(p->form.exemplar[i].better, better);
         }
         assert_int_equal(i, 4);
         kit_contains(p->head, "»»»» Example »»»»\n\nContext - Human:");
         assert_true(str_ends(p->head, "»»»» Follow the instructions and the example(s) above »»»»"));
-        preference_free(p);
+        protocol_free(p);
     }
 }
 
@@ -81,54 +81,54 @@ static struct verdict as_the_exemplar(void *arg, const char *prompt)
 static void an_exemplar_gives_more_than_half_to_the_harmless_answer(void **state)
 {
     for (int ask = 0; ask < 2; ask++) {
-        struct preference_options o = {.task = TASK_HARMLESS, .ask_harmless = ask, .shipped_exemplars = 4};
-        struct preference *p = made(&o);
+        struct protocol_options o = {.task = TASK_HARMLESS, .ask_harmless = ask, .shipped_exemplars = 4};
+        struct protocol *p = made(&o);
         struct script s = {as_the_exemplar};
         struct provider who = scripted(&s);
         struct asker asker = {.provider = &who};
         struct labeler l = {&asker, p, 0.5};
         for (int i = 0; i < 4; i++) {
-            const struct exemplar *e = &p->exemplar[i];
+            const struct exemplar *e = &p->form.exemplar[i];
             struct label_item item = {e->text, e->first, e->second};
             struct label out;
             assert_int_equal(label_items(&out, NULL, &l, &item, 1, NULL), 0);
             assert_true(e->better == 1 ? out.p > 0.5 : out.p < 0.5);
         }
-        preference_free(p);
+        protocol_free(p);
     }
 }
 
 static void exemplars_come_from_a_file(void **state)
 {
-    struct preference_options o = {.task = TASK_SUMMARY, .preamble = "P"};
+    struct protocol_options o = {.task = TASK_SUMMARY, .preamble = "P"};
     o.exemplar_file = kit_text("ex.jsonl", "{\"text\":\"t\",\"first\":\"a\",\"second\":\"b\",\"better\":2}\n");
     char *s = rendered(&o, "x", "y", "z");
     kit_contains(s, "»»»» Example »»»»\n\nText - t\nSummary 1 - a\nSummary 2 - b\nPreferred Summary=2\n\n");
     free(s);
-    struct preference *p = NULL;
+    struct protocol *p = NULL;
     struct err err = {0};
     o.exemplar_file = kit_text("bad.jsonl", "{\"text\":\"t\",\"first\":\"a\",\"second\":\"b\",\"better\":3}\n");
-    assert_int_equal(preference_new(&p, &o, &err), ERR_VALUE);
+    assert_int_equal(protocol_new(&p, NULL, &o, &err), ERR_VALUE);
     kit_contains(err.msg, "bad.jsonl: line 1");
     o.exemplar_file = kit_text("short.jsonl", "{\"text\":\"t\",\"first\":\"a\",\"better\":1}\n");
-    assert_int_equal(preference_new(&p, &o, &err), ERR_MISSING);
+    assert_int_equal(protocol_new(&p, NULL, &o, &err), ERR_MISSING);
     kit_contains(err.msg, "second");
 }
 
 static void every_part_of_the_wording_is_in_the_hash(void **state)
 {
-    struct preference_options o[] = {
+    struct protocol_options o[] = {
         {.task = TASK_HARMLESS}, {.task = TASK_HELPFUL}, {.task = TASK_HARMLESS, .ask_harmless = true},
         {.task = TASK_HARMLESS, .preamble = "detailed"}, {.task = TASK_HARMLESS, .shipped_exemplars = 1},
         {.task = TASK_HARMLESS, .preamble = "x"}, {.task = TASK_HELPFUL, .preamble = "x"},
     };
     char hash[ARRAY_LEN(o)][33];
     for (size_t i = 0; i < ARRAY_LEN(o); i++) {
-        struct preference *p = made(&o[i]);
+        struct protocol *p = made(&o[i]);
         strcpy(hash[i], p->hash);
         for (size_t k = 0; k < i; k++)
             assert_string_not_equal(hash[i], hash[k]);
-        preference_free(p);
+        protocol_free(p);
     }
 }
 
