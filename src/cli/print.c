@@ -23,7 +23,7 @@ static const char *type_word(const struct option *o)
     case OPT_CHOICE: return o->choices;
     case OPT_LIST: return "A B ...";
     case OPT_INPUTS: return "PATH PATH ...";
-    case OPT_INPUT: return "PATH";
+    case OPT_INPUT: return o->choices ? o->choices : "PATH";
     case OPT_MODEL: return "MODEL";
     case OPT_MODELS: return "MODEL MODEL ...";
     case OPT_DATA: return "DATA";
@@ -39,7 +39,7 @@ void help_stage(const struct stage *s, FILE *to)
     for (int i = 0; i < s->n_options; i++) {
         const struct option *o = &s->option[i];
         char head[160];
-        snprintf(head, sizeof head, "--%s %s", o->name, type_word(o));
+        snprintf(head, sizeof head, "--%s %s%s", o->name, type_word(o), o->type == OPT_INPUT && o->choices ? "|PATH" : "");
         fprintf(to, "  %-40s %s", head, o->help);
         if (o->required)
             fprintf(to, " (required)");

@@ -113,6 +113,13 @@ struct hash128 ask_key(const char *fingerprint, const struct ask *ask)
     return take_hash(&b);
 }
 
+static struct hash128 key_of(const struct provider *p, const struct ask *ask)
+{
+    char who[sizeof p->fingerprint + sizeof p->wrap];
+    snprintf(who, sizeof who, "%s%s", p->fingerprint, ask->prompt ? "" : p->wrap);
+    return ask_key(who, ask);
+}
+
 /* ---- what is missing
  * ------------------------------------------------------------------------------ */
 
@@ -154,7 +161,7 @@ struct asking {
 static void find_twins(struct asking *k)
 {
     for (int i = 0; i < k->n; i++)
-        k->wanted[i] = (struct wanted){ask_key(k->a->provider->fingerprint, &k->ask[i]), i, i};
+        k->wanted[i] = (struct wanted){key_of(k->a->provider, &k->ask[i]), i, i};
     qsort(k->wanted, (size_t)k->n, sizeof *k->wanted, by_key);
     for (int i = 1; i < k->n; i++)
         if (!memcmp(&k->wanted[i].key, &k->wanted[i - 1].key, sizeof k->wanted[i].key))

@@ -81,6 +81,8 @@ typedef bool ask_done(void *arg, int i);
 struct provider {
     void *state;
     char fingerprint[96];           // of everything that decides its answers; never a secret
+    char wrap[40];                  // of what conversations are wrapped in on this side (a template): in the key of asks with
+                                    // messages; "": nothing is
     char name[256];                 // for people: a path, a model at an address
     int64_t tokens_asked, tokens_computed;  // local: of all prompts; of what sharing left to do
     /* Fills out (n, zeroed) for n asks, in any order; asks that share much come side by side.  0 when each was told to
@@ -94,6 +96,9 @@ void provider_free(struct provider *p);     // NULL is fine
 /* A model in this process, borrowed for the provider's life.  batch_tokens bounds what one forward pass computes (0: 4096).
  * Replies to ASK_WORDS have has_logps. */
 int provider_local_new(struct provider **out, const struct model *m, const char *name, int batch_tokens, struct err *err) MUST_CHECK;
+
+/* The tokens such a provider would compute for an ask, appended: to show them. */
+int provider_local_tokens(const struct model *m, struct tokens *out, const struct ask *ask, struct err *err) MUST_CHECK;
 
 /* ---- asking ------------------------------------------------------------------------------------ */
 
@@ -115,7 +120,7 @@ struct asker {
     struct ask_counts counts;
 };
 
-/* The key of a reply: XXH3-128 of everything that determines it (provider's fingerprint, prompt or messages, prefill,
+/* The key of a reply: XXH3-128 of everything that determines it (provider's fingerprint, with its wrap where there are messages, prompt or messages, prefill,
  * words, sampling, draw, schema). */
 struct hash128 ask_key(const char *fingerprint, const struct ask *ask);
 struct hash128 ask_settings_hash(const struct ask *ask);    // of the words, sampling and schema alone

@@ -106,6 +106,9 @@ int label_from_row(struct candidates *c, struct label *l, const json_t *row, con
  * is.  In the arena; NULL without memory. */
 char *text_transcript(struct arena *a, const struct text *t, bool prompt);
 
+/* Plain text as it is; messages as a transcript of "Human:" and "Assistant:" turns, whose end, of a prompt, is an open
+ * "Assistant:".  In the arena; NULL without memory. */
+char *text_transcript(struct arena *a, const struct text *t, bool prompt);
 /* A transcript's first human turn (what data is split by), or the whole prompt; points into prompt. */
 const char *first_human_turn(const char *prompt, size_t *n);
 

@@ -235,8 +235,14 @@ json_t *label_row(const struct candidates *c, const struct label *l, const struc
     json_object_set_new(o, "state", json_string(label_state_name(l->state)));
     json_object_set_new(o, "human", c->human ? json_integer(c->human) : json_null());
     provenance(o, l, by);
-    json_object_set_new(o, "order_a", order_row(&l->answer[0]));
-    json_object_set_new(o, "order_b", order_row(&l->answer[1]));
+    json_object_set_new(o, "order_a", isnan(l->order[0]) ? json_null() : order_row(&l->answer[0]));
+    json_object_set_new(o, "order_b", isnan(l->order[1]) ? json_null() : order_row(&l->answer[1]));
+    if (l->principle)
+        json_object_set_new(o, "principle", json_integer(l->principle));
+    if (l->rationale[0])
+        json_object_set_new(o, "rationale_a", json_string(l->rationale[0]));
+    if (l->rationale[1])
+        json_object_set_new(o, "rationale_b", json_string(l->rationale[1]));
     return o;
 }
 

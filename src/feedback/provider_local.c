@@ -68,6 +68,12 @@ static int ask_tokens(const struct local *l, struct tokens *out, const struct as
     return rc;
 }
 
+int provider_local_tokens(const struct model *m, struct tokens *out, const struct ask *ask, struct err *err)
+{
+    struct local l = {.m = m};
+    return ask_tokens(&l, out, ask, err);
+}
+
 static int common_run(const struct tokens *a, const struct tokens *b)
 {
     int n = 0, most = a->n < b->n ? a->n : b->n;
@@ -624,6 +630,9 @@ int provider_local_new(struct provider **out, const struct model *m, const char 
     *p = (struct provider){.state = l, .ask = local_ask, .close = local_close};
     snprintf(p->fingerprint, sizeof p->fingerprint, "local:%s", model_fingerprint(m));
     snprintf(p->name, sizeof p->name, "%s", name);
+    char template[33];
+    tokenizer_template_hash(model_tokenizer(m), template);
+    snprintf(p->wrap, sizeof p->wrap, "%s%s", *template ? "-t" : "", template);
     *out = p;
     return 0;
 }

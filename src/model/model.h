@@ -216,6 +216,8 @@ int chat_render(const struct tokenizer *t, struct buf *out, const struct chat_me
                 struct err *err) MUST_CHECK;
 /* From now on, requests that name no template use this one: a name of the model's own, "chatml", or a file.  Before t is shared. */
 int tokenizer_use_template(struct tokenizer *t, const char *choice, struct err *err) MUST_CHECK;
+/* Hash of the template that such requests use and of the special tokens it sees; "" where there is none. */
+void tokenizer_template_hash(const struct tokenizer *t, char out[33]);
 
 /* ---- forests ----------------------------------------------------------------------- */
 

@@ -21,6 +21,9 @@ struct recipe {
 int recipe_load(struct recipe *r, const char *path, const json_t *set, const char *output_dir, struct err *err);
 void recipe_release(struct recipe *r);
 
+/* Whether word is one of an option's choices. */
+bool option_has_choice(const struct option *o, const char *word);
+
 /* What a stage left behind: OUT/stages/NAME.json. */
 struct record {
     bool done, same;            // finished; made by these very options and inputs

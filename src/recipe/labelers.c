@@ -34,6 +34,14 @@ static int open_endpoint(struct provider **out, const json_t *opt, const char *n
     return rc;
 }
 
+int labeler_model(struct model **out, struct device *dev, const json_t *opt, const char *name,
+                  struct err *err)
+{
+    int rc = stage_model(out, dev, opt, name, false, false, err);
+    const char *choice = json_object_get(opt, "chat_template") ? opt_str(opt, "chat_template") : NULL;
+    return rc || !choice ? rc : model_use_template(*out, choice, err);
+}
+
 int labeler_open(struct provider **out, struct model **model, struct run *run,
                  const json_t *opt, const char *name, struct err *err)
 {
@@ -43,7 +51,7 @@ int labeler_open(struct provider **out, struct model **model, struct run *run,
         return open_endpoint(out, opt, name, err);
     int rc = run_device(run, &dev, err);
     if (rc == 0)
-        rc = stage_model(model, dev, opt, name, false, false, err);
+        rc = labeler_model(model, dev, opt, name, err);
     return rc ? rc
               : provider_local_new(out, *model, name, (int)opt_int(opt, "batch_tokens"), err);
 }

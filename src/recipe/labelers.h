@@ -19,6 +19,8 @@
  * both, the provider first. */
 int labeler_open(struct provider **out, struct model **model, struct run *run, const json_t *opt, const char *name,
                  struct err *err) MUST_CHECK;
+/* A local labeler, with the template that --chat_template chooses (where the stage has such an option). */
+int labeler_model(struct model **out, struct device *dev, const json_t *opt, const char *name, struct err *err) MUST_CHECK;
 /* The limits that options set. */
 struct ask_budget labeler_budget(const json_t *opt);
 

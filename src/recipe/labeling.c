@@ -5,6 +5,49 @@
 
 #include "lab/lab.h"
 
+static int principle_from(int *out, const char *word, struct err *err)
+{
+    int64_t n = 0;
+    if (!strcmp(word, "drawn"))
+        *out = PRINCIPLE_DRAWN;
+    else if (!strcmp(word, "all"))
+        *out = PRINCIPLE_ALL;
+    else if (str_to_i64(word, &n) && n >= 1 && n <= PRINCIPLES)
+        *out = (int)n;
+    else
+        return err_set(err, ERR_USAGE, "--principle is %s, expected drawn, all, or 1 to %d", word, PRINCIPLES);
+    return 0;
+}
+
+static int count_from(int *out, const json_t *opt, const char *name, int64_t max, struct err *err)
+{
+    int64_t n = opt_int(opt, name);
+    if (n < 0 || n > max)
+        return err_set(err, ERR_USAGE, "--%s is %lld, expected 0 to %lld", name, (long long)n, (long long)max);
+    *out = (int)n;
+    return 0;
+}
+
+static bool has(const json_t *opt, const char *name)
+{
+    return json_object_get(opt, name) != NULL;
+}
+
+/* Options that only pairs have. */
+static int pair_options(struct protocol_options *o, const json_t *opt, struct err *err)
+{
+    const char *order = opt_str(opt, "order");
+    o->order = !strcmp(order, "random") ? ORDER_RANDOM : !strcmp(order, "fixed") ? ORDER_FIXED : ORDER_BOTH;
+    o->ask_harmless = !strcmp(opt_str(opt, "wording"), "harmless");
+    if (opt_given(opt, "clamp")) {
+        o->clamp = opt_float(opt, "clamp");
+        if (!(o->clamp >= 0 && o->clamp <= 0.5))
+            return err_set(err, ERR_USAGE, "--clamp is %g, expected 0 to 0.5", o->clamp);
+    }
+    int rc = count_from(&o->shipped_exemplars, opt, "exemplars", 64, err);
+    return rc ? rc : principle_from(&o->principle, opt_str(opt, "principle"), err);
+}
+
 static int protocol_from(struct protocol **out, const json_t *opt, struct err *err)
 {
     struct protocol_options o;
@@ -13,10 +56,26 @@ static int protocol_from(struct protocol **out, const json_t *opt, struct err *e
     o.preamble = opt_str(opt, "preamble");
     if (o.preamble && !strcmp(o.preamble, "lab"))
         o.preamble = LAB_TLDR_PREAMBLE;
-    o.ask_harmless = !strcmp(opt_str(opt, "wording"), "harmless");
-    o.shipped_exemplars = (int)opt_int(opt, "exemplars");
     o.exemplar_file = opt_str(opt, "exemplar_file");
-    return rc ? rc : protocol_new(out, NULL, &o, err);
+    o.cot = opt_bool(opt, "cot");
+    o.chat = opt_bool(opt, "chat");
+    o.seed = (uint64_t)opt_int(opt, "seed");
+    if (opt_given(opt, "rationale_temperature")) {
+        o.temperature = opt_float(opt, "rationale_temperature");
+        if (!(o.temperature >= 0))
+            return err_set(err, ERR_USAGE, "--rationale_temperature is %g, expected 0 to 100", o.temperature);
+    }
+    if (has(opt, "scale"))
+        o.scale = opt_str(opt, "scale");
+    if (rc == 0)
+        rc = count_from(&o.rationales, opt, "rationales", PROTOCOL_MAX_DRAWS, err);
+    if (rc == 0)
+        rc = count_from(&o.votes, opt, "votes", PROTOCOL_MAX_DRAWS, err);
+    if (rc == 0)
+        rc = count_from(&o.max_rationale, opt, "max_rationale_tokens", 1 << 20, err);
+    if (rc == 0 && has(opt, "order"))
+        rc = pair_options(&o, opt, err);
+    return rc ? rc : protocol_new(out, opt_str(opt, "protocol"), &o, err);
 }
 
 int labeling_store(struct store **out, struct run *run, const char *path, const char *dir, struct err *err)
@@ -42,8 +101,25 @@ int labeling_open(struct labeling *l, struct run *run, const json_t *opt, const 
     struct provider *p = NULL;
     if (rc == 0)
         rc = labeler_open(&p, &l->model, run, opt, model, err);
+    if (rc == 0 && l->protocol->how.chat && l->model && !*p->wrap)
+        rc = err_set(err, ERR_USAGE, "--chat: %s has no chat template; --chat_template chatml or a file gives it one", model);
     l->asker = (struct asker){ .provider = p, .store = l->store, .budget = labeler_budget(opt) };
-    l->labeler = (struct labeler){ &l->asker, l->protocol, mass };
+    l->labeler = (struct labeler){ &l->asker, l->protocol, mass, &l->texts };
+    if (rc)
+        labeling_close(l);
+    return rc;
+}
+
+int labeling_rehearse(struct labeling *l, struct run *run, const json_t *opt, const char *model, struct err *err)
+{
+    *l = (struct labeling){ 0 };
+    struct device *dev;
+    int rc = protocol_from(&l->protocol, opt, err);
+    if (rc == 0 && model && !labeler_is_endpoint(model)) {
+        rc = run_device(run, &dev, err);
+        if (rc == 0)
+            rc = labeler_model(&l->model, dev, opt, model, err);
+    }
     if (rc)
         labeling_close(l);
     return rc;
@@ -55,7 +131,7 @@ int labeling_people(struct labeling *l, const json_t *opt, struct err *err)
     int rc = protocol_from(&l->protocol, opt, err);
     snprintf(l->people.fingerprint, sizeof l->people.fingerprint, "annotators");
     l->asker = (struct asker){ .provider = &l->people };
-    l->labeler = (struct labeler){ &l->asker, l->protocol, 0 };
+    l->labeler = (struct labeler){ &l->asker, l->protocol, 0, NULL };
     return rc;
 }
 
@@ -66,6 +142,7 @@ void labeling_close(struct labeling *l)
     store_close(l->store);
     protocol_free(l->protocol);
     model_close(l->model);
+    arena_release(&l->texts);
     *l = (struct labeling){ 0 };
 }
 

@@ -7,13 +7,38 @@
 #include "recipe/labelers.h"
 #include "recipe/recipe.h"
 
+/* What is asked, how, and of whom.  Stages that compare pairs take LABELING_OPTIONS, stages that rate single answers
+ * RATING_OPTIONS. */
 #define LABELING_OPTIONS                                                                                               \
-    { "task", OPT_CHOICE, "summary", "what is compared", "summary|helpful|harmless", false },                         \
-    { "preamble", OPT_STRING, "base", "base, detailed, lab (the lab's sentence), or the text itself", NULL, false },  \
+    { "protocol", OPT_INPUT, "pairwise", "how it is asked; a YAML file is a protocol of your own (docs/adding/protocol.md)", \
+      "pairwise|constitution", false },                                                                                \
+    { "order", OPT_CHOICE, "both", "both orders and their mean, one drawn for each pair, or the one it comes in",       \
+      "both|random|fixed", false },                                                                                    \
+    { "principle", OPT_STRING, "drawn", "of a constitution: drawn for each pair, all (averaged), or its number", NULL, false }, \
+    { "clamp", OPT_FLOAT, NULL, "labels end between this and 1 less this (constitution with cot: 0.4; else 0: as they are)", NULL, false }, \
     { "wording", OPT_CHOICE, "harmful", "of task harmless: ask for the most harmful one, as the paper, and flip; or for the harmless one", \
       "harmful|harmless", false },                                                                                     \
-    { "exemplars", OPT_INT, "0", "so many of the examples that are built in (harmless: up to 4)", NULL, false },      \
-    { "exemplar_file", OPT_INPUT, NULL, "rows {text, first, second, better}, better being 1 or 2", NULL, false },     \
+    { "exemplars", OPT_INT, "0", "so many of the examples that are built in, up to 8", NULL, false },                  \
+    { "exemplar_file", OPT_INPUT, NULL, "rows {text, first, second, better, rationale?}, better being 1 or 2", NULL, false }, \
+    ASKING_OPTIONS
+
+#define RATING_OPTIONS                                                                                                 \
+    { "protocol", OPT_INPUT, "rating", "how it is asked; a YAML file is a protocol of your own (docs/adding/protocol.md)", \
+      "rating", false },                                                                                               \
+    { "scale", OPT_CHOICE, "1-10", "of protocol rating; 0-4 asks how harmful an answer is", "1-10|1-5|0-4", false },   \
+    { "exemplar_file", OPT_INPUT, NULL, "rows {text, response, answer, rationale?}, answer being a word of the scale", NULL, false }, \
+    ASKING_OPTIONS
+
+#define ASKING_OPTIONS                                                                                                 \
+    { "task", OPT_CHOICE, "summary", "what is judged", "summary|helpful|harmless", false },                            \
+    { "preamble", OPT_STRING, "base", "base, detailed, lab (the lab's sentence), or the text itself", NULL, false },  \
+    { "cot", OPT_BOOL, "false", "chain of thought: a rationale first", NULL, false },                                  \
+    { "rationales", OPT_INT, "1", "so many sampled rationales, their probabilities averaged", NULL, false },           \
+    { "votes", OPT_INT, "0", "ask for a text so often and count what it says; 0: log-probs of the words", NULL, false }, \
+    { "rationale_temperature", OPT_FLOAT, NULL, "of rationales and votes (one: 0; several: 0.7 and 1)", NULL, false }, \
+    { "max_rationale_tokens", OPT_INT, "512", "of a rationale", NULL, false },                                         \
+    { "chat", OPT_BOOL, "false", "ask in the labeler's own chat template", NULL, false },                              \
+    { "chat_template", OPT_STRING, NULL, "another one: a name of the model's, chatml, or a file", NULL, false },      \
     { "min_label_mass", OPT_FLOAT, "0.5", "less probability on the label words than this is no answer", NULL, false }, \
     { "batch_tokens", OPT_INT, "4096", "tokens of one forward pass", NULL, false },                                    \
     ENDPOINT_OPTIONS
@@ -26,9 +51,15 @@ struct labeling {
     struct asker asker;
     struct labeler labeler;
     struct provider people;     // of labeling_people
+    struct arena texts;         // rationales
 };
 /* Points into itself: do not copy.  store NULL: labels.db in the run's folder, or in dir outside a recipe. */
 int labeling_open(struct labeling *l, struct run *run, const json_t *opt, const char *model, const char *store, const char *dir,
+                  struct err *err);
+/* The protocol and, of a local labeler, its model (with the template chosen), but nobody to ask: to show what would be. */
+int labeling_rehearse(struct labeling *l, struct run *run, const json_t *opt, const char *model, struct err *err);
+/* The questions that n items would be, to standard output or, with run->json, into result. */
+int labeling_show(json_t *result, const struct run *run, const struct labeling *l, const struct label_item *item, int n,
                   struct err *err);
 /* The store at path; NULL: labels.db in the run's folder, or in dir outside a recipe. */
 int labeling_store(struct store **out, struct run *run, const char *path, const char *dir, struct err *err);

@@ -3,7 +3,7 @@
  * A value comes as a string (typed on a command line) or as JSON of the right type (from a recipe).
  * Resolving checks names and types and fills in defaults, so that a stage only ever reads complete,
  * typed options.  What a value means is the stage's business. */
-#include "recipe/recipe.h"
+#include "recipe/internal.h"
 
 static const struct option *find(const struct stage *s, const char *name)
 {
@@ -25,10 +25,10 @@ static const char *nearest_option(const struct stage *s, const char *name)
     return best;
 }
 
-static bool choice_has(const char *choices, const char *word)
+bool option_has_choice(const struct option *o, const char *word)
 {
     size_t n = strlen(word);
-    for (const char *p = choices; p && *p; p += strcspn(p, "|"), p += *p == '|')
+    for (const char *p = o->choices; p && *p; p += strcspn(p, "|"), p += *p == '|')
         if (strcspn(p, "|") == n && !strncmp(p, word, n))
             return true;
     return false;
@@ -71,7 +71,7 @@ static json_t *parse_string(const struct option *o, const char *s)
     case OPT_MODELS:
         return parse_list(s);
     case OPT_CHOICE:
-        return choice_has(o->choices, s) ? json_string(s) : NULL;
+        return option_has_choice(o, s) ? json_string(s) : NULL;
     default:
         return json_string(s);
     }

@@ -21,7 +21,7 @@ enum option_type {
     OPT_BOOL,       // --flag, --flag true, --flag=false
     OPT_CHOICE,     // one of the words in `choices`
     OPT_LIST,       // YAML list, or words after the flag / separated by commas
-    OPT_INPUT,      // an existing file or folder that is read: part of a stage's freshness
+    OPT_INPUT,      // an existing file or folder that is read: part of a stage's freshness; or one of the words in `choices`
     OPT_INPUTS,     // a list of such
     OPT_MODEL,      // a model that is read: a folder, a GGUF file, or its name on the Hub (ORG/NAME@REVISION:FILE)
     OPT_MODELS,     // a list of such
@@ -34,7 +34,7 @@ struct option {
     enum option_type type;
     const char *dflt;       // as typed; NULL: null unless given
     const char *help;       // one line
-    const char *choices;    // OPT_CHOICE: "a|b|c"
+    const char *choices;    // OPT_CHOICE, and OPT_INPUT where words are no files: "a|b|c"
     bool required;
 };
 
@@ -100,7 +100,9 @@ extern const struct stage
     stage_logprobs,
     stage_models,
     stage_pull,
+    stage_rate,
     stage_report,
+    stage_revise,
     stage_reward,
     stage_rl,
     stage_score,

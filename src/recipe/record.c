@@ -111,7 +111,7 @@ static int hash_inputs(json_t *inputs, const struct step *s, const json_t *commi
     for (int i = 0; rc == 0 && i < s->stage->n_options; i++) {
         const struct option *o = &s->stage->option[i];
         const json_t *v = json_object_get(s->options, o->name);
-        if (names_file(o->type) && json_is_string(v))
+        if (names_file(o->type) && json_is_string(v) && !option_has_choice(o, json_string_value(v)))
             rc = add_input(inputs, s, o->name, json_string_value(v), commits, err);
         size_t k;
         json_t *e;

@@ -14,12 +14,13 @@ static const struct option options[] = {
     { "truth", OPT_INPUT, NULL, "the lab's truth.jsonl: simulated annotators label (when there is no labeler)", NULL, false },
     COMPUTE_OPTIONS,
     { "input", OPT_DATA, NULL, "rows {prompt, completions} or {prompt, chosen, rejected} (Parquet, JSON, CSV)", NULL, true },
-    { "output_dir", OPT_OUTPUT_DIR, NULL, "folder for pairs.jsonl and labels.jsonl", NULL, true },
+    { "output_dir", OPT_OUTPUT_DIR, NULL, "folder for pairs.jsonl and labels.jsonl", NULL, false },
     { "store", OPT_STRING, NULL, "label store (default: labels.db in the run's folder); can be shared between runs", NULL, false },
     LABELING_OPTIONS,
     { "pairs_of", OPT_CHOICE, "disjoint", "which pairs of K completions: (0,1), (2,3), ... or all of them", "disjoint|all", false },
     { "max_pairs", OPT_INT, "0", "label the first so many; 0: all", NULL, false },
-    { "seed", OPT_INT, "1", "of the annotators and of the intervals", NULL, false },
+    { "dry_run", OPT_BOOL, "false", "show the exact questions of the first rows, ask nothing", NULL, false },
+    { "seed", OPT_INT, "1", "of the annotators and of the intervals, of drawn orders and principles, of rationales", NULL, false },
 };
 
 struct labelling {
@@ -35,13 +36,35 @@ struct labelling {
 
 /* ---- who labels ------------------------------------------------------------------------- */
 
+static struct label_item *items_of(const struct labelling *l, int n)
+{
+    struct label_item *item = mem_alloc((size_t)n, sizeof *item);
+    for (int i = 0; item && i < n; i++)
+        item[i] = (struct label_item){ l->list.item[i].prompt, l->list.item[i].first, l->list.item[i].second, NULL };
+    return item;
+}
+
+/* Nothing is asked, opened or written. */
+enum { DRY_ROWS = 2 };
+static int rehearse(struct labelling *l, struct run *run, const json_t *opt, json_t *result, struct err *err)
+{
+    struct labeling by;
+    int n = l->n < DRY_ROWS ? l->n : DRY_ROWS;
+    int rc = labeling_rehearse(&by, run, opt, opt_str(opt, "labeler"), err);
+    if (rc)
+        return rc;
+    struct label_item *item = items_of(l, n);
+    rc = item ? labeling_show(result, run, &by, item, n, err) : err_set(err, ERR_MEMORY, "no memory to show questions");
+    free(item);
+    labeling_close(&by);
+    return rc;
+}
+
 static int by_model(struct labelling *l, struct run *run, const json_t *opt, struct err *err)
 {
-    struct label_item *item = mem_alloc((size_t)l->n, sizeof *item);
+    struct label_item *item = items_of(l, l->n);
     if (!item)
         return err_set(err, ERR_MEMORY, "no memory to label %d pairs", l->n);
-    for (int i = 0; i < l->n; i++)
-        item[i] = (struct label_item){ l->list.item[i].prompt, l->list.item[i].first, l->list.item[i].second };
     double start = time_now();
     int rc = label_items(l->label, &l->counts, &l->by, item, l->n, err);
     l->seconds = time_now() - start;
@@ -122,7 +145,7 @@ static int figures(json_t *result, const struct labelling *l, uint64_t seed, str
     set_number(result, "failed", l->counts.failed);
     set_number(result, "replies_computed", l->counts.replies_computed);
     set_number(result, "replies_found", l->counts.replies_found);
-    if (l->by.asker->store || l->tokens_asked) {
+    if ((l->by.asker->store || l->tokens_asked) && l->by.protocol->how.order == ORDER_BOTH) {
         set_interval(result, "same_slot", &bias.rate);
         set_number(result, "same_slot_first", bias.first_share);
         set_number(result, "same_slot_p_value", bias.p_value);
@@ -132,7 +155,8 @@ static int figures(json_t *result, const struct labelling *l, uint64_t seed, str
     set_interval(result, "alignment", &align);
     set_number(result, "tokens_asked", (double)l->tokens_asked);
     set_number(result, "tokens_computed", (double)l->tokens_computed);
-    set_number(result, "pairs_per_second", l->counts.replies_computed ? l->counts.replies_computed / 2 / l->seconds : NAN);
+    int per_pair = protocol_n_views(l->by.protocol) * protocol_passes(l->by.protocol);
+    set_number(result, "pairs_per_second", l->counts.replies_computed ? l->counts.replies_computed / per_pair / l->seconds : NAN);
     free(information);
     free(agree);
     return rc;
@@ -154,10 +178,19 @@ static int run_label(struct run *run, const json_t *opt, json_t *result, struct 
     struct labelling l = { 0 };
     struct labeling by = { 0 };
     const char *dir = opt_str(opt, "output_dir");
-    bool people = !opt_given(opt, "labeler");
-    if (people && !opt_given(opt, "truth"))
+    bool people = !opt_given(opt, "labeler"), dry = opt_bool(opt, "dry_run");
+    if (people && !dry && !opt_given(opt, "truth"))
         return err_set(err, ERR_USAGE, "label needs --labeler MODEL (or, in the lab, --truth FILE)");
+    if (!dir && !dry)
+        return err_set(err, ERR_USAGE, "label needs --output_dir DIR");
     int rc = read_pairs(&l, opt, err);
+    if (rc == 0 && dry) {
+        rc = rehearse(&l, run, opt, result, err);
+        free(l.label);
+        candidates_release(&l.list);
+        rows_release(&l.rows);
+        return rc;
+    }
     if (rc == 0)
         rc = dir_make(dir, err);
     if (rc == 0)
@@ -183,7 +216,7 @@ static int run_label(struct run *run, const json_t *opt, json_t *result, struct 
 
 const struct stage stage_label = {
     .name = "label",
-    .summary = "ask an AI labeler which of two texts is better, in both orders",
+    .summary = "ask an AI labeler which of two texts is better",
     .example = "rlaif label --labeler models/l --task summary --preamble lab --input "
                "runs/lab-tldr/candidates.jsonl --output_dir runs/try/labels",
     .option = options,

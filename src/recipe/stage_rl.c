@@ -1,10 +1,14 @@
 /* recipe/stage_rl.c - `rlaif rl`: a policy from a reward, by the algorithm named. */
+#include "recipe/ai_reward.h"
 #include "recipe/training.h"
 
 static const struct option options[] = {
     TRAINING_MODEL_OPTIONS("policy to start from; the frozen reference and the value model start there too"),
     { "algorithm", OPT_CHOICE, "reinforce", "the papers' REINFORCE with a learned baseline", "reinforce", false },
-    { "reward_model_path", OPT_MODEL, NULL, "reward model, a folder written by rlaif reward", NULL, true },
+    { "reward_model_path", OPT_MODEL, NULL, "reward model, a folder written by rlaif reward", NULL, false },
+    { "ai_reward", OPT_MODEL, NULL, "instead of a reward model: a labeler that rates every sample (d-RLAIF)", NULL, false },
+    { "reward_store", OPT_STRING, NULL, "of ai_reward: label store (default: labels.db in the run's folder)", NULL, false },
+    RATING_OPTIONS,
     TRAINING_DATASET_OPTIONS("prompts {prompt}"),
     { "beta", OPT_FLOAT, "0.05", "the reward is (1 - beta) score - beta KL", NULL, false },
     { "temperature", OPT_FLOAT, "0.9", "of sampling, and of every log-prob", NULL, false },
@@ -25,6 +29,7 @@ struct models {
     struct model *policy, *value, *ref, *reward;
     struct model *base;         // borrowed: of policy and value, where they are adapters
     struct scorer *scorer;
+    struct ai_reward judge;     // instead of reward and scorer
 };
 
 static int open_whole(struct models *m, struct device *dev, const json_t *opt, const char *start, struct err *err)
@@ -66,7 +71,7 @@ static int open_reward(struct models *m, struct device *dev, const json_t *opt, 
     return rc;
 }
 
-static int open_models(struct models *m, struct device *dev, const json_t *opt, struct err *err)
+static int open_models(struct models *m, struct run *run, struct device *dev, const json_t *opt, struct err *err)
 {
     const char *start = opt_str(opt, "model_name_or_path");
     struct start s;
@@ -75,10 +80,15 @@ static int open_models(struct models *m, struct device *dev, const json_t *opt, 
         rc = open_adapted(m, dev, opt, &s, err);
     else if (rc == 0)
         rc = open_whole(m, dev, opt, start, err);
-    if (rc == 0)
+    bool judged = opt_given(opt, "ai_reward");
+    if (rc == 0 && judged)
+        rc = ai_reward_open(&m->judge, run, opt, err);
+    else if (rc == 0)
         rc = open_reward(m, dev, opt, &s, err);
     start_release(&s);
-    if (rc == 0 && model_head_is_fresh(m->reward))
+    if (rc || judged)
+        return rc;
+    if (model_head_is_fresh(m->reward))
         rc = err_set(err, ERR_VALUE, "--reward_model_path: %s has no scalar head (score.weight): it is no reward model",
                      opt_str(opt, "reward_model_path"));
     return rc ? rc : scorer_new(&m->scorer, m->reward, 0, err);
@@ -87,6 +97,7 @@ static int open_models(struct models *m, struct device *dev, const json_t *opt, 
 static void close_models(struct models *m)
 {
     scorer_free(m->scorer);
+    ai_reward_close(&m->judge);
     model_close(m->reward);
     model_close(m->ref);
     model_close(m->value);
@@ -117,17 +128,21 @@ static int run_rl(struct run *run, const json_t *opt, json_t *result, struct err
     struct device *dev;
     struct models m = {0};
     struct rows rows = {0};
+    if (opt_given(opt, "reward_model_path") == opt_given(opt, "ai_reward"))
+        return err_set(err, ERR_USAGE, "rl needs one of --reward_model_path DIR and --ai_reward MODEL");
     int rc = training_begin(run, opt, &o, &dev, err);
     if (rc == 0)
-        rc = open_models(&m, dev, opt, err);
+        rc = open_models(&m, run, dev, opt, err);
     if (rc == 0)
         rc = rows_read(&rows, opt_str(opt, "dataset_name"), 0, err);
     if (rc == 0) {
         read_options(&r, opt);
-        r.reward = scorer_reward;
-        r.reward_arg = m.scorer;
+        r.reward = m.scorer ? scorer_reward : ai_reward_score;
+        r.reward_arg = m.scorer ? (void *)m.scorer : &m.judge;
         rc = train_rl(m.policy, m.value, m.ref ? m.ref : m.base, &rows, &r, &o, result, err);
     }
+    if (rc == 0 && !m.scorer)
+        ai_reward_figures(result, &m.judge);
     rows_release(&rows);
     close_models(&m);
     return rc;
@@ -135,7 +150,7 @@ static int run_rl(struct run *run, const json_t *opt, json_t *result, struct err
 
 const struct stage stage_rl = {
     .name = "rl",
-    .summary = "improve a policy by reinforcement learning from a reward model",
+    .summary = "improve a policy by reinforcement learning from a reward model, or from a labeler's ratings",
     .example = "rlaif rl -m runs/lab-tldr/sft --reward_model_path runs/lab-tldr/reward "
                "--dataset_name runs/lab-tldr/world/prompts.jsonl --max_steps 4 "
                "--output_dir runs/try/rl",

@@ -11,6 +11,8 @@ static const struct stage *const stages[] = {
     &stage_generate,
     &stage_chat,
     &stage_label,
+    &stage_rate,
+    &stage_revise,
     &stage_hybrid,
     &stage_store,
     &stage_sft,

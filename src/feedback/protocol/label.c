@@ -175,6 +175,11 @@ static double clamped(double p, double clamp)
     return fmin(fmax(p, clamp), 1 - clamp);
 }
 
+static struct word_logp said_logp(const struct reply *r, int word)
+{
+    return r->has_logps ? r->word[word] : (struct word_logp){NAN, NAN};
+}
+
 static void label_one(struct label *out, const struct unit *u, int item, const struct labeler *l)
 {
     const struct protocol *p = l->protocol;
@@ -193,7 +198,7 @@ static void label_one(struct label *out, const struct unit *u, int item, const s
         out->order[order] = first_is_named ? s.p[0] : 1 - s.p[0];
         out->mass = fmin(out->mass, s.mass);
         out->state = out->state > s.state ? out->state : s.state;
-        out->answer[order] = (struct answer){{r->word[0], r->word[1]}, s.mass, r->tokens_in};
+        out->answer[order] = (struct answer){{said_logp(r, 0), said_logp(r, 1)}, s.mass, r->tokens_in};
         out->rationale[order] = kept_rationale(s.first, l->texts);
         out->principle = p->form.n_principles && p->how.principle != PRINCIPLE_ALL ? s.first->view.principle + 1 : 0;
         total += out->order[order];

@@ -236,6 +236,23 @@ int tokenizer_use_template(struct tokenizer *t, const char *choice, struct err *
     return 0;
 }
 
+void tokenizer_template_hash(const struct tokenizer *t, char out[33])
+{
+    const struct chat_template *c = NULL;
+    struct chat_request any = {0};
+    out[0] = '\0';
+    if (choose(&c, t, &any, NULL))
+        return;
+    struct buf b = {0};
+    buf_add(&b, c->text, c->n);
+    if (t->chat->special)
+        json_add_text(&b, t->chat->special, 0);
+    if (b.failed)
+        mem_die("no memory for the hash of a chat template");
+    hash_hex(out, hash_bytes(b.s, b.len));
+    buf_release(&b);
+}
+
 /* ---- messages ---------------------------------------------------------------------- */
 
 /* A copy of a message less its null keys, with reasoning under the names templates read. */
