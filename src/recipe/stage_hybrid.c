@@ -42,7 +42,7 @@ struct hybrid_run {
     struct model *model;
     struct store *store;
     struct asker asker;
-    struct preference *protocol[2];     // of reasoning, of general preference
+    struct protocol *protocol[2];     // of reasoning, of general preference
 };
 
 /* ---- out ---------------------------------------------------------------------------------- */
@@ -187,13 +187,13 @@ static int read_options(struct hybrid_options *o, const json_t *opt, struct err 
 
 static int protocols(struct hybrid_run *h, const json_t *opt, struct err *err)
 {
-    struct preference_options o;
-    preference_defaults(&o);
+    struct protocol_options o;
+    protocol_defaults(&o);
     o.task = TASK_HELPFUL;
     o.preamble = hybrid_reasoning_preamble;
-    int rc = preference_new(&h->protocol[0], &o, err);
+    int rc = protocol_new(&h->protocol[0], NULL, &o, err);
     o.preamble = opt_str(opt, "preamble");
-    return rc ? rc : preference_new(&h->protocol[1], &o, err);
+    return rc ? rc : protocol_new(&h->protocol[1], NULL, &o, err);
 }
 
 static int open_labeler(struct hybrid_run *h, struct run *run, const json_t *opt, struct err *err)
@@ -224,8 +224,8 @@ static void release(struct hybrid_run *h)
 {
     provider_free(h->asker.provider);
     store_close(h->store);
-    preference_free(h->protocol[0]);
-    preference_free(h->protocol[1]);
+    protocol_free(h->protocol[0]);
+    protocol_free(h->protocol[1]);
     model_close(h->model);
     hybrid_release(&h->set);
     rows_release(&h->rows);

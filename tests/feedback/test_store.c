@@ -53,9 +53,9 @@ static struct label_item items[PAIRS];
 static int label_pairs(struct script *s, const char *path, int n, struct label_counts *c,
                        struct err *err)
 {
-    struct preference_options o;
-    struct preference *p = NULL;
-    preference_defaults(&o);
+    struct protocol_options o;
+    struct protocol *p = NULL;
+    protocol_defaults(&o);
     struct provider who = scripted(s);
     for (int i = 0; i < PAIRS; i++) {
         snprintf(texts[i], sizeof texts[i], "candidate %d", i * i);
@@ -65,14 +65,14 @@ static int label_pairs(struct script *s, const char *path, int n, struct label_c
     struct store *store = NULL;
     int rc = store_open(&store, path, err);
     if (rc == 0)
-        rc = preference_new(&p, &o, err);
+        rc = protocol_new(&p, NULL, &o, err);
     struct asker asker = {.provider = &who, .store = store};
     struct labeler l = {&asker, p, 0.5};
     struct label *out = calloc(PAIRS, sizeof *out);
     if (rc == 0)
         rc = label_items(out, c, &l, items, n, err);
     free(out);
-    preference_free(p);
+    protocol_free(p);
     store_close(store);
     return rc;
 }
@@ -164,10 +164,10 @@ static const char *old_file(const char *name, const char *protocol)
 
 static void replies_of_format_1_are_found_and_not_asked_again(void **state)
 {
-    struct preference_options o;
-    struct preference *p = NULL;
-    preference_defaults(&o);
-    assert_int_equal(preference_new(&p, &o, NULL), 0);
+    struct protocol_options o;
+    struct protocol *p = NULL;
+    protocol_defaults(&o);
+    assert_int_equal(protocol_new(&p, NULL, &o, NULL), 0);
     const char *path = old_file(__func__, p->hash);
     struct script s = {longer};
     struct provider who = scripted(&s);
@@ -187,7 +187,7 @@ static void replies_of_format_1_are_found_and_not_asked_again(void **state)
     assert_int_equal(out.answer[0].tokens, 77);
     near(out.mass, 0.9, 0);
     store_close(store);
-    preference_free(p);
+    protocol_free(p);
     assert_int_equal(value(path, "PRAGMA user_version"), 2);
     assert_int_equal(
         value(

@@ -112,14 +112,14 @@ static const char *world(const char *name, bool with_reference)
 
 struct outcome { double hybrid, plain; int wrong_pairs; };
 
-static struct preference *protocol(const char *preamble)
+static struct protocol *protocol(const char *preamble)
 {
-    struct preference_options o;
-    struct preference *p = NULL;
-    preference_defaults(&o);
+    struct protocol_options o;
+    struct protocol *p = NULL;
+    protocol_defaults(&o);
     o.task = TASK_HELPFUL;
     o.preamble = preamble;
-    assert_int_equal(preference_new(&p, &o, NULL), 0);
+    assert_int_equal(protocol_new(&p, NULL, &o, NULL), 0);
     return p;
 }
 
@@ -160,7 +160,7 @@ static struct outcome label_world(struct judge *j, const struct hybrid_options *
     struct err err = {0};
     struct provider who = {.state = j, .fingerprint = "stylish", .name = "stylish", .ask = judge_ask};
     struct asker asker = {.provider = &who};
-    struct preference *p[2] = {protocol(hybrid_reasoning_preamble), protocol("base")};
+    struct protocol *p[2] = {protocol(hybrid_reasoning_preamble), protocol("base")};
     struct labeler reasoning = {&asker, p[0], 0.5}, general = {&asker, p[1], 0.5};
     if (rows_read(&rows, world(with_reference ? "with" : "without", with_reference), 0, &err) || hybrid_read(&set, &rows, &err) ||
         hybrid_verify(&set, &asker, o, &err) || hybrid_prefer(&set, &reasoning, &general, o, &err))
@@ -173,8 +173,8 @@ static struct outcome label_world(struct judge *j, const struct hybrid_options *
     else
         hybrid_release(&set);
     rows_release(&rows);
-    preference_free(p[0]);
-    preference_free(p[1]);
+    protocol_free(p[0]);
+    protocol_free(p[1]);
     return out;
 }
 

@@ -243,7 +243,7 @@ int ask_texts(const char **out, struct asker *a, const char *protocol, const cha
 
 /* ---- stage by stage ---------------------------------------------------------------------------------- */
 
-struct preference;
+struct protocol;
 struct labeler;
 enum verifier { VERIFIER_AUTO, VERIFIER_RULE, VERIFIER_AI, VERIFIER_AI_BLIND };
 struct hybrid_options {
