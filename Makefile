@@ -208,7 +208,7 @@ install: all  ## program, library and doors under PREFIX
 	install -D -m 644 $(BUILD)/librlaif.a $(DESTDIR)$(PREFIX)/lib/librlaif.a
 	@cd src && for r in $(filter-out cli,$(ROOMS)); do \
 		install -D -m 644 $$r/$$r.h $(DESTDIR)$(PREFIX)/include/rlaif/$$r/$$r.h; done; \
-		for h in feedback/ask.h feedback/store.h feedback/*/*.h; do install -D -m 644 $$h $(DESTDIR)$(PREFIX)/include/rlaif/$$h; done
+		for h in feedback/ask.h feedback/store.h feedback/providers.h feedback/*/*.h data/layout/layout.h; do install -D -m 644 $$h $(DESTDIR)$(PREFIX)/include/rlaif/$$h; done
 
 clean:  ## removes the build folder
 	rm -rf $(BUILD)

@@ -8,7 +8,7 @@ set -u
 cd "$(dirname "$0")/.."
 build=$1 n=${2:-100} seed=${SEED:-1}
 shift; [ $# -gt 0 ] && shift
-targets=${*:-config family tokenizer tokenizer_kinds sentencepiece tokenizer_config safetensors shards gguf jsonl json csv parquet yaml hub template}
+targets=${*:-config family tokenizer tokenizer_kinds sentencepiece tokenizer_config safetensors shards gguf jsonl layout store json csv parquet yaml hub template}
 rlaif=$(realpath "$build/rlaif")
 keep=$build/fuzz
 T=$(mktemp -d "${TMPDIR:-/tmp}/rlaif-fuzz-XXXXXX")
@@ -155,6 +155,19 @@ for target in $targets; do
                "$build/mutate" $s "$T/card.md" "$data/snapshots/$commit/README.md" || exit 1
                try $name "$data/snapshots/$commit/README.md" env HF_HOME="$T/hf" "$rlaif" sft -m "$model" --dataset_name lab/rows:train \
                    --output_dir "$T/sft" --max_steps 1 --overwrite_output_dir ;;
+            esac ;;
+        layout)
+            [ -f "$T/layouts.jsonl" ] || sed -n 's/^> //p' tests/cases/layout/layouts.txt >"$T/layouts.jsonl"
+            "$build/mutate" $s "$T/layouts.jsonl" "$T/m.jsonl" || exit 1
+            to=(trl alpaca_eval rewardbench)
+            try $name "$T/m.jsonl" "$rlaif" convert --input "$T/m.jsonl" --to ${to[i % 3]} --output_dir "$T/c" ;;
+        store)
+            [ -f "$T/whole.db" ] || { cp "$T/tiny/labels.db" "$T/whole.db" && "$rlaif" store "$T/whole.db" --vacuum >/dev/null; } || exit 1
+            rm -f "$T"/m.db*
+            "$build/mutate" $s "$T/whole.db" "$T/m.db" || exit 1
+            case $((i % 2)) in
+            0) try $name "$T/m.db" "$rlaif" store "$T/m.db" --export "$T/replies.jsonl" ;;
+            1) cp "$T/whole.db" "$T/into.db"; try $name "$T/m.db" "$rlaif" store "$T/into.db" --merge "$T/m.db" ;;
             esac ;;
         json)
             [ -f "$T/whole.json" ] || { echo "["; paste -sd, "$T/tiny/labels/pairs.jsonl"; echo "]"; } >"$T/whole.json"

@@ -10,6 +10,7 @@
 #define DATA_DATA_H
 
 #include "base/base.h"
+#include "data/layout/layout.h"
 
 /* ---- data sets ---------------------------------------------------------------- */
 

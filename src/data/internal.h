@@ -32,6 +32,11 @@ int rows_take(struct rows *r, int number, json_t *v, const char *why, struct err
 int rows_begin(struct rows *r, const char *path, bool lines, struct err *err);
 const char *rows_path(const struct rows *r); // of the file begun last
 
+/* ---- records (records.c) ------------------------------------------------------------ */
+
+/* A row as a struct pair, or why it is none; texts are borrowed from it, the rest comes from a. */
+int pair_from_row(void *out, struct arena *a, const json_t *row, struct err *err);
+
 /* ---- what is read (lines.c, csv.c): max_rows 0: all ------------------------------ */
 
 int read_lines(struct rows *r, struct input *in, int max_rows, struct err *err);

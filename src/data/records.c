@@ -12,7 +12,7 @@
  *
  * What is left out: cutting a shared prefix of plain characters, which would end in the middle
  * of words. */
-#include "data/data.h"
+#include "data/internal.h"
 
 #include <errno.h>
 
@@ -181,7 +181,7 @@ static int member_number(double *out, const json_t *row, const char *key, double
 
 /* ---- one row of each kind ------------------------------------------------------------------ */
 
-static int pair_from_row(void *out, struct arena *a, const json_t *row, struct err *err)
+int pair_from_row(void *out, struct arena *a, const json_t *row, struct err *err)
 {
     static const char *const keys[] = {"prompt", "chosen", "rejected", NULL};
     struct pair *p = out;

@@ -87,6 +87,7 @@ extern const struct stage
     stage_bench,
     stage_chat,
     stage_compare,
+    stage_convert,
     stage_cost,
     stage_dpo,
     stage_eval,

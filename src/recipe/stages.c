@@ -15,6 +15,7 @@ static const struct stage *const stages[] = {
     &stage_revise,
     &stage_hybrid,
     &stage_store,
+    &stage_convert,
     &stage_sft,
     &stage_reward,
     &stage_dpo,

@@ -106,7 +106,7 @@ int store_list(json_t *out, struct store *s, struct err *err)
 {
     int rc = add_list(
         out, s, "replies",
-        "SELECT l.name AS labeler, l.fingerprint, p.hash AS protocol, count(*) AS replies,"
+        "SELECT coalesce(l.name,l.fingerprint) AS labeler, l.fingerprint, p.hash AS protocol, count(*) AS replies,"
         " sum(state='ok') AS ok, sum(state='too_long') AS too_long, sum(state='refused') AS "
         "refused,"
         " sum(state='failed') AS failed, sum(tokens_in) AS tokens_in, sum(tokens_cached) AS "
@@ -121,7 +121,7 @@ int store_list(json_t *out, struct store *s, struct err *err)
     if (rc == 0)
         rc = add_list(
             out, s, "labels",
-            "SELECT l.name AS labeler, l.fingerprint, p.hash AS protocol, count(*) AS labels,"
+            "SELECT coalesce(l.name,l.fingerprint) AS labeler, l.fingerprint, p.hash AS protocol, count(*) AS labels,"
             " sum(state='answered') AS answered FROM labels r JOIN labelers l ON "
             "l.id=r.labeler JOIN protocols p"
             " ON p.id=r.protocol GROUP BY r.labeler, r.protocol ORDER BY l.name, "
