@@ -36,6 +36,7 @@ JOBS     = $(if $(filter -j% --jobs%,$(MAKEFLAGS)),,-j$(shell nproc 2>/dev/null 
 AVX2    := -mavx2 -mfma -mf16c
 AVX512  := -mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma
 BF16    := $(AVX512) -mavx512bf16
+VNNI    := $(AVX512) -mavx512vnni
 
 # ---- rooms ---------------------------------------------------------------------
 srcs     = $(sort $(wildcard src/$(1)/*.c src/$(1)/*/*.c src/$(1)/*/*/*.c))
@@ -93,8 +94,10 @@ $(BUILD)/%.o: src/%.c
 $(BUILD)/%_avx2.o:       ARCH := $(AVX2)
 $(BUILD)/%_avx512.o:     ARCH := $(AVX512)
 $(BUILD)/%_avx512bf16.o: ARCH := $(BF16)
+$(BUILD)/%_avx512vnni.o: ARCH := $(VNNI)
 $(BUILD)/model/format/weights.o: ARCH := -O3
 $(BUILD)/compute/cpu/kernels_%.o: ARCH += -O3 -fno-math-errno -fno-trapping-math -Wno-psabi
+$(BUILD)/compute/cpu/quant_%.o: ARCH += -O3
 
 # The version is compiled into one file only, so that a commit rebuilds one file.  Test programs get one
 # without a version: a commit does not link them again.

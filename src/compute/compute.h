@@ -77,6 +77,23 @@ int weight_in(const struct weight *w);
  * the temperature; op_linear does not.  Until said otherwise 1 and 0, which cost nothing. */
 void weight_set_logits(struct weight *w, float scale, float softcap);
 
+/* Weights that stay in the blocks of a GGUF file: 32 or 256 values of a row with scales of their own.  Products round
+ * each row of x to int8, 32 values with one scale (compute/cpu/quant.h), in the same way for one row and for many; by
+ * the definition (dequantise, multiply in fp32) that errs by about 1/250 of the norms of row and column. */
+enum quant { QUANT_Q8_0, QUANT_Q4_0, QUANT_Q4_1, QUANT_Q5_0, QUANT_Q5_1, QUANT_Q4_K, QUANT_Q5_K, QUANT_Q6_K, QUANT_TYPES };
+int quant_values(enum quant t);         // of a block
+size_t quant_bytes(enum quant t);
+struct quant_rows { enum quant type; int n; const unsigned char *const *row; };     // n rows, each where row[i] points; read during the call
+/* A scale that is no number, or makes values above 65504: of block `block` of row `row` of part `part`. */
+struct quant_fault { int part, row, block; float scale; };
+/* The rows of all parts under each other, `in` values each (a multiple of every type's block); dtype is that of x.
+ * ERR_MEMORY, or ERR_NUMERIC with *fault filled.  Never weight_load such a weight. */
+int weight_new_quantised(struct weight **out, struct device *dev, int in, enum dtype dtype, const struct quant_rows *part,
+                         int n_parts, struct quant_fault *fault) MUST_CHECK;
+bool weight_is_quantised(const struct weight *w);
+size_t weight_bytes(const struct weight *w);    // that it takes now, with the backward copy where there is one
+void weight_row(float *out, const struct weight *w, int row);   // (in) values of one row, as products see them
+
 /* y (T,out) = x (T,in) W^T, or += when accumulate.  x has W's dtype; y is F32 or W's dtype.  Sums are fp32 and rounded once. */
 void op_linear(struct tensor *y, const struct tensor *x, const struct weight *w, bool accumulate);
 /* dx (T,in) = dy (T,out) W, or +=.  dy has W's dtype; dx is F32 or W's dtype. */
@@ -89,6 +106,8 @@ void op_linear_backward_w(struct tensor *dw, const struct tensor *dy, const stru
 /* x (T,C) F32 = table (V,C)[ids]; backward: dtable F32 += in row order. */
 void op_embed(struct tensor *x, const struct tensor *table, const int *ids);
 void op_embed_backward(struct tensor *dtable, const struct tensor *dx, const int *ids);
+/* The same from a weight's rows, so that a table that is also multiplied with need not be there twice. */
+void op_embed_weight(struct tensor *x, const struct weight *w, const int *ids);
 
 /* y = x * rstd * gain, rstd = 1/sqrt(mean(x^2) + eps); x F32, gain (1,C) F32, rstd (T,1) F32 saved for backward.
  * backward: dx (T,C) F32 += ..., dgain (1,C) F32 += ... (NULL: not wanted). */

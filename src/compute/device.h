@@ -36,11 +36,17 @@ struct device {
     struct weight *(*weight_new)(struct device *dev, int out, int in, enum dtype dtype);
     void (*weight_free)(struct weight *w);
     void (*weight_load)(struct weight *w, const struct tensor *src);
+    int (*weight_new_quantised)(struct weight **out, struct device *dev, int in, enum dtype dtype, const struct quant_rows *part,
+                                int n_parts, struct quant_fault *fault);
+    bool (*weight_is_quantised)(const struct weight *w);
+    size_t (*weight_bytes)(const struct weight *w);
+    void (*weight_row)(float *out, const struct weight *w, int row);
     void (*linear)(struct tensor *y, const struct tensor *x, const struct weight *w, bool accumulate);
     void (*linear_backward_x)(struct tensor *dx, const struct tensor *dy, const struct weight *w, bool accumulate);
     void (*linear_backward_w)(struct tensor *dw, const struct tensor *dy, const struct tensor *x);
 
     void (*embed)(struct tensor *x, const struct tensor *table, const int *ids);
+    void (*embed_weight)(struct tensor *x, const struct weight *w, const int *ids);
     void (*embed_backward)(struct tensor *dtable, const struct tensor *dx, const int *ids);
     void (*rmsnorm)(struct tensor *y, struct tensor *rstd, const struct tensor *x, const struct tensor *gain, float eps);
     void (*rmsnorm_backward)(struct tensor *dx, struct tensor *dgain, const struct tensor *dy, const struct tensor *x,

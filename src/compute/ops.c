@@ -107,7 +107,39 @@ void weight_load(struct weight *w, const struct tensor *src)
 {
     PROFILE("op_weight_load");
     SHAPE(src, w->out, w->in);
+    WANT(!w->dev->weight_is_quantised(w), "values for a weight in blocks");
     w->dev->weight_load(w, src);
+}
+
+int weight_new_quantised(struct weight **out, struct device *dev, int in, enum dtype dtype, const struct quant_rows *part,
+                         int n_parts, struct quant_fault *fault)
+{
+    int rows = 0;
+    for (int i = 0; i < n_parts; i++) {
+        WANT(part[i].n > 0 && in > 0 && in % quant_values(part[i].type) == 0, "part %d: %d rows of %d values in blocks of %d", i,
+             part[i].n, in, quant_values(part[i].type));
+        rows += part[i].n;
+    }
+    int rc = dev->weight_new_quantised(out, dev, in, dtype, part, n_parts, fault);
+    if (rc == 0)
+        **out = (struct weight){ .dev = dev, .out = rows, .in = in, .dtype = dtype, .logits = { 1, 0 } };
+    return rc;
+}
+
+bool weight_is_quantised(const struct weight *w)
+{
+    return w->dev->weight_is_quantised(w);
+}
+
+size_t weight_bytes(const struct weight *w)
+{
+    return w->dev->weight_bytes(w);
+}
+
+void weight_row(float *out, const struct weight *w, int row)
+{
+    check_list(&row, 1, w->out, "row");
+    w->dev->weight_row(out, w, row);
 }
 
 int weight_out(const struct weight *w)
@@ -176,6 +208,16 @@ void op_embed(struct tensor *x, const struct tensor *table, const int *ids)
     WANT(x->cols == table->cols, "x has %d columns, the table %d", x->cols, table->cols);
     check_list(ids, x->rows, table->rows, "id");
     x->dev->embed(x, table, ids);
+    CHECK(x);
+}
+
+void op_embed_weight(struct tensor *x, const struct weight *w, const int *ids)
+{
+    PROFILE(__func__);
+    IS_F32(x);
+    WANT(x->cols == w->in, "x has %d columns, the table %d", x->cols, w->in);
+    check_list(ids, x->rows, w->out, "id");
+    x->dev->embed_weight(x, w, ids);
     CHECK(x);
 }
 

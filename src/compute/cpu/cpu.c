@@ -3,6 +3,7 @@
 #include <sys/mman.h>
 
 #include "compute/cpu/cpu.h"
+#include "compute/cpu/quant.h"
 
 /* ---- choosing ------------------------------------------------------------------------- */
 
@@ -35,6 +36,14 @@ const struct kernels *kernels_best(void)
     case ISA_AVX2: return &kernels_avx2;
     default: return &kernels_avx512;
     }
+}
+
+const struct quant_kernels *quant_best(void)
+{
+    enum isa isa = isa_best();
+    if (isa >= ISA_AVX512 && __builtin_cpu_supports("avx512vnni"))
+        return &quant_avx512vnni;
+    return isa >= ISA_AVX2 ? &quant_avx2 : &quant_plain;
 }
 
 int cpu_threads(const struct device *dev, size_t work)
@@ -157,8 +166,10 @@ static const struct device table = {
     .gather_rows = cpu_gather_rows,
     .scatter_rows = cpu_scatter_rows, .finite = cpu_finite,
     .weight_new = cpu_weight_new, .weight_free = cpu_weight_free, .weight_load = cpu_weight_load,
+    .weight_new_quantised = cpu_weight_new_quantised, .weight_is_quantised = cpu_weight_is_quantised,
+    .weight_bytes = cpu_weight_bytes, .weight_row = cpu_weight_row,
     .linear = cpu_linear, .linear_backward_x = cpu_linear_backward_x, .linear_backward_w = cpu_linear_backward_w,
-    .embed = cpu_embed, .embed_backward = cpu_embed_backward,
+    .embed = cpu_embed, .embed_weight = cpu_embed_weight, .embed_backward = cpu_embed_backward,
     .rmsnorm = cpu_rmsnorm, .rmsnorm_backward = cpu_rmsnorm_backward, .rope = cpu_rope,
     .attention = cpu_attention, .attention_backward = cpu_attention_backward,
     .rmsnorm_heads = cpu_rmsnorm_heads, .rmsnorm_heads_backward = cpu_rmsnorm_heads_backward,
@@ -185,6 +196,7 @@ int cpu_device_open(struct device **out, int threads, struct err *err)
         dev->threads = threads;
         dev->fast_bf16 = isa_best() == ISA_AVX512BF16;
         cpu->k = kernels_best();
+        cpu->quant = quant_best();
         cpu->thread = mem_alloc((size_t)threads, sizeof *cpu->thread);
         cpu->onednn = onednn_open(threads);
     }

@@ -54,8 +54,9 @@ struct scratch { void *p; size_t bytes; };
 struct cpu {
     struct onednn *onednn;
     const struct kernels *k;
+    const struct quant_kernels *quant;
     struct scratch *thread;         // (threads) one per thread
-    struct scratch shared[4];       // for operations as a whole; see enum
+    struct scratch shared[5];       // for operations as a whole; see enum
     enum { FEW_UNKNOWN, FEW_USED, FEW_NOT } few;    // our own loop for few rows: does it make oneDNN's bits?
     struct rope_table {             // cosines and sines by position; several, as layers may differ in frequencies
         float *inv_freq, *cosine, *sine, factor;    // (half), (positions,half)
@@ -63,7 +64,7 @@ struct cpu {
     } rope[4];
     int rope_next;                  // which of them is the next to be replaced
 };
-enum { SHARED_UNITS, SHARED_SUMS, SHARED_LOGITS, SHARED_DLOGITS };
+enum { SHARED_UNITS, SHARED_SUMS, SHARED_LOGITS, SHARED_DLOGITS, SHARED_ROUNDED };
 
 static inline struct cpu *cpu_of(const struct device *dev)
 {
@@ -88,6 +89,7 @@ struct packed {                     // one direction of a weight: B (k,n) of y =
 struct cpu_weight {
     struct weight base;
     struct packed forward, backward;    // backward.data NULL until first needed
+    struct quantised *quantised;        // instead of both: a weight in blocks; of `forward` only n, k and dtype are set
 };
 int packed_new(struct packed *p, struct cpu *cpu, int k, int n, enum dtype dtype);  // 0, or ERR_MEMORY
 void packed_release(struct packed *p);
@@ -95,10 +97,17 @@ void packed_release(struct packed *p);
 void packed_fill(struct packed *p, const struct device *dev, const struct tensor *from, bool transposed);
 /* B's rows back: row k0.. of B as (count,n) floats. */
 void packed_rows(float *to, const struct packed *p, int k0, int count);
+/* Column n of B (k floats), which is row n of the weight. */
+void packed_column(float *to, const struct packed *p, int n);
 
 struct weight *cpu_weight_new(struct device *dev, int out, int in, enum dtype dtype);
 void cpu_weight_free(struct weight *w);
 void cpu_weight_load(struct weight *w, const struct tensor *src);
+int cpu_weight_new_quantised(struct weight **out, struct device *dev, int in, enum dtype dtype, const struct quant_rows *part,
+                             int n_parts, struct quant_fault *fault);
+bool cpu_weight_is_quantised(const struct weight *w);
+size_t cpu_weight_bytes(const struct weight *w);
+void cpu_weight_row(float *out, const struct weight *w, int row);
 const struct packed *weight_backward(const struct weight *w);   // packs it when first needed
 void cpu_linear(struct tensor *y, const struct tensor *x, const struct weight *w, bool accumulate);
 void cpu_linear_backward_x(struct tensor *dx, const struct tensor *dy, const struct weight *w, bool accumulate);
@@ -128,6 +137,7 @@ void cpu_gather_rows(struct tensor *dst, const struct tensor *src, const int *ro
 void cpu_scatter_rows(struct tensor *dst, const struct tensor *src, const int *slot);
 bool cpu_finite(const struct tensor *t);
 void cpu_embed(struct tensor *x, const struct tensor *table, const int *ids);
+void cpu_embed_weight(struct tensor *x, const struct weight *w, const int *ids);
 void cpu_embed_backward(struct tensor *dtable, const struct tensor *dx, const int *ids);
 void cpu_rmsnorm(struct tensor *y, struct tensor *rstd, const struct tensor *x, const struct tensor *gain, float eps);
 void cpu_rmsnorm_backward(struct tensor *dx, struct tensor *dgain, const struct tensor *dy, const struct tensor *x,

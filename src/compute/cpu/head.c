@@ -14,6 +14,7 @@
 #include <omp.h>
 
 #include "compute/cpu/cpu.h"
+#include "compute/cpu/quant.h"
 
 enum { BLOCK = 64, CHUNK = 512 };
 static const size_t DLOGIT_BYTES = 48u << 20;   // dlogits that backward holds at once
@@ -29,6 +30,8 @@ struct head_rows {
     struct tensor e;    // (n,V) where wanted: exponentials, then dlogits
     bool argmax;        // wanted
     struct logit_form form;
+    const struct quantised *quantised;  // of a weight in blocks, and hidden rounded for it
+    struct quant_act act;
 };
 
 static bool formed(const struct logit_form *f)
@@ -64,13 +67,15 @@ static void rows_prepare(struct head_rows *h, struct cpu *cpu, const struct pack
     size_t items = (size_t)n, size = dtype_size(p->dtype);
     h->chunks = chunk_count(p);
     size_t rows = items < (size_t)max_rows ? items : (size_t)max_rows, padded = (rows + BLOCK - 1) / BLOCK * BLOCK;
-    size_t bytes = items * 16 + padded * ((size_t)h->chunks * sizeof *h->stats + (size_t)p->k * size) + 1024;
+    size_t rounded = h->quantised ? quant_act_bytes((int)rows, p->k) : 0;
+    size_t bytes = items * 16 + padded * ((size_t)h->chunks * sizeof *h->stats + (size_t)p->k * size) + rounded + 1024;
     char *at = scratch_get(&cpu->shared[SHARED_LOGITS], bytes);
     h->row = carve(&at, items * sizeof *h->row);
     h->first = carve(&at, (items + 1) * sizeof *h->first);
     h->target = carve(&at, items * sizeof *h->target);
     h->stats = carve(&at, padded * (size_t)h->chunks * sizeof *h->stats);
     h->hidden = carve(&at, padded * (size_t)p->k * size);
+    h->act.data = rounded ? carve(&at, rounded) : NULL;
     h->n = 0;
     for (int i = 0; i < n; i++)
         if (i == 0 || item[i].row != item[i - 1].row) {
@@ -80,7 +85,7 @@ static void rows_prepare(struct head_rows *h, struct cpu *cpu, const struct pack
     h->first[h->n] = n;
 }
 
-static void gather(const struct head_rows *h, struct device *dev, const struct packed *p, const struct tensor *hidden,
+static void gather(struct head_rows *h, struct device *dev, const struct packed *p, const struct tensor *hidden,
                    int r0, int rows)
 {
     struct cpu *cpu = cpu_of(dev);
@@ -91,6 +96,24 @@ static void gather(const struct head_rows *h, struct device *dev, const struct p
             cpu->k->convert(h->hidden + (size_t)r * row, p->dtype, t_row(hidden, h->row[r0 + r]), hidden->dtype, (size_t)p->k);
         else
             memset(h->hidden + (size_t)r * row, 0, row);
+    if (!h->quantised)
+        return;
+    struct tensor t = { .dev = dev, .dtype = p->dtype, .rows = rows, .cols = p->k, .stride = (size_t)p->k, .data = h->hidden };
+    quant_round(&h->act, &t);
+}
+
+/* One block of rows by one chunk of columns. */
+static void make_tile(float *tile, const struct head_rows *h, struct device *dev, const struct packed *p, const struct mm *mm, int b,
+                      int rows, int from, int cols)
+{
+    size_t size = dtype_size(p->dtype), at = p->split ? (size_t)(from / p->layout.pair) * p->layout.nstride : 0;
+    if (!h->quantised) {
+        mm_run(mm, omp_get_thread_num(), tile, h->hidden + (size_t)b * BLOCK * (size_t)p->k * size, (char *)p->data + at * size);
+        return;
+    }
+    struct tensor t = { .dev = dev, .dtype = DTYPE_F32, .rows = rows - b * BLOCK < BLOCK ? rows - b * BLOCK : BLOCK, .cols = cols,
+                        .stride = (size_t)cols, .data = tile };
+    quant_product_tile(&t, h->quantised, &h->act, b * BLOCK, from, false);
 }
 
 /* What a tile says of its rows: statistics, the targets among its columns, and exponentials where wanted. */
@@ -124,7 +147,7 @@ static void run_tiles(const struct head_rows *h, struct device *dev, const struc
     int threads = cpu_threads(dev, (size_t)rows * (size_t)p->n * (size_t)p->k / 8);
     /* A few widths at most: every chunk is one of two multiples of pair, the last one has the tail as well. */
     const struct mm **mm = scratch_get(&cpu->shared[SHARED_UNITS], 2 * (size_t)h->chunks * sizeof *mm);
-    for (int c = 0; c < h->chunks; c++) {
+    for (int c = 0; c < h->chunks && !h->quantised; c++) {
         struct mm_shape s = { .m = BLOCK, .k = p->k, .in = p->dtype, .out = DTYPE_F32, .packed = true };
         s.n = chunk_start(p, c + 1, h->chunks) - chunk_start(p, c, h->chunks);
         mm[2 * c] = blocks > 1 ? onednn_mm(cpu->onednn, &s) : NULL;
@@ -135,10 +158,9 @@ static void run_tiles(const struct head_rows *h, struct device *dev, const struc
     for (int i = 0; i < h->chunks * blocks; i++) {
         int chunk = i / blocks, b = i % blocks, thread = omp_get_thread_num();
         int from = chunk_start(p, chunk, h->chunks), cols = chunk_start(p, chunk + 1, h->chunks) - from;
-        size_t size = dtype_size(p->dtype), at = p->split ? (size_t)(from / p->layout.pair) * p->layout.nstride : 0;
         float *tile = scratch_get(&cpu->thread[thread], (size_t)BLOCK * (size_t)cols * sizeof *tile);
-        mm_run(mm[2 * chunk + (b == blocks - 1)], thread, tile, h->hidden + (size_t)b * BLOCK * (size_t)p->k * size,
-               (char *)p->data + at * size);
+        const struct mm *product = h->quantised ? NULL : mm[2 * chunk + (b == blocks - 1)];
+        make_tile(tile, h, dev, p, product, b, rows, from, cols);
         read_tile(h, cpu->k, p, tile, r0, b * BLOCK, rows, chunk, item, by);
     }
 }
@@ -169,7 +191,7 @@ void cpu_head_logp(float *logp, float *entropy, float *lse, int *argmax, const s
                    const struct weight *w, const struct head_item *item, int n, float inv_temperature)
 {
     const struct packed *p = &((const struct cpu_weight *)w)->forward;
-    struct head_rows h = { .argmax = argmax, .form = w->logits };
+    struct head_rows h = { .argmax = argmax, .form = w->logits, .quantised = ((const struct cpu_weight *)w)->quantised };
     rows_prepare(&h, cpu_of(w->dev), p, item, n, n);
     gather(&h, w->dev, p, hidden, 0, h.n);
     run_tiles(&h, w->dev, p, 0, h.n, item, inv_temperature);
@@ -257,7 +279,7 @@ void cpu_head_backward(struct tensor *dhidden, struct tensor *dw, const struct t
     size_t V = (size_t)w->out, C = (size_t)w->in;
     int step = (int)(DLOGIT_BYTES / (V * dtype_size(w->dtype))) / BLOCK * BLOCK;
     step = step > BLOCK ? step : BLOCK;
-    struct head_rows h = { .form = w->logits };
+    struct head_rows h = { .form = w->logits, .quantised = ((const struct cpu_weight *)w)->quantised };
     rows_prepare(&h, cpu, p, item, n, step);
     int most = h.n < step ? h.n : step;
     char *at = scratch_get(&cpu->shared[SHARED_DLOGITS], (size_t)most * (V * dtype_size(w->dtype) + 8 * C) + 1024);

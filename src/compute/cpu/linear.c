@@ -13,6 +13,7 @@
 #include <omp.h>
 
 #include "compute/cpu/cpu.h"
+#include "compute/cpu/quant.h"
 
 enum { UNIT_ROWS = 64 };
 
@@ -41,7 +42,45 @@ void cpu_weight_free(struct weight *w)
     struct cpu_weight *c = (struct cpu_weight *)w;
     packed_release(&c->forward);
     packed_release(&c->backward);
+    quantised_free(c->quantised);
     free(c);
+}
+
+int cpu_weight_new_quantised(struct weight **out, struct device *dev, int in, enum dtype dtype, const struct quant_rows *part,
+                             int n_parts, struct quant_fault *fault)
+{
+    struct cpu_weight *w = mem_alloc(1, sizeof *w);
+    int rc = w ? quantised_new(&w->quantised, dev, in, part, n_parts, fault) : ERR_MEMORY;
+    if (rc) {
+        free(w);
+        return rc;
+    }
+    w->forward = (struct packed){ .k = in, .dtype = dtype, .split = true, .layout.pair = QUANT_LANES };
+    for (int i = 0; i < n_parts; i++)
+        w->forward.n += part[i].n;
+    *out = &w->base;
+    return 0;
+}
+
+bool cpu_weight_is_quantised(const struct weight *w)
+{
+    return ((const struct cpu_weight *)w)->quantised != NULL;
+}
+
+size_t cpu_weight_bytes(const struct weight *w)
+{
+    const struct cpu_weight *c = (const struct cpu_weight *)w;
+    size_t packed = c->forward.layout.bytes + (c->backward.data ? c->backward.layout.bytes : 0);
+    return c->quantised ? c->quantised->bytes : packed;
+}
+
+void cpu_weight_row(float *out, const struct weight *w, int row)
+{
+    const struct cpu_weight *c = (const struct cpu_weight *)w;
+    if (c->quantised)
+        quantised_row(out, w->dev, c->quantised, row);
+    else
+        packed_column(out, &c->forward, row);
 }
 
 void cpu_weight_load(struct weight *w, const struct tensor *src)
@@ -186,12 +225,19 @@ void cpu_product(struct tensor *y, const struct tensor *x, const struct packed *
 
 void cpu_linear(struct tensor *y, const struct tensor *x, const struct weight *w, bool accumulate)
 {
-    cpu_product(y, x, &((const struct cpu_weight *)w)->forward, 0, accumulate);
+    const struct cpu_weight *c = (const struct cpu_weight *)w;
+    if (c->quantised)
+        quant_linear(y, x, c->quantised, accumulate);
+    else
+        cpu_product(y, x, &c->forward, 0, accumulate);
 }
 
 void cpu_linear_backward_x(struct tensor *dx, const struct tensor *dy, const struct weight *w, bool accumulate)
 {
-    cpu_product(dx, dy, weight_backward(w), 0, accumulate);
+    if (cpu_weight_is_quantised(w))
+        quant_linear_backward_x(dx, dy, w, accumulate);
+    else
+        cpu_product(dx, dy, weight_backward(w), 0, accumulate);
 }
 
 /* ---- weight gradients ------------------------------------------------------------------------ */

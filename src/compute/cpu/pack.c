@@ -107,3 +107,20 @@ void packed_rows(float *to, const struct packed *p, int k0, int count)
             *to++ = p->dtype == DTYPE_F32 ? ((float *)p->data)[at] : cpu_bf16_to_float(((uint16_t *)p->data)[at]);
         }
 }
+
+static float value_at(const struct packed *p, size_t at)
+{
+    return p->dtype == DTYPE_F32 ? ((float *)p->data)[at] : cpu_bf16_to_float(((uint16_t *)p->data)[at]);
+}
+
+void packed_column(float *to, const struct packed *p, int n)
+{
+    size_t words = p->dtype == DTYPE_BF16 ? 2 : 1, pair = (size_t)p->layout.pair;
+    for (int k = 0; k < p->k && !pair; k++)
+        to[k] = value_at(p, mm_offset(&p->layout, k, n));
+    if (!pair)
+        return;
+    size_t at = (size_t)n / pair * p->layout.nstride + (size_t)n % pair * words;
+    for (size_t k = 0; k < (size_t)p->k; k++)
+        to[k] = value_at(p, at + k / words * pair * words + k % words);
+}

@@ -88,6 +88,13 @@ void cpu_embed(struct tensor *x, const struct tensor *table, const int *ids)
         k->convert(t_f32(x, r), DTYPE_F32, t_row(table, ids[r]), table->dtype, (size_t)x->cols);
 }
 
+void cpu_embed_weight(struct tensor *x, const struct weight *w, const int *ids)
+{
+    struct device *dev = x->dev;
+    FOR_ROWS (r, x->rows, x->cols)
+        cpu_weight_row(t_f32(x, r), w, ids[r]);
+}
+
 /* Threads share the columns, so that a token's rows add up in their order. */
 void cpu_embed_backward(struct tensor *dtable, const struct tensor *dx, const int *ids)
 {
