@@ -91,7 +91,7 @@ struct quant_fault { int part, row, block; float scale; };
 int weight_new_quantised(struct weight **out, struct device *dev, int in, enum dtype dtype, const struct quant_rows *part,
                          int n_parts, struct quant_fault *fault) MUST_CHECK;
 bool weight_is_quantised(const struct weight *w);
-size_t weight_bytes(const struct weight *w);    // that it takes now, with the backward copy where there is one
+size_t weight_size(const struct weight *w);    // that it takes now, with the backward copy where there is one
 void weight_row(float *out, const struct weight *w, int row);   // (in) values of one row, as products see them
 
 /* y (T,out) = x (T,in) W^T, or += when accumulate.  x has W's dtype; y is F32 or W's dtype.  Sums are fp32 and rounded once. */

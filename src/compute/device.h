@@ -39,7 +39,7 @@ struct device {
     int (*weight_new_quantised)(struct weight **out, struct device *dev, int in, enum dtype dtype, const struct quant_rows *part,
                                 int n_parts, struct quant_fault *fault);
     bool (*weight_is_quantised)(const struct weight *w);
-    size_t (*weight_bytes)(const struct weight *w);
+    size_t (*weight_size)(const struct weight *w);
     void (*weight_row)(float *out, const struct weight *w, int row);
     void (*linear)(struct tensor *y, const struct tensor *x, const struct weight *w, bool accumulate);
     void (*linear_backward_x)(struct tensor *dx, const struct tensor *dy, const struct weight *w, bool accumulate);

@@ -131,9 +131,9 @@ bool weight_is_quantised(const struct weight *w)
     return w->dev->weight_is_quantised(w);
 }
 
-size_t weight_bytes(const struct weight *w)
+size_t weight_size(const struct weight *w)
 {
-    return w->dev->weight_bytes(w);
+    return w->dev->weight_size(w);
 }
 
 void weight_row(float *out, const struct weight *w, int row)

@@ -43,6 +43,8 @@ struct model {
     enum dtype dtype;
     uint64_t seed;
     bool masters;           // fp32 values of all parameters are kept
+    bool dequantize;        // matrices in blocks are wanted in dtype
+    bool quantised;         // some matrices stay in the blocks of a GGUF file, which rounds what they are multiplied with
     bool scalar;            // scalar head instead of the vocabulary head
     struct tokenizer *tokenizer;
     struct weights *file;   // stays open where masters are not kept: what model_save copies from; else NULL
@@ -50,7 +52,7 @@ struct model {
     struct param *param;    // (n_params)
     struct layout at;       // where they lie
     struct tensor_spec *slice;  // (n_slices) under their Hugging Face names
-    struct tensor embed;    // (V,C) in dtype; a view of the master in fp32 training
+    struct tensor embed;    // (V,C) in dtype; a view of the master in fp32 training; empty where rows of the packed embedding are read
     float *inv_freq;        // (rotary/2), then as many for windowed layers
     float rope_factor;      // of cosines and sines
     bool fresh_head;        // the scalar head was started here, not read
@@ -85,6 +87,10 @@ void params_release(struct model *m);
 /* Fills them from m->file, or at random keyed by m->seed; both leave everything packed. */
 int params_read(struct model *m, struct err *err) MUST_CHECK;
 int params_random(struct model *m, struct err *err) MUST_CHECK;
+/* params_blocks.c: whether every tensor of matrix i is in blocks that products read, and loading it as it is. */
+bool param_in_blocks(const struct model *m, int i);
+int param_load_blocks(struct model *m, int i, struct err *err) MUST_CHECK;
+void params_say_unpacked(const struct model *m);    // a line of the log where tensors in blocks are held in the compute dtype
 /* Packs parameter i again after its master changed. */
 void param_repack(struct model *m, int i);
 const struct tensor_spec *slice_find(const struct model *m, const char *name);

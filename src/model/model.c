@@ -75,6 +75,7 @@ int model_open(struct model **out, struct device *dev, const char *path, const s
     }
     m->file = file;
     m->masters = opt->trainable;
+    m->dequantize = opt->dequantize;
     rc = take_length(&m->config, opt->max_model_len, path, err);
     if (rc == 0)
         rc = check_head(m, path, err);
@@ -238,6 +239,8 @@ const char *model_fingerprint(const struct model *m)
         BUG("%s", err.msg);     // the file is mapped and was checked when it was opened
     if (*hash) {
         snprintf(own->fingerprint, sizeof own->fingerprint, "%s-%s-n%d", hash, dtype_name(m->dtype), NUMERICS_VERSION);
+        if (m->quantised)
+            snprintf(own->fingerprint + strlen(own->fingerprint), 8, "-int8");
         if (rope_is_long(&m->config))
             snprintf(own->fingerprint + strlen(own->fingerprint), 8, "-long");
         if (m->fresh_head)

@@ -91,6 +91,8 @@ struct model_options {
     enum dtype dtype;           // compute dtype
     bool scalar_head;           // want a scalar head: load it, or start one (std 1/sqrt(C+1), keyed by seed) when absent
     bool trainable;             // keep fp32 masters for a struct trainable
+    bool dequantize;            // matrices of a GGUF file in dtype, as a trainable model has them; else they stay in its blocks
+                                // where products read them (compute.h), and what they multiply is rounded to int8
     int max_model_len;          // tokens a sequence may have: more than longrope's original length takes the long factors for
                                 // all, as llama.cpp and vLLM do (transformers: by each batch's longest); 0: up to that length
     uint64_t seed;

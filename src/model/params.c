@@ -24,12 +24,14 @@ static int allocate(struct model *m, struct err *err)
         bool small = p->vector || i == m->at.positions || (m->scalar && i == param_head(m));
         if (small || m->masters)
             rc = tensor_new(&p->value, m->dev, DTYPE_F32, p->rows, p->cols, err);
-        if (rc == 0 && is_matrix(m, i) && !(p->packed = weight_new(m->dev, p->rows, p->cols, m->dtype)))
+        if (param_in_blocks(m, i))
+            m->quantised = true;    // packed while it is read
+        else if (rc == 0 && is_matrix(m, i) && !(p->packed = weight_new(m->dev, p->rows, p->cols, m->dtype)))
             rc = err_set(err, ERR_MEMORY, "no memory for a matrix of %d x %d", p->rows, p->cols);
     }
     if (rc == 0 && m->masters && m->dtype == DTYPE_F32)
         m->embed = tensor_rows(&m->param[0].value, 0, c->vocab);
-    else if (rc == 0)
+    else if (rc == 0 && !param_in_blocks(m, param_embed()))
         rc = tensor_new(&m->embed, m->dev, m->dtype, c->vocab, c->width, err);
     return rc;
 }
@@ -60,11 +62,7 @@ int params_init(struct model *m, struct err *err)
         rope_frequencies(m->inv_freq + turned, &m->rope_factor, c, true);
     rope_frequencies(m->inv_freq, &m->rope_factor, c, false);
     int rc = family_tensors(&m->slice, &m->n_slices, c, m->scalar, err);
-    if (rc == 0)
-        rc = allocate(m, err);
-    if (rc == 0)
-        param_set_logits(m);
-    return rc;
+    return rc ? rc : allocate(m, err);
 }
 
 void params_release(struct model *m)
@@ -280,6 +278,7 @@ int params_read(struct model *m, struct err *err)
 {
     struct tensor room = {0};
     int rc = 0;
+    params_say_unpacked(m);
     for (int i = 0; rc == 0 && i < m->n_params; i++) {
         struct param *p = &m->param[i];
         if (m->scalar && i == param_head(m) && m->fresh_head)
@@ -288,10 +287,14 @@ int params_read(struct model *m, struct err *err)
             rc = read_param(m, i, &p->value, err);
             if (rc == 0)
                 param_repack(m, i);
-        } else
+        } else if (param_in_blocks(m, i))
+            rc = param_load_blocks(m, i, err);
+        else
             rc = read_through(m, i, &room, err);
     }
     tensor_release(&room);
+    if (rc == 0)
+        param_set_logits(m);
     return rc;
 }
 
@@ -338,5 +341,7 @@ int params_random(struct model *m, struct err *err)
         if (rc == 0)
             param_repack(m, i);
     }
+    if (rc == 0)
+        param_set_logits(m);
     return rc;
 }

@@ -32,12 +32,23 @@ struct models {
     struct ai_reward judge;     // instead of reward and scorer
 };
 
+/* The policy as it is before training, and so not in a GGUF file's blocks: the ratio of the two begins at 1. */
+static int open_reference(struct model **out, struct device *dev, const json_t *opt, const char *start, struct err *err)
+{
+    json_t *plain = json_copy((json_t *)opt);
+    if (!plain || json_object_set_new(plain, "dequantize", json_true()))
+        mem_die("the options of a reference");
+    int rc = stage_model(out, dev, plain, start, false, false, err);
+    json_decref(plain);
+    return rc;
+}
+
 static int open_whole(struct models *m, struct device *dev, const json_t *opt, const char *start, struct err *err)
 {
     int rc = stage_model(&m->policy, dev, opt, start, false, true, err);
     if (rc == 0)
         rc = stage_model(&m->value, dev, opt, start, true, true, err);
-    return rc ? rc : stage_model(&m->ref, dev, opt, start, false, false, err);
+    return rc ? rc : open_reference(&m->ref, dev, opt, start, err);
 }
 
 /* Policy and value are adapters over one base; the reference is the base, or, where an adapter is trained on, that adapter as it

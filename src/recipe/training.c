@@ -15,6 +15,7 @@ struct model_options compute_options(const json_t *opt, const struct device *dev
 {
     return (struct model_options){
         .dtype = training_dtype(opt, dev),
+        .dequantize = opt_bool(opt, "dequantize"),
         .max_model_len = (int)opt_int(opt, "max_model_len"),
         .seed = json_object_get(opt, "seed") ? (uint64_t)opt_int(opt, "seed") : 0,
     };

@@ -9,6 +9,7 @@
 #define COMPUTE_OPTIONS                                                                                              \
     { "dtype", OPT_CHOICE, "auto", "of computation; auto: bfloat16 where the processor multiplies it",             \
       "auto|float32|bfloat16", false },                                                                            \
+    { "dequantize", OPT_BOOL, "false", "of a GGUF file: weights in the dtype, not in the file's blocks", NULL, false }, \
     { "max_model_len", OPT_INT, "0", "tokens a sequence may have, where a model with longrope is to take its long factors", NULL, false }
 
 #define TRAINING_MODEL_OPTIONS(what)                                                                              \

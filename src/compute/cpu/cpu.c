@@ -167,7 +167,7 @@ static const struct device table = {
     .scatter_rows = cpu_scatter_rows, .finite = cpu_finite,
     .weight_new = cpu_weight_new, .weight_free = cpu_weight_free, .weight_load = cpu_weight_load,
     .weight_new_quantised = cpu_weight_new_quantised, .weight_is_quantised = cpu_weight_is_quantised,
-    .weight_bytes = cpu_weight_bytes, .weight_row = cpu_weight_row,
+    .weight_size = cpu_weight_size, .weight_row = cpu_weight_row,
     .linear = cpu_linear, .linear_backward_x = cpu_linear_backward_x, .linear_backward_w = cpu_linear_backward_w,
     .embed = cpu_embed, .embed_weight = cpu_embed_weight, .embed_backward = cpu_embed_backward,
     .rmsnorm = cpu_rmsnorm, .rmsnorm_backward = cpu_rmsnorm_backward, .rope = cpu_rope,

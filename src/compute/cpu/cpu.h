@@ -106,7 +106,7 @@ void cpu_weight_load(struct weight *w, const struct tensor *src);
 int cpu_weight_new_quantised(struct weight **out, struct device *dev, int in, enum dtype dtype, const struct quant_rows *part,
                              int n_parts, struct quant_fault *fault);
 bool cpu_weight_is_quantised(const struct weight *w);
-size_t cpu_weight_bytes(const struct weight *w);
+size_t cpu_weight_size(const struct weight *w);
 void cpu_weight_row(float *out, const struct weight *w, int row);
 const struct packed *weight_backward(const struct weight *w);   // packs it when first needed
 void cpu_linear(struct tensor *y, const struct tensor *x, const struct weight *w, bool accumulate);

@@ -67,7 +67,7 @@ bool cpu_weight_is_quantised(const struct weight *w)
     return ((const struct cpu_weight *)w)->quantised != NULL;
 }
 
-size_t cpu_weight_bytes(const struct weight *w)
+size_t cpu_weight_size(const struct weight *w)
 {
     const struct cpu_weight *c = (const struct cpu_weight *)w;
     size_t packed = c->forward.layout.bytes + (c->backward.data ? c->backward.layout.bytes : 0);

@@ -35,6 +35,18 @@ int weights_read(const struct weights *w, const char *name, float *out, int rows
  * wants to hold in fp32. */
 int weights_read_rows(const struct weights *w, const char *name, float *out, int rows, int cols,
                       int first, int n, struct err *err) MUST_CHECK;
+/* A matrix as its GGUF file stores it, for products that read blocks (compute.h).  False where its type is none of those.
+ * rows, cols: of the product's weight, whose rows are the file's: (out,in) of GPT-2's turned matrices too, all q first of
+ * GPT-NeoX's; rows of interleaved heads come in Hugging Face's order. */
+bool weights_blocks(const struct weights *w, const char *name, int rows, int cols, enum quant *type);
+/* row[i], for i < rows: where row i lies in the mapped file. */
+void weights_block_rows(const struct weights *w, const char *name, const unsigned char **row);
+/* The type as the file spells it, and the file; NULL where there is no such tensor. */
+const char *weights_type_name(const struct weights *w, const char *name);
+const char *weights_file_name(const struct weights *w, const char *name);
+bool weights_is_blocks(const struct weights *w, const char *name);     // of any type of 32 or 256 values
+/* Values of this tensor will not be read soon: what was read of the file need not stay in memory. */
+void weights_forget(const struct weights *w, const char *name);
 /* XXH3-128 of everything results depend on: the file of weights, the config as understood, the
  * tokenizer's files. */
 int weights_hash(char out[33], const struct weights *w, struct err *err) MUST_CHECK;

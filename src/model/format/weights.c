@@ -9,6 +9,7 @@
 #include "model/format/gguf.h"
 
 #include <math.h>
+#include <sys/mman.h>
 
 const char *weights_file_of(const struct weights *w, const struct entry *e)
 {
@@ -389,12 +390,76 @@ const char *weights_stored(const struct weights *w)
     return largest->type_name;
 }
 
+/* ---- blocks as they are ----------------------------------------------------------- */
+
+static const enum store_type block_type[QUANT_TYPES] = {
+    [QUANT_Q8_0] = STORE_Q8_0, [QUANT_Q4_0] = STORE_Q4_0, [QUANT_Q4_1] = STORE_Q4_1,
+    [QUANT_Q5_0] = STORE_Q5_0, [QUANT_Q5_1] = STORE_Q5_1, [QUANT_Q4_K] = STORE_Q4_K,
+    [QUANT_Q5_K] = STORE_Q5_K, [QUANT_Q6_K] = STORE_Q6_K};
+
+bool weights_blocks(const struct weights *w, const char *name, int rows, int cols, enum quant *type)
+{
+    const struct entry *e = weights_find(w, name);
+    if (!e || e->dims != 2 || e->offset_one)
+        return false;
+    bool turned = e->order == ENTRY_TURNED;
+    if ((turned ? e->cols : e->rows) != (size_t)rows || (turned ? e->rows : e->cols) != (size_t)cols)
+        return false;
+    for (enum quant t = 0; t < QUANT_TYPES; t++)
+        if (e->type == block_type[t]) {
+            *type = t;
+            return true;
+        }
+    return false;
+}
+
+void weights_block_rows(const struct weights *w, const char *name, const unsigned char **row)
+{
+    const struct entry *e = weights_find(w, name);
+    size_t rows = e->order == ENTRY_TURNED ? e->cols : e->rows;
+    const unsigned char *p = w->file[e->file].map.p + e->offset;
+    for (size_t r = 0; r < rows; r++)
+        row[r] = p + (e->order == ENTRY_INTERLEAVED ? stored_row(e, r, rows) : r) * (e->bytes / rows);
+}
+
+const char *weights_type_name(const struct weights *w, const char *name)
+{
+    const struct entry *e = weights_find(w, name);
+    return e ? e->type_name : NULL;
+}
+
+const char *weights_file_name(const struct weights *w, const char *name)
+{
+    const struct entry *e = weights_find(w, name);
+    return e ? weights_file_of(w, e) : NULL;
+}
+
+bool weights_is_blocks(const struct weights *w, const char *name)
+{
+    const struct entry *e = weights_find(w, name);
+    return e && e->type != STORE_OTHER && store_block(e->type) > 1;
+}
+
+void weights_forget(const struct weights *w, const char *name)
+{
+    enum { PAGE = 1 << 16 }; // a multiple of every page size there is
+    const struct entry *e = weights_find(w, name);
+    if (!e)
+        return;
+    const struct file_map *map = &w->file[e->file].map;
+    size_t from = (e->offset + PAGE - 1) / PAGE * PAGE, to = (e->offset + e->bytes) / PAGE * PAGE;
+    if (from < to)
+        (void)!madvise((void *)(map->p + from), to - from, MADV_DONTNEED);
+}
+
 int weights_hash(char out[33], const struct weights *w, struct err *err)
 {
     struct buf b = {0};
     for (int i = 0; i < w->n_files; i++) {
+        /* Read, not mapped: pages looked at through the map would count as ours. */
         char hex[33];
-        hash_hex(hex, hash_bytes(w->file[i].map.p, w->file[i].map.n));
+        if (hash_file(hex, w->file[i].path, NULL))
+            hash_hex(hex, hash_bytes(w->file[i].map.p, w->file[i].map.n));
         buf_addf(&b, "%s ", hex);
     }
     buf_adds(&b, w->extra_hash);

@@ -195,7 +195,10 @@ void layer_recall(struct workspace *ws, const struct model *m, int l)
 static void embed(struct workspace *ws, const struct model *m, struct tensor *x, const int *ids)
 {
     const struct choices *h = &m->config.choices;
-    op_embed(x, &m->embed, ids);
+    if (m->embed.data)
+        op_embed(x, &m->embed, ids);
+    else
+        op_embed_weight(x, m->param[param_embed()].packed, ids);
     if (h->embed_scale && h->embed_scale != 1)
         op_scale(x, embed_scale(m));
     if (h->positions) {
