@@ -8,7 +8,7 @@ set -u
 cd "$(dirname "$0")/.."
 build=$1 n=${2:-100} seed=${SEED:-1}
 shift; [ $# -gt 0 ] && shift
-targets=${*:-config family tokenizer tokenizer_kinds sentencepiece tokenizer_config safetensors shards gguf jsonl layout store json csv parquet yaml hub template}
+targets=${*:-config family tokenizer tokenizer_kinds sentencepiece tokenizer_config safetensors shards gguf jsonl layout store json csv parquet yaml protocol hub template}
 rlaif=$(realpath "$build/rlaif")
 keep=$build/fuzz
 T=$(mktemp -d "${TMPDIR:-/tmp}/rlaif-fuzz-XXXXXX")
@@ -45,6 +45,7 @@ types=(Q8_0 IQ4_NL Q2_K Q3_K Q4_K Q5_K Q6_K IQ4_XS)
 for t in "${types[@]}"; do "$build/mkgguf" "$T/$t.gguf" "$t" || exit 1; done
 "$rlaif" export -m "$model" --dtype bfloat16 --output_dir "$T/shards" --max_shard_size 50KB --quiet >/dev/null || exit 1
 head -1 "$T/tiny/world/sft.jsonl" >"$T/one.jsonl"
+echo '{"prompt":"POST: a text","chosen":"one","rejected":"two"}' >"$T/pair.jsonl"
 
 # A Hub with the small model, and its listing and index to mutate.
 fuzz_hub() {
@@ -190,6 +191,9 @@ for target in $targets; do
             # accepted or not, nothing runs: its inputs are not there
             "$build/mutate" $s tests/fuzz/recipe.yaml "$T/m.yaml" || exit 1
             try $name "$T/m.yaml" env -C "$T" "$rlaif" run "$T/m.yaml" --output_dir "$T/y" ;;
+        protocol)
+            "$build/mutate" $s examples/protocol.yaml "$T/m.yaml" || exit 1
+            try $name "$T/m.yaml" "$rlaif" label --dry_run --cot --protocol "$T/m.yaml" --input "$T/pair.jsonl" ;;
         template)
             # each of the shipped chat templates in turn, with all conversations
             jinja=(tests/vectors/template/*.jinja)
