@@ -197,7 +197,7 @@ static void print_audit(const json_t *result, FILE *to)
 const struct stage stage_audit = {
     .name = "audit",
     .summary = "how far labels can be trusted: agreement, leanings, calibration, cost; one page, one JSON",
-    .example = "rlaif audit --labels runs/lab-tldr/labels/labels.jsonl --truth runs/lab-tldr/data/truth.jsonl --output_dir runs/try/audit",
+    .example = "rlaif audit --labels runs/lab-tldr/heldout_labels/labels.jsonl --truth runs/lab-tldr/world/truth.jsonl --output_dir runs/try/audit",
     .option = options,
     .n_options = ARRAY_LEN(options),
     .run = run_audit,
