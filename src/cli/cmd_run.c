@@ -87,6 +87,7 @@ static void print_figures(const json_t *summary, const char *out)
             json_object_set(shown, key, v);
         }
     }
+    json_object_del(shown, "tables");       // printed as such below
     print_result(shown, stdout);
     json_decref(shown);
     recipe_print_tables(out, stdout);

@@ -19,7 +19,7 @@ static const char *const keys[] = {
     "policy.oracle_gain", "policy.oracle_gain_ci", "policy.reward_gain", "policy.reward_gain_ci",
     "policy.human_reward_gain", "policy.human_reward_gain_ci", "policy.kl", "policy.kl_ci", "policy.length",
     "policy.length_sft", "policy.eos_rate", "policy.eos_rate_sft",
-    "seconds", "memory", "machine.peak_gflops", "machine.threads", "machine.device",
+    "tables", "seconds", "memory", "machine.peak_gflops", "machine.threads", "machine.device",
     NULL,
 };
 
@@ -95,6 +95,16 @@ static void fill_costs(json_t *out, const struct recipe *r, const json_t *record
     json_object_set_new(out, "memory", memory);
 }
 
+/* What stages print as a table of their own (audit, compare), by stage. */
+static void fill_tables(json_t *out, const struct recipe *r, const json_t *records)
+{
+    json_t *tables = json_object();
+    for (int i = 0; i < r->n; i++)
+        if (r->step[i].stage->print)
+            json_object_set(tables, r->step[i].name, json_object_get(json_object_get(records, r->step[i].name), "result"));
+    json_object_set_new(out, "tables", tables);
+}
+
 /* "labeler.alignment" becomes {"labeler": {"alignment": ...}}. */
 static void set_dotted(json_t *root, const char *key, json_t *v)
 {
@@ -139,6 +149,7 @@ int summary_write(const struct recipe *r, struct run *run, double overhead, json
         json_object_set(out, "seed", v);
     json_object_set_new(out, "version", json_string(rlaif_version()));
     int rc = fill_machine(out, run, err);
+    fill_tables(out, r, records);
     fill_costs(out, r, records, overhead);
     char *path = path_join(r->out, "summary.json");
     if (rc == 0)
