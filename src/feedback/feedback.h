@@ -37,6 +37,8 @@ struct answer {
     double mass;                // mean over the views
     int tokens;                 // of the prompt
 };
+/* Of all replies behind a label, rationales included. */
+struct label_cost { int replies, tokens_in, tokens_out; double seconds, price; };
 struct label {
     double p;               // P(first is the better one), mean over orders; clamped where the protocol says so
     double order[2];        // the same by order A (first, second) and B (second, first), not clamped; NaN: not asked
@@ -47,6 +49,7 @@ struct label {
     enum label_state state;
     int principle;          // 1, 2, ...: the one it was asked under; 0: none, or all
     const char *rationale[2];   // of each order's first view; NULL: none, or labeler.texts is NULL
+    struct label_cost cost;
 };
 
 /* How good one answer is. */

@@ -237,6 +237,10 @@ json_t *label_row(const struct candidates *c, const struct label *l, const struc
     provenance(o, l, by);
     json_object_set_new(o, "order_a", isnan(l->order[0]) ? json_null() : order_row(&l->answer[0]));
     json_object_set_new(o, "order_b", isnan(l->order[1]) ? json_null() : order_row(&l->answer[1]));
+    // No times here: rows are the same, byte for byte, whenever and wherever they were made.
+    if (l->cost.replies)
+        json_object_set_new(o, "cost", json_pack("{s:i, s:i, s:i, s:f}", "replies", l->cost.replies, "tokens_in", l->cost.tokens_in,
+                                                 "tokens_out", l->cost.tokens_out, "price", l->cost.price));
     if (l->principle)
         json_object_set_new(o, "principle", json_integer(l->principle));
     if (l->rationale[0])

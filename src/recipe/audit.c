@@ -18,7 +18,7 @@ static bool answered(const struct audited *a, int i)
 int audited_open(struct audited *a, const char *name, const char *path, const struct gold *gold, const struct lab_truth *truth, uint64_t seed,
                  struct err *err)
 {
-    *a = (struct audited){ .name = name, .temperature = 1 };
+    *a = (struct audited){ .name = name, .path = path, .temperature = 1 };
     int rc = judged_labels(&a->j, path, truth, seed, err);
     a->right = mem_alloc((size_t)a->j.n + 1, sizeof *a->right);
     double *p = mem_alloc((size_t)a->j.n + 1, sizeof *p), *won = mem_alloc((size_t)a->j.n + 1, sizeof *won);
@@ -64,9 +64,14 @@ static double is_right(const struct audited *a, int i)
     return a->right[i];
 }
 
+static bool asked(const struct audited *a, int i, int order)
+{
+    return answered(a, i) && !isnan(a->j.label[i].order[order]);
+}
+
 static double order_right(const struct audited *a, int i, int order)
 {
-    return answered(a, i) ? agreement(a->j.label[i].order[order], a->j.pair[i].human) : NAN;
+    return asked(a, i, order) ? agreement(a->j.label[i].order[order], a->j.pair[i].human) : NAN;
 }
 
 static double right_a(const struct audited *a, int i)
@@ -83,7 +88,7 @@ static double right_b(const struct audited *a, int i)
 static double flips(const struct audited *a, int i)
 {
     const struct label *l = &a->j.label[i];
-    return answered(a, i) ? (l->order[0] > 0.5) != (l->order[1] > 0.5) : NAN;
+    return asked(a, i, 0) && asked(a, i, 1) ? (l->order[0] > 0.5) != (l->order[1] > 0.5) : NAN;
 }
 
 static double longer(const struct audited *a, int i)
@@ -232,10 +237,12 @@ static int leanings(json_t *o, const struct audited *a, const struct own_texts *
     double gap = 0;
     int n = 0;
     for (int i = 0; i < a->j.n; i++)
-        if (answered(a, i)) {
+        if (asked(a, i, 0) && asked(a, i, 1)) {
             gap += fabs(a->j.label[i].order[0] - a->j.label[i].order[1]);
             n++;
         }
+    if (!n)     // one order was asked: nothing to compare
+        bias = (struct slot_bias){ .rate = { NAN, NAN, NAN, 0 }, .first_share = NAN, .p_value = NAN };
     set_interval(o, "same_slot", &bias.rate);
     set_number(o, "same_slot_first", bias.first_share);
     set_number(o, "same_slot_p_value", bias.p_value);
@@ -311,10 +318,23 @@ static int calibration(json_t *o, const struct audited *a, struct err *err)
 
 /* ---- what it cost ------------------------------------------------------------------------------------------ */
 
-/* Sums of the rows' cost objects; null where no row has the figure. */
-static void costs(json_t *o, const struct audited *a)
+double seconds_per_label(const char *labels)
 {
-    static const char *const name[] = { "tokens_in", "tokens_cached", "tokens_out", "seconds", "price" };
+    const char *end = strrchr(labels, '/');
+    char *path = str_printf("%.*slabel_results.json", end ? (int)(end - labels + 1) : 0, labels);
+    struct err ignored;
+    json_t *r = path && file_exists(path) ? json_read_file(path, &ignored) : NULL;
+    const json_t *seconds = json_object_get(r, "seconds_of_replies"), *pairs = json_object_get(r, "pairs");
+    double n = json_number_value(pairs), each = json_is_number(seconds) && n > 0 ? json_number_value(seconds) / n : NAN;
+    json_decref(r);
+    free(path);
+    return each;
+}
+
+/* From the rows' cost objects; null where no row has the figure. */
+static void costs(json_t *o, const struct audited *a, const char *path)
+{
+    static const char *const name[] = { "replies", "tokens_in", "tokens_out", "price" };
     for (size_t k = 0; k < ARRAY_LEN(name); k++) {
         double sum = 0;
         int n = 0;
@@ -329,6 +349,7 @@ static void costs(json_t *o, const struct audited *a)
         snprintf(key, sizeof key, "%s_per_thousand", name[k]);
         set_number(o, key, n ? 1000 * sum / n : NAN);
     }
+    set_number(o, "seconds_per_thousand", 1000 * seconds_per_label(path));
 }
 
 /* ---- all of one labeling --------------------------------------------------------------------------------------- */
@@ -386,7 +407,7 @@ int audit_figures(json_t *result, struct audited *a, const char *by, const struc
         rc = leanings(result, a, own, value, err);
     if (rc == 0)
         rc = calibration(result, a, err);
-    costs(result, a);
+    costs(result, a, a->path);
     free(value);
     return rc;
 }

@@ -21,7 +21,7 @@ const char *own_text(const struct own_texts *o, const char *prompt);    // NULL:
 
 /* One labeling being audited. */
 struct audited {
-    const char *name;
+    const char *name, *path;
     struct judged j;
     double *right;          // (j.n) 1 agrees with gold, 0 not, 1/2 even, NaN nothing to compare
     double temperature;     // fitted on all compared pairs; 1 where there are none
@@ -29,6 +29,8 @@ struct audited {
 int audited_open(struct audited *a, const char *name, const char *path, const struct gold *gold, const struct lab_truth *truth, uint64_t seed,
                  struct err *err);
 void audited_release(struct audited *a);
+/* Seconds that the replies behind one label took, as label_results.json beside the rows knows; NaN: it is not there. */
+double seconds_per_label(const char *labels);
 /* All figures of it.  by: a key of the rows whose values make groups; own: NULL where not known. */
 int audit_figures(json_t *result, struct audited *a, const char *by, const struct own_texts *own, uint64_t seed, struct err *err);
 /* Agreement among labelings of the same pairs (by their texts), McNemar's tests between them. */

@@ -3,7 +3,7 @@
 
 #include "recipe/audit.h"
 
-enum { MOST_LABELINGS = 32 };
+enum { MOST_LABELINGS = 32, MOST_TESTS = 10 };     // tests that are printed: those of five labelings
 
 static const struct option options[] = {
     { "labels", OPT_INPUTS, NULL, "labels.jsonl of `rlaif label`, one or several on the same pairs", NULL, true },
@@ -186,9 +186,12 @@ static void print_audit(const json_t *result, FILE *to)
         print_number(to, o, "seconds_per_thousand", 9, 1);
         fputs("\n", to);
     }
-    if (json_object_get(result, "krippendorff_alpha"))
-        fprintf(to, "\nKrippendorff's alpha among them %.3f.  McNemar, pairs that only one got right:\n", num(result, "krippendorff_alpha"));
-    json_array_foreach(json_object_get(result, "between"), i, o)
+    const json_t *between = json_object_get(result, "between");
+    bool few = json_array_size(between) <= MOST_TESTS;
+    if (between)
+        fprintf(to, "\nKrippendorff's alpha among them %.3f.  McNemar, pairs that only one got right%s\n", num(result, "krippendorff_alpha"),
+                few ? ":" : ": see audit.html");
+    json_array_foreach(few ? between : NULL, i, o)
         fprintf(to, "  %-28s %5.0f : %-5.0f %-28s p %.4f\n", json_string_value(json_object_get(o, "a")), num(o, "only_a"), num(o, "only_b"),
                 json_string_value(json_object_get(o, "b")), num(o, "mcnemar_p"));
     fputs("(tokens and seconds are per 1,000 labels)\n", to);

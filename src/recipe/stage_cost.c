@@ -5,7 +5,7 @@
 #include <ctype.h>
 #include <math.h>
 
-#include "recipe/evaluating.h"
+#include "recipe/audit.h"
 
 static const struct option options[] = {
     { "labels", OPT_INPUT, NULL, "labels.jsonl of `rlaif label`: what it took, and what 1,000 of them take", NULL, false },
@@ -23,7 +23,7 @@ static const struct option options[] = {
 };
 
 /* Of one label, all its questions together.  NaN: not known. */
-struct took { double in, cached, out, seconds, price, words; };
+struct took { double in, out, seconds, price, words; };
 
 /* ---- a labelling ------------------------------------------------------------------------------------ */
 
@@ -66,9 +66,7 @@ static int took_of_labels(struct took *t, int *labels, const char *path, struct 
             rc = err_set(err, ERR_FORMAT, "%s: no label_first; expected labels.jsonl of `rlaif label`", rows_place(&rows, rows.line[i]).s);
         with_cost += cost != NULL;
         sum.in = add(sum.in, cost, "tokens_in");
-        sum.cached = add(sum.cached, cost, "tokens_cached");
         sum.out = add(sum.out, cost, "tokens_out");
-        sum.seconds = add(sum.seconds, cost, "seconds");
         sum.price = add(sum.price, cost, "price");
         sum.words += words_of(json_object_get(row, "prompt")) + words_of(json_object_get(row, "first")) + words_of(json_object_get(row, "second"));
     }
@@ -76,8 +74,7 @@ static int took_of_labels(struct took *t, int *labels, const char *path, struct 
         rc = err_set(err, ERR_VALUE, "%s: no row has a `cost`, so nobody knows what it took", path);
     *labels = rows.n;
     if (rc == 0)
-        *t = (struct took){ sum.in / with_cost, sum.cached / with_cost, sum.out / with_cost, sum.seconds / with_cost, sum.price / with_cost,
-                            sum.words / rows.n };
+        *t = (struct took){ sum.in / with_cost, sum.out / with_cost, seconds_per_label(path), sum.price / with_cost, sum.words / rows.n };
     rows_release(&rows);
     return rc;
 }
@@ -100,16 +97,17 @@ static int price_from(struct price *p, const json_t *opt, struct err *err)
     return !in || (p->input >= 0 && p->output >= 0) ? 0 : err_set(err, ERR_USAGE, "prices are dollars per million tokens, 0 or more");
 }
 
+/* At a table's price every token counts as read anew: what a cache of theirs would save is not known here. */
 static double money(const struct took *t, const struct price *p)
 {
     if (isnan(p->input))
         return t->price;
-    return 1e-6 * (p->input * (t->in - t->cached) + p->cached * t->cached + p->output * t->out);
+    return 1e-6 * (p->input * t->in + p->output * t->out);
 }
 
 /* Lee et al. 2023, appendix L: two orders of 830 tokens and a rationale of 61, at 30 and 60 dollars per million; 304 words. */
 static const struct { struct took took; struct price price; double wage; } paper = {
-    { 2 * 830, 0, 2 * 61, NAN, NAN, 304 }, { 30, 30, 60 }, 0.11
+    { 2 * 830, 2 * 61, NAN, NAN, 304 }, { 30, 30, 60 }, 0.11
 };
 
 static int reckon(struct took *t, struct price *p, double *wage, int *labels, const json_t *opt, struct err *err)
@@ -129,7 +127,7 @@ static int reckon(struct took *t, struct price *p, double *wage, int *labels, co
     if (opt_given(opt, "labels"))
         rc = took_of_labels(t, labels, opt_str(opt, "labels"), err);
     else if (opt_given(opt, "tokens_in"))
-        *t = (struct took){ orders * opt_float(opt, "tokens_in"), 0, orders * opt_float(opt, "tokens_out"), NAN, NAN, NAN };
+        *t = (struct took){ orders * opt_float(opt, "tokens_in"), orders * opt_float(opt, "tokens_out"), NAN, NAN, NAN };
     else
         return err_set(err, ERR_USAGE, "cost needs --labels FILE, --tokens_in N, or --example paper");
     if (rc == 0 && opt_given(opt, "words"))
@@ -149,7 +147,6 @@ static int run_cost(struct run *run, const json_t *opt, json_t *result, struct e
     double dollars = money(&t, &p), person = t.words * wage / 50;
     set_number(result, "labels", labels);
     set_number(result, "tokens_in_per_label", t.in);
-    set_number(result, "tokens_cached_per_label", t.cached);
     set_number(result, "tokens_out_per_label", t.out);
     set_number(result, "seconds_per_label", t.seconds);
     set_number(result, "dollars_per_label", dollars);
@@ -164,8 +161,7 @@ static int run_cost(struct run *run, const json_t *opt, json_t *result, struct e
 static void print_cost(const json_t *r, FILE *to)
 {
     static const struct { const char *key, *what; int digits; } line[] = {
-        { "labels", "labels", 0 }, { "tokens_in_per_label", "tokens read per label", 1 }, { "tokens_cached_per_label", "  of them cached", 1 },
-        { "tokens_out_per_label", "tokens written per label", 1 }, { "seconds_per_label", "seconds per label", 3 },
+        { "labels", "labels", 0 }, { "tokens_in_per_label", "tokens read per label", 1 }, { "tokens_out_per_label", "tokens written per label", 1 }, { "seconds_per_label", "seconds per label", 3 },
         { "dollars_per_label", "dollars per label", 4 }, { "dollars_per_thousand", "dollars per 1,000 labels", 2 },
         { "dollars_all", "dollars for all", 2 }, { "words_per_label", "words a person reads per label", 0 },
         { "person_dollars_per_label", "dollars to a person per label", 2 }, { "person_times", "a person costs so many times as much", 1 } };

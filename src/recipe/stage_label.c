@@ -155,10 +155,30 @@ static int figures(json_t *result, const struct labelling *l, uint64_t seed, str
     set_interval(result, "alignment", &align);
     set_number(result, "tokens_asked", (double)l->tokens_asked);
     set_number(result, "tokens_computed", (double)l->tokens_computed);
+    double tokens_in = 0, tokens_out = 0, seconds = 0, price = 0;
+    for (int i = 0; i < l->n; i++) {
+        tokens_in += l->label[i].cost.tokens_in;
+        tokens_out += l->label[i].cost.tokens_out;
+        seconds += l->label[i].cost.seconds;
+        price += l->label[i].cost.price;
+    }
+    set_number(result, "tokens_in", tokens_in);
+    set_number(result, "tokens_out", tokens_out);
+    set_number(result, "seconds_of_replies", seconds);
+    set_number(result, "price", price);
     int per_pair = protocol_n_views(l->by.protocol) * protocol_passes(l->by.protocol);
     set_number(result, "pairs_per_second", l->counts.replies_computed ? l->counts.replies_computed / per_pair / l->seconds : NAN);
     free(information);
     free(agree);
+    return rc;
+}
+
+/* The figures beside the rows, which hold no times: what `rlaif audit` and `rlaif cost` know of seconds. */
+static int write_figures(const json_t *result, const char *dir, struct err *err)
+{
+    char *path = path_join(dir, "label_results.json");
+    int rc = path ? json_write_file(path, result, err) : err_set(err, ERR_MEMORY, "no memory to write figures");
+    free(path);
     return rc;
 }
 
@@ -207,6 +227,8 @@ static int run_label(struct run *run, const json_t *opt, json_t *result, struct 
                  "pairs.jsonl is empty", l.n, l.counts.unanswered, l.counts.too_long, l.counts.refused, l.counts.failed);
     if (rc == 0)
         rc = figures(result, &l, (uint64_t)opt_int(opt, "seed"), err);
+    if (rc == 0)
+        rc = write_figures(result, dir, err);
     labeling_close(&by);
     free(l.label);
     candidates_release(&l.list);

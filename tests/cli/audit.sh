@@ -7,7 +7,7 @@ labels() {
     for i in $(seq "$2"); do
         p=0.9; [ "$i" -gt "$3" ] && p=0.1
         b=2; [ $((i % 4)) = 0 ] && b=1
-        printf '{"id":"%d","prompt":"p %d","first":"one two three","second":"- a\\n- b\\n- c and more","label_first":%s,"label_order_a":%s,"label_order_b":%s,"slot_a":1,"slot_b":%d,"label_mass":0.8,"state":"answered","human":1,"kind":"%s","cost":{"tokens_in":830,"tokens_cached":30,"tokens_out":61,"seconds":0.5,"price":0.02}}\n' \
+        printf '{"id":"%d","prompt":"p %d","first":"one two three","second":"- a\\n- b\\n- c and more","label_first":%s,"label_order_a":%s,"label_order_b":%s,"slot_a":1,"slot_b":%d,"label_mass":0.8,"state":"answered","human":1,"kind":"%s","cost":{"replies":2,"tokens_in":830,"tokens_out":61,"price":0.02}}\n' \
             "$i" "$i" "$p" "$p" "$p" "$b" "$([ "$i" -le 20 ] && echo early || echo late)"
     done >"$1"
 }
@@ -56,7 +56,7 @@ run "$rlaif" cost --example paper; exits 0; prints "0.0571"; prints "0.67"
 claim a_labelling_costs_what_its_rows_say_or_what_a_table_says
 run "$rlaif" cost --labels "$T/good.jsonl"; exits 0; prints "20.00"
 printf -- '- {model: "big-*", input: 30, cached_input: 0, output: 60}\n' >"$T/prices.yaml"
-run "$rlaif" cost --labels "$T/good.jsonl" --price_table "$T/prices.yaml" --price_model big-1; exits 0; prints "27.66"
+run "$rlaif" cost --labels "$T/good.jsonl" --price_table "$T/prices.yaml" --price_model big-1; exits 0; prints "28.56"
 run "$rlaif" cost --labels "$T/good.jsonl" --price_table "$T/prices.yaml" --price_model small; exits 1; says "no price for the model small"
 run "$rlaif" cost --tokens_in 830 --tokens_out 61 --input_price 30 --output_price 60 --pairs 100; exits 0; prints "5.71"
 run "$rlaif" cost; exits 2; says "--example paper"

@@ -180,6 +180,26 @@ static struct word_logp said_logp(const struct reply *r, int word)
     return r->has_logps ? r->word[word] : (struct word_logp){NAN, NAN};
 }
 
+static void add_cost(struct label_cost *c, const struct reply *r)
+{
+    c->replies += r->state != REPLY_TOO_LONG;
+    c->tokens_in += r->tokens_in;
+    c->tokens_out += r->tokens_out;
+    c->seconds += r->seconds;
+    c->price += r->price;
+}
+
+static struct label_cost cost_of(const struct unit *u, int item)
+{
+    struct label_cost c = {0};
+    for (int k = item * u->n_views; k < (item + 1) * u->n_views; k++) {
+        add_cost(&c, &u->asked[k].reply);
+        if (protocol_passes(u->p) > 1)
+            add_cost(&c, &u->asked[k].said);
+    }
+    return c;
+}
+
 static void label_one(struct label *out, const struct unit *u, int item, const struct labeler *l)
 {
     const struct protocol *p = l->protocol;
@@ -204,6 +224,7 @@ static void label_one(struct label *out, const struct unit *u, int item, const s
         total += out->order[order];
         orders++;
     }
+    out->cost = cost_of(u, item);
     out->p = orders == 2 ? 0.5 * total : total;
     out->same_slot = orders == 2 && out->slot[0] && out->slot[0] == out->slot[1];
     if (out->state != LABEL_ANSWERED)
