@@ -1,551 +1,134 @@
 /* feedback/provider_local.c - a model in this process as a labeler.
  *
- * What prompts share is computed once (DESIGN D5), as a forest on top of a cache:
+ * Every question is a request to one scheduler (model.h), whose cache is a tree by token ids: what prompts begin with in
+ * common, the preamble of all, the text of both orders, is computed once and stays as long as there is room; the scheduler
+ * takes next what shares most.  Each whole prompt is tokenised by itself, so sharing can never change a token; by DESIGN D1
+ * it does not change a bit of the answers either.
  *
- *     head (preamble, exemplars)          once for the whole run, kept in the cache
- *       +- text and what else both orders share      once per pair
- *            +- rest of order A
- *            +- rest of order B
- *
- * Asks that share much come side by side; neighbours are put on one stem where that saves more than it costs.  Each whole
- * prompt is tokenised by itself and the longest common run of tokens is shared, so sharing can never change
- * a token.  By DESIGN D1 it does not change a bit of the answers either.  Only the last row of each prompt goes through the
- * head, and the rows of words that are several tokens. */
-#include "feedback/ask.h"
-
-#include <math.h>
+ * Words are asked after the last token of the prompt; one that is several tokens ("10" as "1" "0") by a further request,
+ * the prompt and its pieces, of which the pieces alone have to be computed. */
+#include "feedback/spellings.h"
 
 enum {
-    DEFAULT_BATCH_TOKENS = 4096,
-    SEQUENCES = 16,         // texts in flight
-    MAX_SPELLINGS = 16,     // of one word, as single tokens or in pieces
-    MAX_PIECES = 8,         // tokens of a word
+    ROWS = 1024,            // tokens computed in a step, and
+    ROWS_MOST = 2048,
+    SEQUENCES = 32,         // in flight
+    WINDOW = 128,           // questions whose tokens are in memory
+    BLOCKS = 128,           // of the cache: 8,192 tokens
+    BLOCKS_MOST = 512,      // for many long texts at a time; more only where one prompt needs it
 };
 
 struct local {
     const struct model *m;
-    struct context *ctx;        // made when the head is known
-    int batch_tokens, slots;
-    char *head_text;            // what the cache holds
-    struct tokens head;         // its tokens, (head.n) in the cache under head_handle
-    int head_handle;            // valid while head.n > 0
-    struct forest forest;       // of the call under way
-    int *handles; size_t handles_cap;
-    struct head_item *item; size_t item_cap;
-    float *logp, *lse; size_t logp_cap, lse_cap;
+    struct scheduler *scheduler;    // made when it is known what must fit
+    int rows, blocks;
 };
 
 /* ---- tokens ------------------------------------------------------------------------------ */
 
-static int plain_tokens(const struct local *l, struct tokens *out, const char *text, struct err *err)
+static int plain_tokens(const struct model *m, struct tokens *out, const char *text, struct err *err)
 {
-    const struct model_config *c = model_config(l->m);
+    const struct model_config *c = model_config(m);
     // Texts come from data: what looks like a control token in them is text.
-    int rc = tokenize(model_tokenizer(l->m), out, text, strlen(text), TOKENIZE_SPECIAL, err);
+    int rc = tokenize(model_tokenizer(m), out, text, strlen(text), TOKENIZE_SPECIAL, err);
     if (rc == 0 && out->n > 1 && c->eos >= 0 && out->id[out->n - 1] == c->eos)
         out->n--;       // a tokenizer that closes texts must not close one that is to be continued
     return rc;
 }
 
 /* The prompt, or the conversation in the model's own template (whose control tokens are meant), and the prefill. */
-static int ask_tokens(const struct local *l, struct tokens *out, const struct ask *ask, struct err *err)
+int provider_local_tokens(const struct model *m, struct tokens *out, const struct ask *ask, struct err *err)
 {
     struct buf b = {0};
     int rc = 0;
     if (ask->prompt)
         buf_adds(&b, ask->prompt);
     else
-        rc = chat_render(model_tokenizer(l->m), &b, ask->message, ask->n_messages, true, err);
+        rc = chat_render(model_tokenizer(m), &b, ask->message, ask->n_messages, true, err);
     buf_adds(&b, ask->prefill ? ask->prefill : "");
     if (rc == 0 && b.failed)
         rc = err_set(err, ERR_MEMORY, "no memory for a prompt");
     if (rc == 0)
-        rc = ask->prompt ? plain_tokens(l, out, b.s, err)
-                         : tokenize(model_tokenizer(l->m), out, b.s, b.len, TOKENIZE_PARSE_SPECIAL, err);
+        rc = ask->prompt ? plain_tokens(m, out, b.s, err)
+                         : tokenize(model_tokenizer(m), out, b.s, b.len, TOKENIZE_PARSE_SPECIAL, err);
     buf_release(&b);
     if (rc == 0 && out->n == 0)
         rc = err_set(err, ERR_VALUE, "a labelling prompt has no tokens");
     return rc;
 }
 
-int provider_local_tokens(const struct model *m, struct tokens *out, const struct ask *ask, struct err *err)
-{
-    struct local l = {.m = m};
-    return ask_tokens(&l, out, ask, err);
-}
+/* ---- a call ---------------------------------------------------------------------------------- */
 
-static int common_run(const struct tokens *a, const struct tokens *b)
-{
-    int n = 0, most = a->n < b->n ? a->n : b->n;
-    while (n < most && a->id[n] == b->id[n])
-        n++;
-    return n;
-}
-
-/* ---- the head, once --------------------------------------------------------------------------- */
-
-static void head_forget(struct local *l)
-{
-    if (l->ctx && l->head.n)
-        context_drop(l->ctx, l->head_handle);
-    l->head.n = 0;
-    free(l->head_text);
-    l->head_text = NULL;
-}
-
-/* A cache for the head and one batch; made again where a pair needs more than it has. */
-static int cache_ensure(struct local *l, int slots, struct err *err)
-{
-    if (l->ctx && l->slots >= slots)
-        return 0;
-    head_forget(l);
-    context_free(l->ctx);
-    l->ctx = NULL;
-    l->slots = slots;
-    return context_new(&l->ctx, l->m, slots, err);
-}
-
-/* Puts into the cache what the head and the first prompt have in common. */
-static int head_ensure(struct provider *p, const char *text, const struct tokens *first, struct err *err)
-{
-    struct local *l = p->state;
-    struct tokens head = {0};
-    int rc = text[0] ? plain_tokens(l, &head, text, err) : 0;
-    int n = common_run(&head, first);
-    tokens_release(&head);
-    if (rc == 0)
-        rc = cache_ensure(l, l->batch_tokens + n, err);
-    if (rc || (l->head_text && !strcmp(l->head_text, text)))
-        return rc;
-    head_forget(l);
-    if (n > 0) {
-        forest_clear(&l->forest);
-        int *id = mem_grow(l->head.id, &l->head.cap, (size_t)n, sizeof *id);
-        if (id)
-            l->head.id = memcpy(id, first->id, (size_t)n * sizeof *id);
-        if (!id || forest_add(&l->forest, CONTEXT_ROOT, first->id, n) < 0)
-            return err_set(err, ERR_MEMORY, "no memory for a labelling prompt of %d tokens", n);
-        rc = context_extend(l->ctx, &l->forest, &l->head_handle, err);
-        if (rc)
-            return rc;
-        l->head.n = n;
-        p->tokens_computed += n;
-    }
-    l->head_text = strdup(text);
-    return l->head_text ? 0 : err_set(err, ERR_MEMORY, "no memory for a labelling prompt");
-}
-
-/* ---- words: what may be said, token by token ------------------------------------------------------ */
-
-/* One way to say a word. */
-struct spelling { int id[MAX_PIECES], n, word; };
-struct words {
-    struct spelling *spelling;      // (n) word by word
-    int n, n_words, n_items, n_extra;   // items of the head, and tokens computed beyond it, of one prompt
-    int bare[PROVIDER_MAX_WORDS];   // the token without a space, -1: none
+/* A question on its way: as many requests as it takes. */
+struct part { struct question *q; int *id, ticket; bool done; };
+struct question {
+    struct call *call;
+    struct question *before, *after;    // in the list it is in
+    int i;                          // which of the call's asks
+    struct tokens t;
+    const struct words *words;      // NULL: a text is wanted
+    struct part *part; int n_parts, left;
+    struct head_item *item;         // (words->n) first tokens, then (words->n_extra) further ones
+    float *logp;                    // of them
+    struct completion c;
 };
-
-static void words_release(struct words *w)
-{
-    free(w->spelling);
-    *w = (struct words){0};
-}
-
-static int add_spelling(struct words *w, size_t *cap, const struct spelling *s, struct err *err)
-{
-    struct spelling *more = mem_grow(w->spelling, cap, (size_t)w->n + 1, sizeof *more);
-    if (!more)
-        return err_set(err, ERR_MEMORY, "no memory for label words");
-    w->spelling = more;
-    more[w->n++] = *s;
-    w->n_items += s->n;
-    w->n_extra += s->n - 1;
-    return 0;
-}
-
-/* All ways to finish `rest` by further tokens of exactly its bytes, longest pieces first; at most MAX_SPELLINGS in all. */
-static int spell_rest(struct words *w, size_t *cap, const struct local *l, struct spelling *s, const char *rest, int *left,
-                      struct err *err)
-{
-    size_t n = strlen(rest);
-    if (n == 0) {
-        *left -= 1;
-        return add_spelling(w, cap, s, err);
-    }
-    int rc = 0;
-    for (size_t k = n; k > 0 && *left > 0 && s->n < MAX_PIECES && rc == 0; k--) {
-        char *piece = strndup(rest, k);
-        int id[MAX_SPELLINGS];
-        int found = piece ? tokenizer_spellings(model_tokenizer(l->m), piece, id, MAX_SPELLINGS) : 0;
-        int bare = piece ? tokenizer_id(model_tokenizer(l->m), piece) : -1;
-        free(piece);
-        for (int i = 0; i < found && *left > 0 && rc == 0; i++) {
-            if (s->n && id[i] != bare)
-                continue;       // a space belongs before the word only
-            s->id[s->n++] = id[i];
-            rc = spell_rest(w, cap, l, s, rest + k, left, err);
-            s->n--;
-        }
-    }
-    return rc;
-}
-
-/* A word that has tokens of its own is said by those ("1", " 1"); one that has none, in pieces. */
-static int words_make(struct words *w, const struct local *l, const struct ask *q, struct err *err)
-{
-    const struct tokenizer *t = model_tokenizer(l->m);
-    size_t cap = 0;
-    int rc = 0;
-    *w = (struct words){.n_words = q->n_words};
-    for (int k = 0; k < q->n_words && rc == 0; k++) {
-        int id[MAX_SPELLINGS], found = tokenizer_spellings(t, q->word[k], id, MAX_SPELLINGS), before = w->n, left = MAX_SPELLINGS;
-        struct spelling s = {.word = k};
-        w->bare[k] = tokenizer_id(t, q->word[k]);
-        for (int i = 0; i < found && rc == 0; i++) {
-            s.id[0] = id[i];
-            s.n = 1;
-            rc = add_spelling(w, &cap, &s, err);
-        }
-        s.n = 0;
-        if (rc == 0 && found < 1)
-            rc = spell_rest(w, &cap, l, &s, q->word[k], &left, err);
-        if (rc == 0 && w->n == before)
-            rc = err_set(err, ERR_UNSUPPORTED, "the labeler's tokenizer has no tokens for the label word \"%s\"", q->word[k]);
-    }
-    return rc;
-}
-
-static double log_sum(const double *logp, int n)
-{
-    double most = -INFINITY, sum = 0;
-    for (int i = 0; i < n; i++)
-        most = fmax(most, logp[i]);
-    for (int i = 0; i < n && isfinite(most); i++)
-        sum += exp(logp[i] - most);
-    return isfinite(most) ? most + log(sum) : most;
-}
-
-static bool begins(const struct spelling *longer, const struct spelling *s)
-{
-    return longer->n > s->n && !memcmp(longer->id, s->id, (size_t)s->n * sizeof *s->id);
-}
-
-/* Log-prob that a spelling is said and goes on to none of the others that begin with it: "1" and not "10". */
-static double said_alone(const struct words *w, const double *logp, int i)
-{
-    double on = 0;
-    for (int k = 0; k < w->n; k++) {
-        bool direct = begins(&w->spelling[k], &w->spelling[i]) && w->spelling[k].word != w->spelling[i].word;
-        for (int m = 0; m < w->n && direct; m++)    // "100" is within "10"
-            direct = !(begins(&w->spelling[k], &w->spelling[m]) && begins(&w->spelling[m], &w->spelling[i]));
-        if (direct)
-            on += exp(logp[k] - logp[i]);
-    }
-    return on > 0 ? logp[i] + log1p(-fmin(on, 1)) : logp[i];
-}
-
-/* item: log-probs of the items of one prompt, spelling by spelling. */
-static int words_read(struct reply *r, const struct words *w, const float *item, struct err *err)
-{
-    double *logp = mem_alloc((size_t)w->n * 2, sizeof *logp), *alone = logp + w->n;
-    if (!logp)
-        return err_set(err, ERR_MEMORY, "no memory for label words");
-    for (int i = 0; i < w->n; i++)
-        for (int k = 0; k < w->spelling[i].n; k++)
-            logp[i] += *item++;
-    for (int i = 0; i < w->n; i++)
-        alone[i] = said_alone(w, logp, i);
-    r->mass = 0;
-    for (int k = 0, at = 0; k < w->n_words; k++) {
-        int n = 0;
-        double bare = NAN;
-        for (; at + n < w->n && w->spelling[at + n].word == k; n++)
-            if (w->spelling[at + n].n == 1 && w->spelling[at + n].id[0] == w->bare[k])
-                bare = logp[at + n];
-        r->word[k] = (struct word_logp){log_sum(alone + at, n), bare};
-        r->mass += exp(r->word[k].sum);
-        at += n;
-    }
-    r->has_logps = true;
-    free(logp);
-    return 0;
-}
-
-/* ---- a batch: groups of prompts as trees ---------------------------------------------------------- */
-
-/* A run of asks for the same words, told to `done` as batches are complete. */
-struct run {
-    const struct tokens *prompt;    // (n)
-    struct reply *out;              // (n)
-    int n, at;                      // at: index of the first among the asks of the call
-    const struct words *words;
+struct questions { struct question *first, *last; int n; };
+struct call {
+    struct provider *p;
+    struct local *l;
+    struct reply *out;
+    const struct ask *ask;
+    int n, next;
+    struct questions waiting, complete;
+    struct words **words; int n_words; size_t words_cap;    // of the asks so far, the last one in use
     ask_done *done;
     void *arg;
     bool stop;                      // done said so
+    double last;                    // when replies were told
 };
-struct batch { int first, n, n_items; };    // prompts in the forest so far, of the run's
 
-static bool too_long(const struct run *u, int i)
+static void list_put(struct questions *l, struct question *q)
 {
-    return u->out[i].state == REPLY_TOO_LONG;
+    q->before = l->last;
+    q->after = NULL;
+    *(l->last ? &l->last->after : &l->first) = q;
+    l->last = q;
+    l->n++;
 }
 
-/* How many neighbours, from `at` on, go on one stem.  Another one joins while it is no closer to the one after it, and the
- * tokens saved grow.  `base` tokens are in the cache. */
-static int group_end(const struct run *u, int at, int base)
+static void list_take(struct questions *l, struct question *q)
 {
-    int share = u->prompt[at].n, end = at + 1;
-    for (; end < u->n && !too_long(u, at) && !too_long(u, end); end++) {
-        int run = common_run(&u->prompt[at], &u->prompt[end]), with = run < share ? run : share;
-        if (end + 1 < u->n && common_run(&u->prompt[end], &u->prompt[end + 1]) > run)
-            break;
-        int members = end - at;
-        if ((int64_t)members * (with - base) <= (int64_t)(members - 1) * (share - base))
-            break;
-        share = with;
-    }
-    return end;
+    *(q->before ? &q->before->after : &l->first) = q->after;
+    *(q->after ? &q->after->before : &l->last) = q->before;
+    l->n--;
 }
 
-/* Tokens that all prompts of a group begin with; each keeps one for itself. */
-static int group_shares(const struct run *u, int at, int n)
+static void question_free(struct question *q)
 {
-    int share = u->prompt[at].n - 1;
-    for (int i = at + 1; i < at + n; i++) {
-        int run = common_run(&u->prompt[at], &u->prompt[i]);
-        share = run < share ? run : share;
-        share = u->prompt[i].n - 1 < share ? u->prompt[i].n - 1 : share;
-    }
-    return share;
+    for (int i = 0; q->part && i < q->n_parts; i++)
+        if (i)
+            free(q->part[i].id);    // the first has the prompt's own
+    completions_release(&q->c, 1);
+    tokens_release(&q->t);
+    free(q->part);
+    free(q->item);
+    free(q->logp);
+    free(q);
 }
 
-/* The head's tokens, where all of the shared run's begin with them. */
-static int group_base(const struct local *l, const struct tokens *t, int share)
+/* A request is done; replies are told between steps. */
+static void part_done(void *arg, int ticket)
 {
-    return l->head.n && share >= l->head.n && !memcmp(t->id, l->head.id, (size_t)l->head.n * sizeof *t->id) ? l->head.n : 0;
+    struct part *part = arg;
+    struct question *q = part->q;
+    part->done = true;
+    if (--q->left)
+        return;
+    list_take(&q->call->waiting, q);
+    list_put(&q->call->complete, q);
 }
 
-static int group_cost(const struct local *l, const struct run *u, int at, int n)
-{
-    int share = group_shares(u, at, n), cost = share - group_base(l, &u->prompt[at], share);
-    for (int i = at; i < at + n; i++)
-        cost += u->prompt[i].n - share + u->words->n_extra;
-    return too_long(u, at) ? 0 : cost;
-}
-
-/* Items of one prompt that ends with segment seg, and below it the inner tokens of words in pieces. */
-static int add_items(struct local *l, struct batch *b, const struct words *w, int seg)
-{
-    struct forest *f = &l->forest;
-    struct head_item *item = mem_grow(l->item, &l->item_cap, (size_t)(b->n_items + w->n_items), sizeof *item);
-    if (!item)
-        return -1;
-    l->item = item;
-    for (int i = 0; i < w->n; i++) {
-        const struct spelling *s = &w->spelling[i];
-        item[b->n_items++] = (struct head_item){f->seg[seg].start + f->seg[seg].len - 1, s->id[0]};
-        int inner = s->n > 1 ? forest_add(f, seg, s->id, s->n - 1) : 0;
-        if (inner < 0)
-            return -1;
-        for (int k = 1; k < s->n; k++)
-            item[b->n_items++] = (struct head_item){f->seg[inner].start + k - 1, s->id[k]};
-    }
-    return 0;
-}
-
-static int add_group(struct local *l, struct batch *b, const struct run *u, int at, int n)
-{
-    struct forest *f = &l->forest;
-    const struct tokens *t = u->prompt + at;
-    if (too_long(u, at))
-        return 0;       // alone in its group
-    int share = group_shares(u, at, n), base = group_base(l, t, share);
-    int parent = base ? ~l->head_handle : CONTEXT_ROOT;
-    if (share > base) {
-        parent = forest_add(f, parent, t->id + base, share - base);
-        if (parent < 0)
-            return -1;
-        f->seg[parent].position = base;
-    }
-    for (int i = 0; i < n; i++) {
-        int seg = forest_add(f, parent, t[i].id + share, t[i].n - share);
-        if (seg < 0)
-            return -1;
-        f->seg[seg].position = share;
-        if (add_items(l, b, u->words, seg))
-            return -1;
-    }
-    return 0;
-}
-
-static int batch_memory(struct local *l, int n_items, struct err *err)
-{
-    float *logp = mem_grow(l->logp, &l->logp_cap, (size_t)n_items + 1, sizeof *logp);
-    if (logp)
-        l->logp = logp;
-    float *lse = mem_grow(l->lse, &l->lse_cap, (size_t)n_items + 1, sizeof *lse);
-    if (lse)
-        l->lse = lse;
-    int *handles = mem_grow(l->handles, &l->handles_cap, (size_t)l->forest.n + 1, sizeof *handles);
-    if (handles)
-        l->handles = handles;
-    return logp && lse && handles ? 0 : err_set(err, ERR_MEMORY, "no memory for a labelling batch");
-}
-
-static int batch_compute(struct provider *p, const struct run *u, const struct batch *b, struct err *err)
-{
-    struct local *l = p->state;
-    int rc = batch_memory(l, b->n_items, err);
-    if (rc == 0)
-        rc = context_extend(l->ctx, &l->forest, l->handles, err);
-    if (rc)
-        return rc;
-    context_logp(l->ctx, l->logp, NULL, l->lse, l->item, b->n_items, 1.0f);
-    p->tokens_computed += l->forest.tokens.n;
-    const float *at = l->logp;
-    for (int i = b->first; i < b->first + b->n && rc == 0; i++)
-        if (!too_long(u, i)) {
-            rc = words_read(&u->out[i], u->words, at, err);
-            at += u->words->n_items;
-        }
-    for (int i = l->forest.n - 1; i >= 0; i--)
-        context_drop(l->ctx, l->handles[i]);
-    return rc;
-}
-
-/* Runs the forest, tells the replies of its prompts and gives the slots back. */
-static int batch_run(struct provider *p, struct run *u, struct batch *b, struct err *err)
-{
-    struct local *l = p->state;
-    double before = time_now();
-    int rc = l->forest.n ? batch_compute(p, u, b, err) : 0;
-    double seconds = b->n ? (time_now() - before) / b->n : 0;
-    forest_clear(&l->forest);
-    for (int i = b->first; i < b->first + b->n && rc == 0 && !u->stop; i++) {
-        u->out[i].seconds = seconds;
-        u->stop = !u->done(u->arg, u->at + i);
-    }
-    if (rc == 0 && !u->stop)
-        u->stop = !u->done(u->arg, -1);
-    b->first += b->n;
-    b->n = b->n_items = 0;
-    if (rc == 0 && !u->stop && b->first < u->n && interrupted())
-        rc = err_set(err, ERR_INTERRUPTED, "interrupted; replies are kept, and the same command goes on from here");
-    return rc;
-}
-
-static int run_groups(struct provider *p, struct run *u, struct err *err)
-{
-    struct local *l = p->state;
-    struct batch b = {0};
-    int rc = 0;
-    forest_clear(&l->forest);
-    for (int at = 0, m; at < u->n && rc == 0 && !u->stop; at += m) {
-        m = group_end(u, at, group_base(l, &u->prompt[at], u->prompt[at].n)) - at;
-        int cost;
-        while (cost = group_cost(l, u, at, m), m > 1 && cost > l->batch_tokens)
-            m = (m + 1) / 2;
-        if (b.n && l->forest.tokens.n + cost > l->batch_tokens)
-            rc = batch_run(p, u, &b, err);
-        if (rc == 0 && add_group(l, &b, u, at, m))
-            rc = err_set(err, ERR_MEMORY, "no memory for a labelling batch");
-        b.n += m;
-    }
-    return rc || u->stop ? rc : batch_run(p, u, &b, err);
-}
-
-/* ---- a run of asks for words ----------------------------------------------------------------------------- */
-
-/* Tokenises all prompts; each that fits the window fits the cache, too. */
-static int run_tokens(struct provider *p, struct tokens *t, struct reply *out, const struct ask *ask, int n, int *most,
-                      struct err *err)
-{
-    struct local *l = p->state;
-    int limit = model_config(l->m)->max_position, rc = 0;
-    for (int i = 0; i < n && rc == 0; i++) {
-        rc = ask_tokens(l, &t[i], &ask[i], err);
-        bool fits = limit <= 0 || t[i].n + (ask[i].kind == ASK_TEXT) <= limit;
-        out[i].tokens_in = t[i].n;
-        out[i].state = fits ? REPLY_OK : REPLY_TOO_LONG;
-        p->tokens_asked += t[i].n;
-        if (fits && t[i].n > *most)
-            *most = t[i].n;
-    }
-    return rc;
-}
-
-static int ask_words(struct provider *p, struct run *u, const struct ask *ask, struct tokens *t, struct err *err)
-{
-    struct local *l = p->state;
-    struct words words = {0};
-    int most = 0;
-    int rc = words_make(&words, l, ask, err);
-    if (rc == 0)
-        rc = run_tokens(p, t, u->out, ask, u->n, &most, err);
-    if (rc == 0 && most + words.n_extra > l->batch_tokens)
-        l->batch_tokens = most + words.n_extra;
-    if (rc == 0)
-        rc = head_ensure(p, ask->head ? ask->head : "", &t[0], err);
-    u->words = &words;
-    if (rc == 0)
-        rc = run_groups(p, u, err);
-    words_release(&words);
-    return rc;
-}
-
-/* ---- a run of asks for texts -------------------------------------------------------------------------------- */
-
-struct texts { struct provider *p; struct run *u; struct completion *c; int *which; double last; };
-
-static void text_done(void *arg, int i)
-{
-    struct texts *t = arg;
-    struct reply *r = &t->u->out[t->which[i]];
-    double now = time_now();
-    r->text = t->c[i].text;
-    t->c[i].text = NULL;
-    r->tokens_out = t->c[i].n;
-    r->seconds = now - t->last;     // sequences run together: the time since the one before
-    t->last = now;
-    t->p->tokens_computed += r->tokens_in;
-    if (!t->u->stop)
-        t->u->stop = !t->u->done(t->u->arg, t->u->at + t->which[i]) || !t->u->done(t->u->arg, -1);
-}
-
-static int ask_texts(struct provider *p, struct run *u, const struct ask *ask, struct tokens *t, struct err *err)
-{
-    struct local *l = p->state;
-    struct completion *c = mem_alloc((size_t)u->n, sizeof *c);
-    struct prompt_ids *ids = mem_alloc((size_t)u->n, sizeof *ids);
-    int *which = mem_alloc((size_t)u->n, sizeof *which), most = 0, n = 0;
-    int rc = c && ids && which ? 0 : err_set(err, ERR_MEMORY, "no memory for %d texts", u->n);
-    if (rc == 0)
-        rc = run_tokens(p, t, u->out, ask, u->n, &most, err);
-    for (int i = 0; i < u->n && rc == 0 && !u->stop; i++) {
-        if (too_long(u, i)) {
-            u->stop = !u->done(u->arg, u->at + i);
-            continue;
-        }
-        // The stream of random numbers follows from the question, not from its place.
-        uint64_t item = hash_bytes(t[i].id, (size_t)t[i].n * sizeof *t[i].id).lo + (uint64_t)ask[i].draw * 0x9e3779b97f4a7c15;
-        ids[n] = (struct prompt_ids){t[i].id, t[i].n, item};
-        which[n++] = i;
-    }
-    struct texts arg = {p, u, c, which, time_now()};
-    if (rc == 0 && n && !u->stop) {
-        rc = model_generate(c, l->m, ids, n, 1, &ask->sampling, SEQUENCES, text_done, &arg, err);
-        if (rc == 0)
-            completions_release(c, n);
-    }
-    free(c);
-    free(ids);
-    free(which);
-    return rc;
-}
-
-/* ---- the provider ----------------------------------------------------------------------------------------- */
-
-enum { RUN = 512 };     // texts of which the prompts are in memory together
+/* ---- asking ---------------------------------------------------------------------------------------- */
 
 static bool same_words(const struct ask *a, const struct ask *b)
 {
@@ -555,64 +138,262 @@ static bool same_words(const struct ask *a, const struct ask *b)
     return same;
 }
 
-static bool same_sampling(const struct sampling *a, const struct sampling *b)
+/* The spellings of what ask i wants: as a rule those of the ask before. */
+static int question_words(struct question *q, struct err *err)
 {
-    bool same = a->temperature == b->temperature && a->top_k == b->top_k && a->top_p == b->top_p &&
-                a->max_new_tokens == b->max_new_tokens && a->n_stop == b->n_stop && a->seed == b->seed &&
-                a->ignore_eos == b->ignore_eos && a->n_stop_ids == b->n_stop_ids;
-    for (int i = 0; i < a->n_stop && same; i++)
-        same = !strcmp(a->stop[i], b->stop[i]);
-    for (int i = 0; i < a->n_stop_ids && same; i++)
-        same = a->stop_ids[i] == b->stop_ids[i];
-    return same;
+    struct call *c = q->call;
+    const struct ask *ask = &c->ask[q->i];
+    bool known = c->n_words && q->i && c->ask[q->i - 1].kind == ASK_WORDS && same_words(ask, &c->ask[q->i - 1]);
+    if (!known) {
+        struct words **all = mem_grow(c->words, &c->words_cap, (size_t)c->n_words + 1, sizeof *all);
+        c->words = all ? all : c->words;
+        struct words *w = all ? mem_alloc(1, sizeof *w) : NULL;
+        if (!w)
+            return err_set(err, ERR_MEMORY, "no memory for label words");
+        all[c->n_words++] = w;
+        int rc = words_make(w, model_tokenizer(c->l->m), ask, err);
+        if (rc)
+            return rc;
+    }
+    q->words = c->words[c->n_words - 1];
+    return 0;
 }
 
-/* How many asks, from the first, want the same thing. */
-static int run_length(const struct ask *ask, int n)
+static int question_memory(struct question *q, struct err *err)
 {
-    int i = 1, most = ask->kind == ASK_TEXT && n > RUN ? RUN : n;
-    const char *head = ask->head ? ask->head : "";
-    while (i < most && ask[i].kind == ask->kind &&
-           (ask->kind == ASK_TEXT ? same_sampling(&ask[i].sampling, &ask->sampling)
-                                  : same_words(&ask[i], ask) && !strcmp(ask[i].head ? ask[i].head : "", head)))
-        i++;
-    return i;
+    size_t items = q->words ? (size_t)(q->words->n + q->words->n_extra) : 1;
+    q->n_parts = q->words ? 1 + q->words->n_pieced : 1;
+    q->part = mem_alloc((size_t)q->n_parts, sizeof *q->part);
+    q->item = mem_alloc(items, sizeof *q->item);
+    q->logp = mem_alloc(items, sizeof *q->logp);
+    if (!q->part || !q->item || !q->logp)
+        return err_set(err, ERR_MEMORY, "no memory for a labelling prompt");
+    return 0;
+}
+
+static int submit_part(struct question *q, int part, struct scheduler_request *r, struct err *err)
+{
+    struct part *p = &q->part[part];
+    *p = (struct part){.q = q, .id = (int *)r->id};
+    r->done = part_done;
+    r->arg = p;
+    p->ticket = scheduler_submit(q->call->l->scheduler, r, err);
+    p->done = p->ticket < 0;
+    q->left += p->ticket >= 0;
+    return p->ticket < 0 ? p->ticket : 0;
+}
+
+static int submit_words(struct question *q, struct err *err)
+{
+    const struct words *w = q->words;
+    int n = q->t.n, part = 1, at = w->n;
+    for (int i = 0; i < w->n; i++)
+        q->item[i] = (struct head_item){n - 1, w->spelling[i].id[0]};
+    struct scheduler_request r = {.id = q->t.id, .n = n, .ask = q->item, .n_ask = w->n, .logp = q->logp};
+    int rc = submit_part(q, 0, &r, err);
+    for (int i = 0; i < w->n && rc == 0; i++) {
+        const struct spelling *s = &w->spelling[i];
+        if (s->n == 1)
+            continue;
+        int *id = mem_alloc((size_t)(n + s->n - 1), sizeof *id);
+        if (!id)
+            return err_set(err, ERR_MEMORY, "no memory for a labelling prompt");
+        memcpy(id, q->t.id, (size_t)n * sizeof *id);
+        memcpy(id + n, s->id, (size_t)(s->n - 1) * sizeof *id);
+        r = (struct scheduler_request){.id = id, .n = n + s->n - 1, .ask = q->item + at, .n_ask = s->n - 1, .logp = q->logp + at};
+        for (int k = 1; k < s->n; k++)
+            q->item[at++] = (struct head_item){n + k - 1, s->id[k]};
+        rc = submit_part(q, part++, &r, err);
+    }
+    return rc;
+}
+
+static int submit_text(struct question *q, struct err *err)
+{
+    const struct ask *ask = &q->call->ask[q->i];
+    // The stream of random numbers follows from the question, not from its place.
+    uint64_t item = hash_bytes(q->t.id, (size_t)q->t.n * sizeof *q->t.id).lo + (uint64_t)ask->draw * 0x9e3779b97f4a7c15;
+    struct scheduler_request r = {.id = q->t.id, .n = q->t.n, .sampling = &ask->sampling, .item = item, .out = &q->c};
+    return submit_part(q, 0, &r, err);
+}
+
+/* Tokens in the cache that a question needs at most. */
+static int needs(const struct question *q)
+{
+    int room = model_config(q->call->l->m)->max_position - q->t.n, new = q->call->ask[q->i].sampling.max_new_tokens;
+    return q->t.n + (q->words ? q->words->longest - 1 : new < room ? new : room);
+}
+
+/* A cache in which the question has room: 1, or 0 where that has to wait until the present one is not in use. */
+static int fit(struct question *q, struct err *err)
+{
+    struct local *l = q->call->l;
+    int one = scheduler_blocks(1, needs(q)), want = q->words ? 2 * one : SEQUENCES * one;
+    want = want < BLOCKS ? BLOCKS : want > BLOCKS_MOST ? BLOCKS_MOST : want;
+    want = want < one ? one : want;
+    // one that is smaller than it might be serves, unless it is too small
+    if (l->scheduler && (one <= l->blocks ? l->blocks >= want / 2 || q->call->waiting.n : false))
+        return 1;
+    if (q->call->waiting.n)
+        return 0;
+    struct scheduler_options o = {.blocks = want, .sequences = SEQUENCES, .rows = l->rows};
+    scheduler_free(l->scheduler);
+    l->scheduler = NULL;
+    l->blocks = want;
+    int rc = scheduler_new(&l->scheduler, l->m, &o, err);
+    return rc ? rc : 1;
+}
+
+static bool tell(struct call *c, int i)
+{
+    c->stop = c->stop || !c->done(c->arg, i);
+    return !c->stop;
+}
+
+static int question_make(struct question **out, struct call *c, struct err *err)
+{
+    const struct ask *ask = &c->ask[c->next];
+    struct question *q = mem_alloc(1, sizeof *q);
+    if (!q)
+        return err_set(err, ERR_MEMORY, "no memory for a labelling prompt");
+    *out = q;
+    q->call = c;
+    q->i = c->next;
+    BUG_IF(ask->kind == ASK_WORDS && (ask->n_words < 1 || ask->n_words > PROVIDER_MAX_WORDS));
+    int rc = provider_local_tokens(c->l->m, &q->t, ask, err);
+    if (rc == 0 && ask->kind == ASK_WORDS)
+        rc = question_words(q, err);
+    return rc ? rc : question_memory(q, err);
+}
+
+/* Begins the next question: 1, 0 where it has to wait. */
+static int begin(struct call *c, struct err *err)
+{
+    struct question *q = NULL;
+    int rc = question_make(&q, c, err), limit = model_config(c->l->m)->max_position;
+    if (rc)
+        goto out;
+    struct reply *r = &c->out[q->i];
+    r->tokens_in = q->t.n;
+    if (limit > 0 && q->t.n + (q->words ? q->words->longest - 1 : 1) > limit) {
+        r->state = REPLY_TOO_LONG;
+        c->p->tokens_asked += q->t.n;
+        c->next++;
+        tell(c, q->i);
+        question_free(q);
+        return 1;
+    }
+    rc = fit(q, err);
+    if (rc <= 0)
+        goto out;
+    c->next++;
+    c->p->tokens_asked += q->t.n;
+    list_put(&c->waiting, q);
+    rc = q->words ? submit_words(q, err) : submit_text(q, err);
+    return rc ? rc : 1;     // what was submitted is cancelled with the call
+out:
+    if (q)
+        question_free(q);
+    return rc;
+}
+
+/* ---- replies ------------------------------------------------------------------------------------------- */
+
+static int reply_take(struct question *q, double seconds, struct err *err)
+{
+    struct reply *r = &q->call->out[q->i];
+    r->state = REPLY_OK;
+    r->seconds = seconds;
+    if (q->words)
+        return words_read(r, q->words, q->logp, q->logp + q->words->n, err);
+    r->text = q->c.text;
+    q->c.text = NULL;
+    r->tokens_out = q->c.n;
+    return 0;
+}
+
+/* Tells what was completed since the last time; sequences run together, so each took its share of the time since. */
+static int tell_complete(struct call *c, struct err *err)
+{
+    double now = time_now(), each = c->complete.n ? (now - c->last) / c->complete.n : 0;
+    bool any = c->complete.n;
+    int rc = 0;
+    while (rc == 0 && c->complete.first && !c->stop) {
+        struct question *q = c->complete.first;
+        rc = reply_take(q, each, err);
+        if (rc == 0)
+            tell(c, q->i);
+        list_take(&c->complete, q);
+        question_free(q);
+    }
+    if (any)
+        c->last = now;
+    if (any && rc == 0 && !c->stop)
+        tell(c, -1);    // the next step is long
+    return rc;
+}
+
+static int one_step(struct call *c, struct err *err)
+{
+    int64_t before = scheduler_counts(c->l->scheduler).computed;
+    int left = scheduler_step(c->l->scheduler, err);
+    c->p->tokens_computed += scheduler_counts(c->l->scheduler).computed - before;
+    return left < 0 ? left : tell_complete(c, err);
+}
+
+/* Whatever is still on its way is not wanted any more. */
+static void call_release(struct call *c)
+{
+    for (struct question *q; (q = c->waiting.first);) {
+        for (int i = 0; q->part && i < q->n_parts; i++)
+            if (q->part[i].q && !q->part[i].done)
+                scheduler_cancel(c->l->scheduler, q->part[i].ticket);
+        list_take(&c->waiting, q);
+        question_free(q);
+    }
+    for (struct question *q; (q = c->complete.first);) {
+        list_take(&c->complete, q);
+        question_free(q);
+    }
+    for (int i = 0; i < c->n_words; i++) {
+        words_release(c->words[i]);
+        free(c->words[i]);
+    }
+    free(c->words);
 }
 
 static int local_ask(struct provider *p, struct reply *out, const struct ask *ask, int n, ask_done *done, void *arg,
                      struct err *err)
 {
+    struct local *l = p->state;
+    struct call c = {.p = p, .l = l, .out = out, .ask = ask, .n = n, .done = done, .arg = arg, .last = time_now()};
     int rc = 0;
-    bool stop = false;
-    for (int at = 0, m; at < n && rc == 0 && !stop; at += m) {
-        m = run_length(ask + at, n - at);
-        BUG_IF(ask[at].kind == ASK_WORDS && (ask[at].n_words < 1 || ask[at].n_words > PROVIDER_MAX_WORDS));
-        struct tokens *t = mem_alloc((size_t)m, sizeof *t);
-        if (!t)
-            return err_set(err, ERR_MEMORY, "no memory for a labelling batch");
-        struct run u = {.prompt = t, .out = out + at, .n = m, .at = at, .done = done, .arg = arg};
-        rc = ask[at].kind == ASK_WORDS ? ask_words(p, &u, ask + at, t, err) : ask_texts(p, &u, ask + at, t, err);
-        for (int i = 0; i < m; i++)
-            tokens_release(&t[i]);
-        free(t);
-        stop = u.stop;
+    while (rc == 0 && !c.stop && (c.next < n || c.waiting.n)) {
+        int more = 1;
+        while (more > 0 && !c.stop && c.next < n && c.waiting.n < WINDOW)
+            more = begin(&c, err);
+        rc = more < 0 ? more : 0;
+        if (rc == 0 && !c.stop && c.waiting.n)
+            rc = one_step(&c, err);
+        if (rc == 0 && !c.stop && (c.next < n || c.waiting.n) && interrupted())
+            rc = err_set(err, ERR_INTERRUPTED, "interrupted; replies are kept, and the same command goes on from here");
+    }
+    call_release(&c);
+    if (rc && rc != ERR_INTERRUPTED) {  // what failed in the middle of a step is of no more use
+        scheduler_free(l->scheduler);
+        l->scheduler = NULL;
     }
     return rc;
 }
+
+/* ---- the provider ----------------------------------------------------------------------------------------- */
 
 static void local_close(struct provider *p)
 {
     struct local *l = p->state;
     if (!l)
         return;
-    head_forget(l);
-    context_free(l->ctx);
-    tokens_release(&l->head);
-    forest_release(&l->forest);
-    free(l->handles);
-    free(l->item);
-    free(l->logp);
-    free(l->lse);
+    scheduler_free(l->scheduler);
     free(l);
 }
 
@@ -626,7 +407,7 @@ int provider_local_new(struct provider **out, const struct model *m, const char 
         return err_set(err, ERR_MEMORY, "no memory for a labeler");
     }
     l->m = m;
-    l->batch_tokens = batch_tokens > 0 ? batch_tokens : DEFAULT_BATCH_TOKENS;
+    l->rows = batch_tokens <= 0 ? ROWS : batch_tokens < ROWS_MOST ? batch_tokens : ROWS_MOST;
     *p = (struct provider){.state = l, .ask = local_ask, .close = local_close};
     snprintf(p->fingerprint, sizeof p->fingerprint, "local:%s", model_fingerprint(m));
     snprintf(p->name, sizeof p->name, "%s", name);

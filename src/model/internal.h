@@ -195,15 +195,4 @@ struct kv_cache { struct tensor *k, *v; const int *slot; };
 void transformer_forward(struct workspace *ws, const struct model *m, const int *ids, int n, struct tensor *hidden,
                          const struct kv_cache *cache);
 
-/* ---- the cache's inside, for generation ------------------------------------------------- */
-
-/* Takes slots for n more tokens of the sequence `handle`, to be appended one at a time. */
-int context_reserve(struct context *c, int handle, int n, struct err *err) MUST_CHECK;
-/* Of a leaf (nothing hangs on it), the first n of its own tokens stay; the others' slots, and those reserved, are free again. */
-void context_trim(struct context *c, int handle, int n);
-/* Appends one token to each of n sequences (leaves: nothing hangs on them) that were reserved for.  hidden (n,C) receives their states. */
-int context_append(struct context *c, const int *handle, const int *id, int n, struct tensor *hidden, struct err *err) MUST_CHECK;
-/* Hidden state of row `row` of the last context_extend, copied into row `to` of dst. */
-void context_hidden_row(const struct context *c, int row, struct tensor *dst, int to);
-
 #endif

@@ -355,6 +355,9 @@ int scheduler_step(struct scheduler *s, struct err *err) MUST_CHECK;
 /* Forgets a request, its completion included, which is released; done is not told.  Within scheduler_step it lasts until its end. */
 void scheduler_cancel(struct scheduler *s, int ticket);
 
+/* Forgets what is in the cache: the model's weights changed.  While no request is left. */
+void scheduler_forget(struct scheduler *s);
+
 struct scheduler_counts {
     int64_t submitted;      // tokens of prompts
     int64_t computed;       // of them, and again after pre-emption or eviction
@@ -382,18 +385,6 @@ int writer_window(const struct writer *w);
 int writer_write(struct writer *w, struct completion *out, const int *id, int n, uint64_t item, const struct sampling *s,
                  writer_said *said, void *arg, struct err *err) MUST_CHECK;
 int writer_computed(const struct writer *w);    // tokens of the last call's prompt that had to be computed
-
-struct context;
-/* slots: token positions in the cache. */
-int context_new(struct context **out, const struct model *m, int slots, struct err *err) MUST_CHECK;
-void context_free(struct context *c);
-/* Computes new segments on top of cached ones.  parent: index of an earlier segment of this call, or a handle returned
- * before, given as ~handle; -1 ... roots use CONTEXT_ROOT.  handles[i] receives a handle that stays valid until dropped; ERR_MEMORY when the
- * cache is full (nothing was computed).  Afterwards context_logp/context_logits speak about this call's tokens. */
-enum { CONTEXT_ROOT = INT32_MIN };
-int context_extend(struct context *c, const struct forest *f, int *handles, struct err *err) MUST_CHECK;
-void context_drop(struct context *c, int handle);       // frees its slots once no child uses them
-void context_logp(struct context *c, float *logp, float *entropy, float *lse, const struct head_item *item, int n, float temperature);
 
 /* ---- looking inside ------------------------------------------------------------------ */
 

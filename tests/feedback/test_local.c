@@ -146,23 +146,22 @@ static void all_spellings_count(void **state)
     const char *prompt[] = {"Preferred Summary="};
     struct reply a;
     ask(&a, "", 0, prompt, 1);
-    struct context *c = NULL;
+    struct workspace *ws = NULL;
     struct forest f = {0};
     struct tokens t = {0};
-    int handle;
     assert_int_equal(tokenize(model_tokenizer(model), &t, prompt[0], strlen(prompt[0]), 0, NULL), 0);
-    assert_int_equal(context_new(&c, model, 64, NULL), 0);
-    forest_add(&f, CONTEXT_ROOT, t.id, t.n);
-    assert_int_equal(context_extend(c, &f, &handle, NULL), 0);
+    assert_int_equal(workspace_new(&ws, model, 64, KEEP_NOTHING, NULL), 0);
+    forest_add(&f, -1, t.id, t.n);
+    model_forward(ws, model, &f);
     struct head_item item[] = {{t.n - 1, '1'}, {t.n - 1, 256}, {t.n - 1, '2'}, {t.n - 1, 257}};
     float logp[4], lse[4];
-    context_logp(c, logp, NULL, lse, item, 4, 1);
+    model_logp(ws, logp, NULL, lse, item, 4, 1);
     near(a.word[0].sum, log(exp(logp[0]) + exp(logp[1])), 1e-6);
     near(a.word[0].bare, logp[0], 0);
     near(a.word[1].bare, logp[2], 0);
     near(a.mass, exp(logp[0]) + exp(logp[1]) + exp(logp[2]) + exp(logp[3]), 1e-6);
     assert_int_equal(a.tokens_in, t.n);
-    context_free(c);
+    workspace_free(ws);
     forest_release(&f);
     tokens_release(&t);
 }
@@ -189,23 +188,22 @@ static void prompts_beyond_the_window_are_named_not_cut(void **state)
 static double said(const char *prompt, const char *word)
 {
     struct tokens t = {0};
-    struct context *c = NULL;
+    struct workspace *ws = NULL;
     struct forest f = {0};
-    int handle;
     assert_int_equal(tokenize(model_tokenizer(model), &t, prompt, strlen(prompt), 0, NULL), 0);
     int n = t.n;
     assert_int_equal(tokenize(model_tokenizer(model), &t, word, strlen(word), 0, NULL), 0);
-    assert_int_equal(context_new(&c, model, 200, NULL), 0);
-    forest_add(&f, CONTEXT_ROOT, t.id, t.n);
-    assert_int_equal(context_extend(c, &f, &handle, NULL), 0);
+    assert_int_equal(workspace_new(&ws, model, 200, KEEP_NOTHING, NULL), 0);
+    forest_add(&f, -1, t.id, t.n);
+    model_forward(ws, model, &f);
     double sum = 0;
     for (int i = n; i < t.n; i++) {
         struct head_item item = {i - 1, t.id[i]};
         float logp, lse;
-        context_logp(c, &logp, NULL, &lse, &item, 1, 1);
+        model_logp(ws, &logp, NULL, &lse, &item, 1, 1);
         sum += logp;
     }
-    context_free(c);
+    workspace_free(ws);
     forest_release(&f);
     tokens_release(&t);
     return exp(sum);

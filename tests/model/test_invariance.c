@@ -66,42 +66,44 @@ static void in_a_forest(const struct model *m, const struct sequence *s)
     forest_release(&f);
 }
 
-/* pieces: lengths of consecutive calls, each on top of the one before. */
-static void through_a_cache(const struct model *m, const struct sequence *s, const int *pieces, int n_pieces, const char *how)
+/* In a scheduler's cache beside others, `rows` tokens at a time. */
+static void through_a_cache(const struct model *m, const struct sequence *s, int rows, const char *how)
 {
     struct err err = {0};
-    struct context *c;
+    struct scheduler *sch;
+    struct scheduler_options o = {16, rows < 3 ? rows : 3, rows};
     struct rng r;
-    int parent = CONTEXT_ROOT, at = 0, handles[2], noise;
-    float logp[TOTAL];
-    if (context_new(&c, m, 512, &err))
-        fail_msg("%s", err.msg);
-    struct forest f = {0};
+    struct head_item item[TOTAL];
+    float logp[TOTAL], other[2];
+    int noise[2][40], left;
     rng_init(&r, 78, RNG_TEST, 7, 0);
-    tiny_segment(&f, CONTEXT_ROOT, 17, &r);     // so that slots are not positions
-    assert_int_equal(context_extend(c, &f, &noise, &err), 0);
-    for (int p = 0; p < n_pieces; p++) {
-        struct head_item item[TOTAL];
-        forest_clear(&f);
-        tiny_segment(&f, CONTEXT_ROOT, 3, &r);
-        forest_add(&f, parent, s->id + at, pieces[p]);
-        if (context_extend(c, &f, handles, &err))
-            fail_msg("%s", err.msg);
-        for (int t = 0; t < pieces[p]; t++)
-            item[t] = (struct head_item){3 + t, at + t + 1 < TOTAL ? s->id[at + t + 1] : 0};
-        context_logp(c, logp, NULL, NULL, item, pieces[p], 0.7f);
-        for (int t = 0; t < pieces[p] && at + t + 1 < TOTAL; t++)
-            if (logp[t] != s->logp[at + t + 1])
-                fail_msg("%s: token %d: %.9g alone, %.9g here", how, at + t + 1, (double)s->logp[at + t + 1], (double)logp[t]);
-        context_drop(c, handles[0]);
-        if (parent != CONTEXT_ROOT)
-            context_drop(c, ~parent);       // its child keeps it
-        parent = ~handles[1];
-        at += pieces[p];
+    for (int i = 0; i < 80; i++)
+        noise[i / 40][i % 40] = (int)rng_below(&r, TINY_VOCAB);
+    for (int t = 0; t < TOTAL; t++)
+        item[t] = (struct head_item){t, t + 1 < TOTAL ? s->id[t + 1] : 0};
+    if (scheduler_new(&sch, m, &o, &err))
+        fail_msg("%s", err.msg);
+    for (int i = 0; i < 3; i++) {
+        struct scheduler_request q = {.id = noise[i / 2], .n = 17 + 6 * i, .ask = item, .n_ask = 1, .logp = &other[i / 2]};
+        if (i == 1)
+            q = (struct scheduler_request){.id = s->id, .n = TOTAL, .ask = item, .n_ask = TOTAL, .logp = logp};
+        assert_true(scheduler_submit(sch, &q, &err) >= 0);
     }
-    assert_int_equal(at, TOTAL);
-    context_free(c);
+    while ((left = scheduler_step(sch, &err)) > 0)
+        ;
+    assert_int_equal(left, 0);
+    scheduler_free(sch);
+    struct workspace *ws = tiny_workspace(m, TOTAL, KEEP_NOTHING);  // schedulers ask at temperature 1
+    struct forest f = {0};
+    float one[TOTAL];
+    forest_add(&f, -1, s->id, TOTAL);
+    model_forward(ws, m, &f);
+    model_logp(ws, one, NULL, NULL, item, TOTAL, 1);
+    for (int t = 0; t < TOTAL; t++)
+        if (logp[t] != one[t])
+            fail_msg("%s: token %d: %.9g alone, %.9g here", how, t + 1, (double)one[t], (double)logp[t]);
     forest_release(&f);
+    workspace_free(ws);
 }
 
 static void check(struct tiny_options o)
@@ -115,12 +117,9 @@ static void check(struct tiny_options o)
     alone(m, &kept, true);
     same(&s, kept.logp + 1, kept.entropy + 1, 1, "with a workspace that keeps");
     in_a_forest(m, &s);
-    int halves[] = {PROMPT, ANSWER}, odd[] = {1, 62, 3, 20, 7}, singles[TOTAL];
-    for (int i = 0; i < TOTAL; i++)
-        singles[i] = 1;
-    through_a_cache(m, &s, halves, 2, "prompt, then answer");
-    through_a_cache(m, &s, odd, 5, "odd pieces");
-    through_a_cache(m, &s, singles, TOTAL, "token by token");
+    through_a_cache(m, &s, 1024, "in one portion");
+    through_a_cache(m, &s, 11, "in odd portions");
+    through_a_cache(m, &s, 1, "token by token");
     model_close(m);
     device_close(one);
 
@@ -129,7 +128,7 @@ static void check(struct tiny_options o)
     alone(m, &kept, false);
     same(&s, kept.logp + 1, kept.entropy + 1, 1, "with two threads");
     in_a_forest(m, &s);
-    through_a_cache(m, &s, odd, 5, "odd pieces, two threads");
+    through_a_cache(m, &s, 11, "in odd portions, two threads");
     model_close(m);
     device_close(two);
 }
@@ -160,38 +159,6 @@ static void earlier_tokens_matter(void **state)
     device_close(dev);
 }
 
-static void a_full_cache_says_so_and_computes_nothing(void **state)
-{
-    struct err err = {0};
-    struct device *dev = tiny_device(1);
-    struct model *m = tiny_model(dev, (struct tiny_options){.seed = 3});
-    struct context *c;
-    struct rng r;
-    struct forest f = {0};
-    int first, second, child;
-    rng_init(&r, 1, RNG_TEST, 8, 0);
-    assert_int_equal(context_new(&c, m, 20, &err), 0);
-    tiny_segment(&f, CONTEXT_ROOT, 12, &r);
-    assert_int_equal(context_extend(c, &f, &first, &err), 0);
-    assert_int_equal(context_extend(c, &f, &second, &err), ERR_MEMORY);
-    kit_contains(err.msg, "room for 8 more");
-
-    // a child keeps its parent's slots until it goes
-    forest_clear(&f);
-    tiny_segment(&f, ~first, 8, &r);
-    assert_int_equal(context_extend(c, &f, &child, &err), 0);
-    context_drop(c, first);
-    assert_int_equal(context_extend(c, &f, &second, &err), ERR_MEMORY);
-    context_drop(c, child);
-    forest_clear(&f);
-    tiny_segment(&f, CONTEXT_ROOT, 20, &r);
-    assert_int_equal(context_extend(c, &f, &second, &err), 0);
-    forest_release(&f);
-    context_free(c);
-    model_close(m);
-    device_close(dev);
-}
-
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(a_row_does_not_know_its_company_in_fp32),
     cmocka_unit_test(a_row_does_not_know_its_company_in_bf16),
@@ -199,6 +166,5 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(nor_with_an_adapter_in_bf16),
     cmocka_unit_test(nor_with_modules_of_its_own),
     cmocka_unit_test(earlier_tokens_matter),
-    cmocka_unit_test(a_full_cache_says_so_and_computes_nothing),
 };
 KIT_MAIN(tests)

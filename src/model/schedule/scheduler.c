@@ -120,6 +120,15 @@ void scheduler_free(struct scheduler *s)
     free(s);
 }
 
+void scheduler_forget(struct scheduler *s)
+{
+    BUG_IF(s->left);
+    while (tree_evict(&s->tree) >= 0)
+        ;
+    for (int i = 0; i < s->states.n; i++)
+        s->states.block[i] = -1;
+}
+
 struct scheduler_counts scheduler_counts(const struct scheduler *s)
 {
     struct scheduler_counts c = s->counts;

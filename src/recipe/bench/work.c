@@ -105,8 +105,8 @@ struct own {
     struct model *trained;          // its own, for training
     struct trainable *train;
     struct workspace *ws;
-    struct context *context;
-    struct forest forest, rest;
+    struct scheduler *scheduler;
+    struct forest forest;
     struct head_item *item;
     float *logp, *dlogp;
     int items, steps;
@@ -121,11 +121,10 @@ static void own_close(struct bench_work *w)
     if (!o)
         return;
     workspace_free(o->ws);
-    context_free(o->context);
+    scheduler_free(o->scheduler);
     trainable_free(o->train);
     model_close(o->trained);
     forest_release(&o->forest);
-    forest_release(&o->rest);
     free(o->item);
     free(o->logp);
     free(o->dlogp);
@@ -220,26 +219,19 @@ static int prepare_train(struct bench_work *w, struct bench_models *all, const s
 
 /* ---- scoring ------------------------------------------------------------------------------------------ */
 
-/* The shared beginning is computed in every run, once; then the rests of all prompts together. */
+/* The shared beginning is computed in every run, once: nothing is left from the run before. */
 static int run_score(struct bench_work *w, struct err *err)
 {
     struct own *o = w->own;
-    int head = 0, handles[64], rc = 0;
-    if (o->forest.n) {
-        rc = context_extend(o->context, &o->forest, &head, err);
-        for (int i = 0; i < o->rest.n; i++)
-            o->rest.seg[i].parent = ~head;
+    int length = o->row->length, rc = 0;
+    scheduler_forget(o->scheduler);
+    for (int i = 0; i < o->items && rc >= 0; i++) {
+        struct scheduler_request r = { .id = o->ids + i * length, .n = length, .ask = &o->item[i], .n_ask = 1, .logp = &o->logp[i] };
+        rc = scheduler_submit(o->scheduler, &r, err);
     }
-    if (rc == 0)
-        rc = context_extend(o->context, &o->rest, handles, err);
-    if (rc)
-        return rc;
-    context_logp(o->context, o->logp, NULL, NULL, o->item, o->items, 1);
-    for (int i = 0; i < o->rest.n; i++)
-        context_drop(o->context, handles[i]);
-    if (o->forest.n)
-        context_drop(o->context, head);
-    return 0;
+    for (rc = rc < 0 ? rc : 1; rc > 0;)
+        rc = scheduler_step(o->scheduler, err);
+    return rc;
 }
 
 static int prepare_score(struct bench_work *w, struct bench_models *all, const struct bench_row *row, struct err *err)
@@ -256,18 +248,15 @@ static int prepare_score(struct bench_work *w, struct bench_models *all, const s
     if (rc == 0)
         rc = random_ids(o, prompts * row->length, c->vocab, err);
     if (rc == 0)
-        rc = context_new(&o->context, o->model, row->shared + prompts * own, err);
+        rc = scheduler_new(&o->scheduler, o->model, &(struct scheduler_options){ scheduler_blocks(prompts, own) +
+                               scheduler_blocks(1, row->shared), prompts, 0 }, err);
     o->item = mem_alloc((size_t)prompts, sizeof *o->item);
     o->logp = mem_alloc((size_t)prompts, sizeof *o->logp);
     if (rc == 0 && (!o->item || !o->logp))
         rc = err_set(err, ERR_MEMORY, "%s", row->name);
-    if (rc == 0 && row->shared && forest_add(&o->forest, CONTEXT_ROOT, o->ids, row->shared) < 0)
-        rc = err_set(err, ERR_MEMORY, "%s", row->name);
     for (int i = 0; rc == 0 && i < prompts; i++) {
-        if (forest_add(&o->rest, CONTEXT_ROOT, o->ids + i * row->length + row->shared, own) < 0)
-            rc = err_set(err, ERR_MEMORY, "%s", row->name);
-        else
-            o->item[o->items++] = (struct head_item){ (i + 1) * own - 1, 5 };
+        memcpy(o->ids + i * row->length, o->ids, (size_t)row->shared * sizeof *o->ids);
+        o->item[o->items++] = (struct head_item){ row->length - 1, 5 };
     }
     w->units = prompts * row->length;   // what was asked for; operations are of what had to be computed
     w->operations = (row->shared ? bench_forward_ops(c, 0, row->shared) : 0) +
