@@ -114,6 +114,11 @@ int win_matrix(struct interval *out, const char *const *text, int policies, int 
 struct model_judge { const struct labeler *labeler; const char *const *prompt; struct label_counts counts; };
 int model_judge(void *arg, double *win, const struct match *match, int n, struct err *err);
 
+/* A row of AlpacaEval's leaderboard from preferences (1 baseline, 2 model, 1.5 or 0 a draw, fractions where weighted, NaN not
+ * parsed and left out).  win_rate and standard_error (n - 1 in the variance) in per cent; discrete: halves for draws. */
+struct leaderboard_row { double win_rate, standard_error, discrete_win_rate; int n_wins, n_wins_base, n_draws, n_total; };
+struct leaderboard_row leaderboard(const double *preference, int n);
+
 /* ---- drift from the reference -------------------------------------------------------------------------- */
 
 /* Sum of the completion's log-probs under m for each sequence, at a sampling temperature.  KL in nats per sequence is the mean

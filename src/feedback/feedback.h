@@ -17,6 +17,7 @@
 #include "feedback/ask.h"
 #include "feedback/hybrid/hybrid.h"
 #include "feedback/protocol/protocol.h"
+#include "feedback/judge/judge.h"
 #include "feedback/providers.h"
 #include "feedback/store.h"
 #include "model/model.h"

@@ -97,6 +97,7 @@ extern const struct stage
     stage_hybrid,
     stage_inspect,
     stage_lab,
+    stage_judge,
     stage_label,
     stage_logprobs,
     stage_models,

@@ -23,6 +23,7 @@ static const struct stage *const stages[] = {
     &stage_score,
     &stage_eval,
     &stage_compare,
+    &stage_judge,
     &stage_inspect,
     &stage_export,
     &stage_families,

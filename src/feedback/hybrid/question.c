@@ -1,21 +1,23 @@
-/* feedback/hybrid/question.c - yes-or-no questions and short texts, asked through the one door of asking.
+/* feedback/hybrid/question.c - yes-or-no questions and short texts, asked through the one door
+ * of asking.
  *
- * A question ends in a line that one word answers.  Yes and no are read as log-probs where a provider gives them, in either
- * case and spelling, and from its text where it does not; with votes the labeler writes its check down before it answers,
- * so many times. */
+ * A question ends in a line that one word answers.  Yes and no are read as log-probs where a
+ * provider gives them, in either case and spelling, and from its text where it does not; with
+ * votes the labeler writes its check down before it answers, so many times. */
 #include <ctype.h>
 #include <math.h>
 
 #include "feedback/feedback.h"
 
-enum { UNIT = 1024 };           // questions in memory together
+enum { UNIT = 1024 }; // questions in memory together
 
 void style_defaults(struct style *s)
 {
     *s = (struct style){.min_mass = 0.5, .temperature = 0.7f, .max_new_tokens = 256, .seed = 1};
 }
 
-/* ---- reading ------------------------------------------------------------------------------ */
+/* ---- reading ------------------------------------------------------------------------------
+ */
 
 static int word_at(const char *p)
 {
@@ -51,7 +53,7 @@ static struct yes_no from_words(const struct reply *r, double min_mass)
         int said = yes_no_read(r->text ? r->text : "");
         return said < 0 ? v : (struct yes_no){said, 1, true};
     }
-    double p[4];        // a word that a short list lacks counts as nothing
+    double p[4]; // a word that a short list lacks counts as nothing
     for (int k = 0; k < 4; k++)
         p[k] = isfinite(r->word[k].sum) ? exp(r->word[k].sum) : 0;
     v.mass = p[0] + p[1] + p[2] + p[3];
@@ -61,9 +63,16 @@ static struct yes_no from_words(const struct reply *r, double min_mass)
     return v;
 }
 
-/* ---- asking ---------------------------------------------------------------------------------- */
+/* ---- asking
+ * ---------------------------------------------------------------------------------- */
 
-struct unit { struct ask *ask; struct reply *reply; struct chat_message *message; char **text; int n; };
+struct unit {
+    struct ask *ask;
+    struct reply *reply;
+    struct chat_message *message;
+    char **text;
+    int n;
+};
 
 static void unit_release(struct unit *u)
 {
@@ -79,13 +88,17 @@ static void unit_release(struct unit *u)
 
 static int unit_new(struct unit *u, int n, struct err *err)
 {
-    *u = (struct unit){mem_alloc((size_t)n, sizeof *u->ask), mem_alloc((size_t)n, sizeof *u->reply), mem_alloc((size_t)n, sizeof *u->message),
-                       mem_alloc((size_t)n, sizeof *u->text), n};
-    return u->ask && u->reply && u->message && u->text ? 0 : err_set(err, ERR_MEMORY, "no memory for %d questions", n);
+    *u = (struct unit){
+        mem_alloc((size_t)n, sizeof *u->ask), mem_alloc((size_t)n, sizeof *u->reply),
+        mem_alloc((size_t)n, sizeof *u->message), mem_alloc((size_t)n, sizeof *u->text), n};
+    return u->ask && u->reply && u->message && u->text
+               ? 0
+               : err_set(err, ERR_MEMORY, "no memory for %d questions", n);
 }
 
 /* Question i of the unit: text and what follows it, plain or as a user's turn. */
-static int put(struct unit *u, int i, struct ask ask, const char *question, const char *behind, const char *open, bool chat, struct err *err)
+static int put(struct unit *u, int i, struct ask ask, const char *question, const char *behind,
+               const char *open, bool chat, struct err *err)
 {
     u->text[i] = str_printf("%s%s%s", question, behind, chat ? "" : open);
     if (!u->text[i])
@@ -111,12 +124,17 @@ static struct sampling sampling_of(const struct style *s, bool greedy)
     return how;
 }
 
-static int yes_no_words(struct yes_no *out, struct asker *a, const char *protocol, const char *const *question, int n, const struct style *s,
+static int yes_no_words(struct yes_no *out, struct asker *a, const char *protocol,
+                        const char *const *question, int n, const struct style *s,
                         struct err *err)
 {
     static const char *const word[] = {"yes", "no", "Yes", "No"};
     struct unit u;
-    struct ask ask = {.kind = ASK_WORDS, .word = word, .n_words = 4, .sampling = sampling_of(s, true), .protocol = protocol};
+    struct ask ask = {.kind = ASK_WORDS,
+                      .word = word,
+                      .n_words = 4,
+                      .sampling = sampling_of(s, true),
+                      .protocol = protocol};
     int rc = unit_new(&u, n, err);
     for (int i = 0; i < n && rc == 0; i++)
         rc = put(&u, i, ask, question[i], " Answer yes or no.", "\nAnswer:", s->chat, err);
@@ -129,15 +147,19 @@ static int yes_no_words(struct yes_no *out, struct asker *a, const char *protoco
 }
 
 /* Written checks: the share of yes among those that say either. */
-static int yes_no_votes(struct yes_no *out, struct asker *a, const char *protocol, const char *const *question, int n, const struct style *s,
+static int yes_no_votes(struct yes_no *out, struct asker *a, const char *protocol,
+                        const char *const *question, int n, const struct style *s,
                         struct err *err)
 {
     struct unit u;
-    struct ask ask = {.kind = ASK_TEXT, .sampling = sampling_of(s, false), .protocol = protocol};
+    struct ask ask = {
+        .kind = ASK_TEXT, .sampling = sampling_of(s, false), .protocol = protocol};
     int rc = unit_new(&u, n * s->votes, err);
     for (int i = 0; i < n * s->votes && rc == 0; i++) {
         ask.draw = i % s->votes;
-        rc = put(&u, i, ask, question[i / s->votes], " Work it out step by step, then end with a line \"Answer: yes\" or \"Answer: no\".",
+        rc = put(&u, i, ask, question[i / s->votes],
+                 " Work it out step by step, then end with a line \"Answer: yes\" or \"Answer: "
+                 "no\".",
                  "\nCheck:", s->chat, err);
     }
     if (rc == 0)
@@ -145,34 +167,40 @@ static int yes_no_votes(struct yes_no *out, struct asker *a, const char *protoco
     for (int i = 0; i < n && rc == 0; i++) {
         int yes = 0, all = 0;
         for (int k = i * s->votes; k < (i + 1) * s->votes; k++) {
-            int said = u.reply[k].state == REPLY_OK ? yes_no_read(u.reply[k].text ? u.reply[k].text : "") : -1;
+            int said = u.reply[k].state == REPLY_OK
+                           ? yes_no_read(u.reply[k].text ? u.reply[k].text : "")
+                           : -1;
             yes += said == 1;
             all += said >= 0;
         }
-        out[i] = (struct yes_no){all ? (double)yes / all : NAN, (double)all / s->votes, all > 0};
+        out[i] =
+            (struct yes_no){all ? (double)yes / all : NAN, (double)all / s->votes, all > 0};
     }
     unit_release(&u);
     return rc;
 }
 
-int ask_yes_no(struct yes_no *out, struct asker *a, const char *protocol, const char *const *question, int n, const struct style *s,
-               struct err *err)
+int ask_yes_no(struct yes_no *out, struct asker *a, const char *protocol,
+               const char *const *question, int n, const struct style *s, struct err *err)
 {
     int rc = 0, unit = s->votes > 0 ? (UNIT + s->votes - 1) / s->votes : UNIT;
     for (int at = 0; at < n && rc == 0; at += unit) {
         int part = n - at < unit ? n - at : unit;
-        rc = (s->votes > 0 ? yes_no_votes : yes_no_words)(out + at, a, protocol, question + at, part, s, err);
+        rc = (s->votes > 0 ? yes_no_votes : yes_no_words)(out + at, a, protocol, question + at,
+                                                          part, s, err);
     }
     return rc;
 }
 
-int ask_texts(const char **out, struct asker *a, const char *protocol, const char *const *question, int n, int draws, const struct style *s,
+int ask_texts(const char **out, struct asker *a, const char *protocol,
+              const char *const *question, int n, int draws, const struct style *s,
               struct arena *arena, struct err *err)
 {
     int rc = 0, all = n * draws;
     for (int at = 0; at < all && rc == 0; at += UNIT) {
         struct unit u;
-        struct ask ask = {.kind = ASK_TEXT, .sampling = sampling_of(s, false), .protocol = protocol};
+        struct ask ask = {
+            .kind = ASK_TEXT, .sampling = sampling_of(s, false), .protocol = protocol};
         rc = unit_new(&u, all - at < UNIT ? all - at : UNIT, err);
         for (int i = 0; i < u.n && rc == 0; i++) {
             ask.draw = (at + i) % draws;

@@ -1,0 +1,251 @@
+/* feedback/judge/pairs.c - which of two outputs: AlpacaEval's two ways of asking, with or
+ * without a reference. */
+#include <ctype.h>
+#include <math.h>
+
+#include "feedback/judge/judge.h"
+
+enum { UNIT = 1024 };
+#define JUDGE_PROTOCOL "judge 1"
+
+void judge_defaults(struct judge_options *o)
+{
+    *o = (struct judge_options){.kind = JUDGE_WEIGHTED, .order = JUDGE_RANDOM};
+}
+
+/* ---- the question ------------------------------------------------------------------------ */
+
+static const char *const label[2][2] = {{"Output (a)", "Output (b)"},
+                                        {"m", "M"}}; // by kind, by slot
+
+char *judge_question(const struct judge_options *o, const struct judge_item *item, bool swapped)
+{
+    const char *one = swapped ? item->second : item->first,
+               *two = swapped ? item->first : item->second;
+    const char *const *name = label[o->kind];
+    struct buf b = {0};
+    buf_adds(&b, "Two assistants were given the same instruction. Decide whose output a person "
+                 "who gave it would rather have: the "
+                 "one that does what was asked, is correct, and is clear.\n\n");
+    buf_addf(&b, "# Instruction\n%s\n\n", item->instruction);
+    if (item->reference)
+        buf_addf(&b, "# A good answer, to compare with\n%s\n\n", item->reference);
+    if (o->kind == JUDGE_TEXT)
+        buf_addf(&b, "# %s\n%s\n\n# %s\n%s\n\n", name[0], one, name[1], two);
+    else
+        buf_addf(&b, "# Output of model %s\n%s\n\n# Output of model %s\n%s\n\n", name[0], one,
+                 name[1], two);
+    buf_addf(&b, "# Verdict\nWhich is better? Write nothing but %s or %s.", name[0], name[1]);
+    if (!o->chat)
+        buf_adds(&b, o->kind == JUDGE_TEXT ? "\n" : "\nThe better model:");
+    return buf_take(&b);
+}
+
+/* ---- the answer -----------------------------------------------------------------------------
+ */
+
+static const char *skip_marks(const char *p)
+{
+    while (*p && (isspace((unsigned char)*p) || strchr("*#_>\"'`", *p)))
+        p++;
+    return p;
+}
+
+/* The first line that begins with one of the two, with or without "Output". */
+static double read_text(const char *s)
+{
+    for (const char *line = s; line && *line;
+         line = strchr(line, '\n') ? strchr(line, '\n') + 1 : NULL) {
+        const char *p = skip_marks(line);
+        if (!strncasecmp(p, "output", 6))
+            p = skip_marks(p + 6);
+        if (p[0] == '(' && (p[1] == 'a' || p[1] == 'b') && p[2] == ')')
+            return p[1] == 'b';
+    }
+    return NAN;
+}
+
+static double read_letter(const char *s)
+{
+    const char *p = skip_marks(s);
+    return (*p == 'm' || *p == 'M') && !isalnum((unsigned char)p[1]) ? *p == 'M' : NAN;
+}
+
+double judge_read(const struct reply *r, enum judge_kind kind)
+{
+    if (r->state != REPLY_OK)
+        return NAN;
+    if (kind == JUDGE_TEXT)
+        return r->text ? read_text(r->text) : NAN;
+    if (!r->has_logps)
+        return r->text ? read_letter(r->text) : NAN;
+    bool one = isfinite(r->word[0].sum), two = isfinite(r->word[1].sum);
+    if (!one || !two)
+        return !one && !two ? NAN : two;
+    return 1 / (1 + exp(r->word[0].sum - r->word[1].sum));
+}
+
+static const char *raw_of(const struct reply *r, struct arena *arena)
+{
+    if (!r->has_logps)
+        return arena_strdup(arena, r->text ? r->text : "");
+    json_t *o = json_object();
+    for (int k = 0; k < 2; k++)
+        json_object_set_new(o, label[JUDGE_WEIGHTED][k],
+                            isfinite(r->word[k].sum) ? json_real(r->word[k].sum) : json_null());
+    struct buf b = {0};
+    json_add_text(&b, o, 0);
+    const char *s = b.failed ? NULL : arena_strdup(arena, b.s);
+    buf_release(&b);
+    json_decref(o);
+    return s;
+}
+
+/* ---- asking
+ * ------------------------------------------------------------------------------------ */
+
+/* Up to two questions an item; i: whose, swapped: shown the other way round. */
+struct shown {
+    int i;
+    bool swapped;
+};
+struct unit {
+    struct shown *shown;
+    struct ask *ask;
+    struct reply *reply;
+    struct chat_message *message;
+    char **text;
+    int n;
+};
+
+static void unit_release(struct unit *u)
+{
+    for (int k = 0; u->text && k < u->n; k++)
+        free(u->text[k]);
+    if (u->reply)
+        replies_release(u->reply, u->n);
+    free(u->shown);
+    free(u->ask);
+    free(u->reply);
+    free(u->message);
+    free(u->text);
+}
+
+static bool drawn(const struct judge_options *o, const char *instruction)
+{
+    struct rng r;
+    rng_init(&r, o->seed, RNG_SHUFFLE, hash_bytes(instruction, strlen(instruction)).lo, 0);
+    return rng_below(&r, 2);
+}
+
+static int unit_new(struct unit *u, const struct judge_options *o,
+                    const struct judge_item *item, int n, struct err *err)
+{
+    size_t most = 2 * (size_t)n;
+    *u = (struct unit){mem_alloc(most, sizeof *u->shown), mem_alloc(most, sizeof *u->ask),
+                       mem_alloc(most, sizeof *u->reply), mem_alloc(most, sizeof *u->message),
+                       mem_alloc(most, sizeof *u->text),  0};
+    if (!u->shown || !u->ask || !u->reply || !u->message || !u->text)
+        return err_set(err, ERR_MEMORY, "no memory to judge %d pairs", n);
+    for (int i = 0; i < n; i++) {
+        if (!strcmp(item[i].first, item[i].second))
+            continue;
+        bool first = o->order == JUDGE_RANDOM && drawn(o, item[i].instruction);
+        u->shown[u->n++] = (struct shown){i, first};
+        if (o->order == JUDGE_BOTH)
+            u->shown[u->n++] = (struct shown){i, !first};
+    }
+    return 0;
+}
+
+static int unit_write(struct unit *u, const struct judge_options *o,
+                      const struct judge_item *item, struct err *err)
+{
+    static const char *const word[] = {"m", "M"}, *const stop[] = {"\n\n"};
+    for (int k = 0; k < u->n; k++) {
+        struct ask *a = &u->ask[k];
+        u->text[k] = judge_question(o, &item[u->shown[k].i], u->shown[k].swapped);
+        if (!u->text[k])
+            return err_set(err, ERR_MEMORY, "no memory for a question");
+        *a = (struct ask){.kind = o->kind == JUDGE_TEXT ? ASK_TEXT : ASK_WORDS,
+                          .protocol = JUDGE_PROTOCOL,
+                          .order = u->shown[k].swapped};
+        sampling_defaults(&a->sampling);
+        a->sampling.temperature = 0;
+        a->sampling.max_new_tokens = o->kind == JUDGE_TEXT ? 50 : 4;
+        a->sampling.stop = stop;
+        a->sampling.n_stop = o->kind == JUDGE_TEXT && !o->chat;
+        a->word = o->kind == JUDGE_TEXT ? NULL : word;
+        a->n_words = o->kind == JUDGE_TEXT ? 0 : 2;
+        u->message[k] = (struct chat_message){"user", u->text[k]};
+        a->prompt = o->chat ? NULL : u->text[k];
+        a->message = o->chat ? &u->message[k] : NULL;
+        a->n_messages = o->chat;
+    }
+    return 0;
+}
+
+/* What the replies to one item make together. */
+static void judge_add(struct judgement *j, const struct judge_options *o, const struct reply *r,
+                      bool swapped, struct arena *arena)
+{
+    double p = judge_read(r, o->kind);
+    bool again = j->raw != NULL;
+    j->order[again] = isnan(p) ? NAN : 1 + (swapped ? 1 - p : p);
+    j->preference =
+        again ? (j->order[0] + j->order[1]) / 2 : j->order[0]; // one order unread: all of it is
+    j->swapped = again ? j->swapped : swapped;
+    j->seconds += r->seconds;
+    j->price += r->price;
+    j->state = j->state > r->state ? j->state : r->state;
+    if (!again)
+        j->raw = raw_of(r, arena);
+}
+
+static int judge_unit(struct judgement *out, struct asker *a, const struct judge_options *o,
+                      const struct judge_item *item, int n, struct arena *arena,
+                      struct err *err)
+{
+    struct unit u;
+    int rc = unit_new(&u, o, item, n, err);
+    if (rc == 0)
+        rc = unit_write(&u, o, item, err);
+    if (rc == 0 && u.n)
+        rc = ask_all(a, u.reply, u.ask, u.n, err);
+    for (int i = 0; i < n && rc == 0; i++)
+        out[i] = (struct judgement){.preference = 1.5, .order = {NAN, NAN}};
+    for (int k = 0; k < u.n && rc == 0; k++)
+        judge_add(&out[u.shown[k].i], o, &u.reply[k], u.shown[k].swapped, arena);
+    unit_release(&u);
+    return rc;
+}
+
+int judge_pairs(struct judgement *out, struct asker *a, const struct judge_options *o,
+                const struct judge_item *item, int n, struct arena *arena, struct err *err)
+{
+    int rc = 0;
+    for (int at = 0; at < n && rc == 0; at += UNIT)
+        rc = judge_unit(out + at, a, o, item + at, n - at < UNIT ? n - at : UNIT, arena, err);
+    return rc;
+}
+
+/* ---- rows
+ * ----------------------------------------------------------------------------------------- */
+
+json_t *annotation_row(const struct annotation *a)
+{
+    json_t *o = json_object();
+    json_object_set_new(o, "instruction", json_string(a->instruction));
+    json_object_set_new(o, "output_1", json_string(a->output_1));
+    json_object_set_new(o, "generator_1", json_string(a->generator_1));
+    json_object_set_new(o, "dataset", json_string(a->dataset ? a->dataset : ""));
+    json_object_set_new(o, "output_2", json_string(a->output_2));
+    json_object_set_new(o, "generator_2", json_string(a->generator_2));
+    json_object_set_new(o, "annotator", json_string(a->annotator));
+    json_object_set_new(o, "preference",
+                        isfinite(a->preference) ? json_real(a->preference) : json_null());
+    json_object_set_new(o, "price_per_example", json_real(a->price));
+    json_object_set_new(o, "time_per_example", json_real(a->seconds));
+    json_object_set_new(o, "raw_completion", a->raw ? json_string(a->raw) : json_null());
+    return o;
+}
