@@ -86,6 +86,7 @@ struct candidates {
     const json_t *prompt_json, *first_json, *second_json;   // as they are written out
     const char *prompt, *first, *second;    // plain text
     int human;              // 1 or 2: the one people preferred; 0: nobody asked
+    const char *reference;  // the row's, an answer known to be good; NULL: none
 };
 /* Pairs that a file can offer: {"prompt","completions":[...]} gives the disjoint pairs (0,1), (2,3), ... or all of them;
  * {"chosen","rejected"} with or without "prompt" one pair, its order drawn from the texts' hash so that it tells nothing.
@@ -110,9 +111,6 @@ int label_from_row(struct candidates *c, struct label *l, const json_t *row, con
  * is.  In the arena; NULL without memory. */
 char *text_transcript(struct arena *a, const struct text *t, bool prompt);
 
-/* Plain text as it is; messages as a transcript of "Human:" and "Assistant:" turns, whose end, of a prompt, is an open
- * "Assistant:".  In the arena; NULL without memory. */
-char *text_transcript(struct arena *a, const struct text *t, bool prompt);
 /* A transcript's first human turn (what data is split by), or the whole prompt; points into prompt. */
 const char *first_human_turn(const char *prompt, size_t *n);
 

@@ -65,7 +65,7 @@ static const json_t *own(struct candidate_list *c, json_t *v)
 }
 
 static int add_pair(struct candidate_list *c, const char *id, const json_t *prompt_json, const char *prompt,
-                    const struct text text[2], const json_t *const json[2], int human, struct err *err)
+                    const struct text text[2], const json_t *const json[2], int human, const json_t *row, struct err *err)
 {
     struct candidates *it = add(c, err);
     if (!it)
@@ -78,7 +78,8 @@ static int add_pair(struct candidate_list *c, const char *id, const json_t *prom
         c->identical++;
         return 0;
     }
-    *it = (struct candidates){name, prompt_json, json[0], json[1], prompt, one, two, human};
+    const char *reference = json_string_value(json_object_get(row, "reference"));
+    *it = (struct candidates){name, prompt_json, json[0], json[1], prompt, one, two, human, reference};
     c->n++;
     return 0;
 }
@@ -105,7 +106,7 @@ static int add_completions(struct candidate_list *c, const struct prompt *p, boo
         for (int j = i + 1; j < n && rc == 0; j = all_pairs ? j + 1 : n) {
             const json_t *json[2] = {json_array_get(list, (size_t)i), json_array_get(list, (size_t)j)};
             struct text text[2] = {{.text = json_string_value(json[0])}, {.text = json_string_value(json[1])}};
-            rc = add_pair(c, p->id, json_object_get(p->row, "prompt"), prompt, text, json, 0, err);
+            rc = add_pair(c, p->id, json_object_get(p->row, "prompt"), prompt, text, json, 0, p->row, err);
         }
     return rc;
 }
@@ -156,7 +157,7 @@ static int read_pairs(struct candidate_list *out, struct rows *rows, struct err 
         const json_t *json[2] = {own(out, text_json(&text[0])), own(out, text_json(&text[1]))};
         int human = p->label_prob == 0.5 ? 0 : (p->label_prob > 0.5) == first ? 1 : 2;
         rc = add_pair(out, p->id, own(out, text_json(&p->prompt)), text_transcript(&out->arena, &p->prompt, true), text, json,
-                      human, err);
+                      human, p->row, err);
     }
     return rc;
 }

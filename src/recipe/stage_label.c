@@ -40,7 +40,7 @@ static struct label_item *items_of(const struct labelling *l, int n)
 {
     struct label_item *item = mem_alloc((size_t)n, sizeof *item);
     for (int i = 0; item && i < n; i++)
-        item[i] = (struct label_item){ l->list.item[i].prompt, l->list.item[i].first, l->list.item[i].second, NULL };
+        item[i] = (struct label_item){ l->list.item[i].prompt, l->list.item[i].first, l->list.item[i].second, l->list.item[i].reference };
     return item;
 }
 

@@ -72,6 +72,7 @@ static void check_ask(const char *file, const struct ask *a, const json_t *want)
     if (ends && !(a->prompt && str_ends(a->prompt, ends)))
         fail_msg("%s: the prompt is\n----\n%s\n---- expected to end with\n%s\n----", file, a->prompt, ends);
     same(file, "the message", a->n_messages ? a->message[0].content : NULL, str(want, "message"));
+    same(file, "the schema", a->schema, str(want, "schema"));
     same(file, "the prefill", a->prefill, str(want, "prefill"));
     same(file, "the stop string", a->sampling.n_stop ? a->sampling.stop[0] : NULL, str(want, "stop"));
     check_words(file, a, json_object_get(want, "words"));

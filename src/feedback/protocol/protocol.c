@@ -120,6 +120,23 @@ static int make_form(struct protocol *p, const char *name, struct err *err)
                    name, near ? " (did you mean " : "", near ? near : "", near ? "?)" : "");
 }
 
+/* {"verdict": one of the words}. */
+static int make_schema(struct protocol *p, struct err *err)
+{
+    json_t *words = json_array();
+    for (int i = 0; i < p->form.n_words; i++)
+        json_array_append_new(words, json_string(p->form.word[i]));
+    json_t *schema = json_pack("{s:s, s:{s:{s:s, s:o}}, s:[s], s:b}", "type", "object", "properties", "verdict", "type", "string", "enum",
+                               words, "required", "verdict", "additionalProperties", 0);
+    struct buf b = {0};
+    if (schema)
+        json_add_text(&b, schema, 0);
+    p->schema = schema && !b.failed ? arena_strdup(&p->arena, b.s) : NULL;
+    buf_release(&b);
+    json_decref(schema);
+    return p->schema ? 0 : no_memory(err);
+}
+
 static int check_form(const struct protocol *p, struct err *err)
 {
     const struct ask_form *f = &p->form;
@@ -143,6 +160,8 @@ int protocol_new(struct protocol **out, const char *name, const struct protocol_
     rc = make_form(p, name, err);
     if (rc == 0)
         rc = check_form(p, err);
+    if (rc == 0)
+        rc = make_schema(p, err);
     settle(p, !strcmp(name, "constitution"));
     struct buf head = {0};
     if (rc == 0) {
@@ -346,6 +365,8 @@ int protocol_ask(struct ask *out, const struct protocol *p, const struct label_i
         out->word = p->form.word;
         out->n_words = p->form.n_words;
     }
+    if (last && p->how.chat)
+        out->schema = p->schema;
     out->sampling = last ? verdict_sampling(p) : rationale_sampling(p, a);
     // After a rationale of its own, only a vote is still a sample.
     out->draw = out->kind == ASK_TEXT ? v.draw : 0;

@@ -101,6 +101,7 @@ struct protocol {
     struct ask_form form;
     struct protocol_options how;
     char *head;                 // preamble and exemplars: what all prompts begin with
+    char *schema;               // of a verdict as JSON, for servers that keep to schemas (wrapped questions only)
     char hash[33];              // of everything above: labels are keyed by it
     struct arena arena;
 };
