@@ -472,6 +472,7 @@ static void a_rating_is_the_expectation_scaled_to_one(void **state)
     near(r.value, value / mass, 1e-12);
     near(r.score, (value / mass - 5.5) / 4.5, 1e-12);
     near(r.p[0], 0.05 / mass, 1e-12);
+    near(r.p[9], 0.1 / mass, 1e-12);
     b.l.min_mass = 0.9;
     r = rated(&b);
     assert_int_equal(r.state, LABEL_NO_ANSWER);
