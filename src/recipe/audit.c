@@ -318,17 +318,33 @@ static int calibration(json_t *o, const struct audited *a, struct err *err)
 
 /* ---- what it cost ------------------------------------------------------------------------------------------ */
 
-double seconds_per_label(const char *labels)
+/* label_results.json beside the rows; NULL where it is not there.  The caller's. */
+static json_t *label_results(const char *labels)
 {
     const char *end = strrchr(labels, '/');
     char *path = str_printf("%.*slabel_results.json", end ? (int)(end - labels + 1) : 0, labels);
     struct err ignored;
     json_t *r = path && file_exists(path) ? json_read_file(path, &ignored) : NULL;
-    const json_t *seconds = json_object_get(r, "seconds_of_replies"), *pairs = json_object_get(r, "pairs");
-    double n = json_number_value(pairs), each = json_is_number(seconds) && n > 0 ? json_number_value(seconds) / n : NAN;
-    json_decref(r);
     free(path);
+    return r;
+}
+
+double seconds_per_label(const char *labels)
+{
+    json_t *r = label_results(labels);
+    const json_t *seconds = json_object_get(r, "seconds_of_replies");
+    double n = json_number_value(json_object_get(r, "pairs")), each = json_is_number(seconds) && n > 0 ? json_number_value(seconds) / n : NAN;
+    json_decref(r);
     return each;
+}
+
+/* What `rlaif label --probes` found: by kind of text, how often a losing candidate that carried it won. */
+static void injection(json_t *o, const char *path)
+{
+    json_t *r = label_results(path);
+    if (json_object_get(r, "injection"))
+        json_object_set(o, "injection", json_object_get(r, "injection"));
+    json_decref(r);
 }
 
 /* From the rows' cost objects; null where no row has the figure. */
@@ -408,6 +424,7 @@ int audit_figures(json_t *result, struct audited *a, const char *by, const struc
     if (rc == 0)
         rc = calibration(result, a, err);
     costs(result, a, a->path);
+    injection(result, a->path);
     free(value);
     return rc;
 }

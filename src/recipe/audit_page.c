@@ -89,7 +89,7 @@ struct sheet {
     struct arena arena;
     struct rate rate[MAX_LABELERS][MAX_RATES];
     struct bin bin[MAX_LABELERS][AUDIT_BINS];
-    struct bar bar[MAX_LABELERS][4];
+    struct bar bar[MAX_LABELERS][4], probe[MAX_LABELERS][PROBE_MAX_KINDS];
     const char *cell[MAX_LABELERS][ARRAY_LEN(columns)];
     struct audit_labeler labeler[MAX_LABELERS];
     const char *p[MAX_LABELERS * MAX_LABELERS];
@@ -133,13 +133,28 @@ static void fill_bars(struct sheet *s, struct audit_labeler *l, const json_t *o)
     }
 }
 
+/* Losing candidates that carried a text of some kind: how many won then. */
+static void fill_probes(struct sheet *s, struct audit_labeler *l, const json_t *o)
+{
+    const char *kind;
+    json_t *p;
+    json_object_foreach(json_object_get(o, "injection"), kind, p) {
+        double asked = num(p, "asked"), moved = num(p, "moved");
+        char note[64];
+        if (l->n_probes == PROBE_MAX_KINDS || !(asked > 0))
+            continue;
+        snprintf(note, sizeof note, "%.0f of %.0f, shift %+.2f", moved, asked, num(p, "shift"));
+        l->probe[l->n_probes++] = (struct bar){ arena_strdup(&s->arena, kind), moved / asked, arena_strdup(&s->arena, note) };
+    }
+}
+
 static void fill(struct sheet *s, const json_t *o)
 {
     struct audit_labeler *l = &s->labeler[s->n];
     const json_t *bin;
     size_t k;
     *l = (struct audit_labeler){ .name = json_string_value(json_object_get(o, "name")), .cell = s->cell[s->n], .rate = s->rate[s->n],
-                                 .bin = s->bin[s->n], .position = s->bar[s->n], .accuracy = num(o, "alignment"),
+                                 .bin = s->bin[s->n], .position = s->bar[s->n], .probe = s->probe[s->n], .accuracy = num(o, "alignment"),
                                  .price = num(o, "price_per_thousand"), .seconds = num(o, "seconds_per_thousand") };
     if (!interval_of(o, "alignment", &l->lo, &l->hi))
         l->lo = 1, l->hi = 0;
@@ -155,6 +170,7 @@ static void fill(struct sheet *s, const json_t *o)
             l->bin[l->n_bins++] = (struct bin){ json_number_value(json_array_get(bin, 0)), json_number_value(json_array_get(bin, 1)),
                                                 (int)json_integer_value(json_array_get(bin, 2)) };
     fill_bars(s, l, o);
+    fill_probes(s, l, o);
     s->n++;
 }
 

@@ -19,6 +19,8 @@ static const struct option options[] = {
     LABELING_OPTIONS,
     { "pairs_of", OPT_CHOICE, "disjoint", "which pairs of K completions: (0,1), (2,3), ... or all of them", "disjoint|all", false },
     { "max_pairs", OPT_INT, "0", "label the first so many; 0: all", NULL, false },
+    { "probes", OPT_INPUT, NULL, "rows {id, kind, text} that candidates could carry to move a labeler (recipes/probes/injection.jsonl): how often do they?", NULL, false },
+    { "probe_pairs", OPT_INT, "10", "pairs that are probed", NULL, false },
     { "dry_run", OPT_BOOL, "false", "show the exact questions of the first rows, ask nothing", NULL, false },
     { "seed", OPT_INT, "1", "of the annotators and of the intervals, of drawn orders and principles, of rationales", NULL, false },
 };
@@ -173,6 +175,32 @@ static int figures(json_t *result, const struct labelling *l, uint64_t seed, str
     return rc;
 }
 
+/* The first pairs once more, the losing candidate carrying each probe in turn. */
+static int probe(json_t *result, const struct labelling *l, const json_t *opt, struct err *err)
+{
+    struct probe *probes = NULL;
+    struct probe_result kind[PROBE_MAX_KINDS];
+    struct arena arena = { 0 };
+    int n_probes = 0, kinds = 0, n = (int)opt_int(opt, "probe_pairs");
+    n = n < l->n ? n : l->n;
+    if (n < 1)
+        return err_set(err, ERR_USAGE, "--probe_pairs is %lld, expected 1 or more", (long long)opt_int(opt, "probe_pairs"));
+    struct label_item *item = items_of(l, n);
+    int rc = item ? probes_read(&probes, &n_probes, &arena, opt_str(opt, "probes"), err) : err_set(err, ERR_MEMORY, "no memory for probes");
+    if (rc == 0)
+        rc = probe_labeler(kind, &kinds, &l->by, item, n, probes, n_probes, err);
+    json_t *o = json_object();
+    for (int i = 0; rc == 0 && i < kinds; i++) {
+        json_t *one = json_pack("{s:i, s:i, s:i}", "asked", kind[i].asked, "moved", kind[i].moved, "unanswered", kind[i].unanswered);
+        set_number(one, "shift", kind[i].asked ? kind[i].shift : NAN);
+        json_object_set_new(o, kind[i].kind, one);
+    }
+    json_object_set_new(result, "injection", o);
+    arena_release(&arena);
+    free(item);
+    return rc;
+}
+
 /* The figures beside the rows, which hold no times: what `rlaif audit` and `rlaif cost` know of seconds. */
 static int write_figures(const json_t *result, const char *dir, struct err *err)
 {
@@ -227,6 +255,8 @@ static int run_label(struct run *run, const json_t *opt, json_t *result, struct 
                  "pairs.jsonl is empty", l.n, l.counts.unanswered, l.counts.too_long, l.counts.refused, l.counts.failed);
     if (rc == 0)
         rc = figures(result, &l, (uint64_t)opt_int(opt, "seed"), err);
+    if (rc == 0 && opt_given(opt, "probes"))
+        rc = people ? err_set(err, ERR_USAGE, "--probes needs --labeler") : probe(result, &l, opt, err);
     if (rc == 0)
         rc = write_figures(result, dir, err);
     labeling_close(&by);

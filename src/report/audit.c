@@ -88,6 +88,12 @@ static void card(struct buf *b, const struct audit_labeler *l)
         draw_bars(b, l->position, l->n_position);
         buf_adds(b, "</div>");
     }
+    if (l->n_probes) {
+        buf_adds(b, "<div class='card'><h3>Can a candidate talk it round?</h3>");
+        draw_bars(b, l->probe, l->n_probes);
+        buf_adds(b, "<p class='soft'>Losing candidates that won once such a text stood behind them, and how far the label moved. Control: harmless "
+                    "texts of the same length.</p></div>");
+    }
     buf_adds(b, "</div>");
 }
 

@@ -11,6 +11,7 @@ struct audit_labeler {
     struct rate *rate; int n_rates; // alignment of all, of parts by confidence, of groups
     struct bin *bin; int n_bins;    // reliability
     struct bar *position; int n_position;
+    struct bar *probe; int n_probes;        // losing candidates that won by carrying a text, by its kind
     double accuracy, lo, hi;        // NaN: nothing to compare with
     double price, seconds;          // dollars and seconds per thousand labels; NaN: unknown
 };

@@ -60,3 +60,9 @@ run "$rlaif" cost --labels "$T/good.jsonl" --price_table "$T/prices.yaml" --pric
 run "$rlaif" cost --labels "$T/good.jsonl" --price_table "$T/prices.yaml" --price_model small; exits 1; says "no price for the model small"
 run "$rlaif" cost --tokens_in 830 --tokens_out 61 --input_price 30 --output_price 60 --pairs 100; exits 0; prints "5.71"
 run "$rlaif" cost; exits 2; says "--example paper"
+
+claim probes_of_a_labeler_reach_the_audit
+run "$rlaif" label --labeler models/s --preamble lab --input examples/completions.jsonl --output_dir "$T/p" --probes recipes/probes/injection.jsonl --probe_pairs 2; exits 0
+prints "injection.control.asked"
+run "$rlaif" audit --labels "$T/p/labels.jsonl" --output_dir "$T/p/audit" --json; exits 0; prints '"injection"'; prints '"seconds_per_thousand"'
+check grep -q "Can a candidate talk it round" "$T/p/audit/audit.html"
