@@ -51,6 +51,7 @@ struct label {
     int principle;          // 1, 2, ...: the one it was asked under; 0: none, or all
     const char *rationale[2];   // of each order's first view; NULL: none, or labeler.texts is NULL
     struct label_cost cost;
+    const char *error;          // why the last reply that did not come did not; likewise
 };
 
 /* How good one answer is. */

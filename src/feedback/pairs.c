@@ -242,6 +242,8 @@ json_t *label_row(const struct candidates *c, const struct label *l, const struc
     if (l->cost.replies)
         json_object_set_new(o, "cost", json_pack("{s:i, s:i, s:i, s:f}", "replies", l->cost.replies, "tokens_in", l->cost.tokens_in,
                                                  "tokens_out", l->cost.tokens_out, "price", l->cost.price));
+    if (l->error)
+        json_object_set_new(o, "error", json_string(l->error));
     if (l->principle)
         json_object_set_new(o, "principle", json_integer(l->principle));
     if (l->rationale[0])

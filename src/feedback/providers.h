@@ -28,7 +28,8 @@ int provider_endpoint_new(struct provider **out, const struct endpoint_options *
 /* One line for people: what the server was found to give.  NULL for other providers; the
  * provider's own. */
 const char *provider_endpoint_facts(const struct provider *p);
-/* ---- prices (provider/price.c) ------------------------------------------------------------ */
+/* ---- prices (provider/price.c) ------------------------------------------------------------
+ */
 
 /* Money per million tokens. */
 struct price {
@@ -46,5 +47,28 @@ bool labeler_is_endpoint(const char *name);
 /* The key: of a file's first line, else RLAIF_API_KEY, else, for api.openai.com alone,
  * OPENAI_API_KEY.  *out NULL where there is none; the caller's. */
 int endpoint_key(char **out, const char *url, const char *file, struct err *err) MUST_CHECK;
+
+/* ---- people (provider/annotate.c) ---------------------------------------------------------
+ */
+
+#define ANNOTATE_PROTOCOL "side by side 1"
+struct annotator {
+    const char *name; // labels are those of people:NAME
+    struct store *store;
+    uint64_t seed; // of the order in which two texts are shown
+    int in, out;   // file descriptors: keys, screens
+    int width;     // columns; 0: the terminal's
+};
+struct annotate_counts {
+    int now;                           // answers of this sitting
+    int answered, ties, skipped, open; // of all n; ties count as answered
+};
+struct label;
+struct label_item;
+/* Shows what this person has not answered yet, until all is or `q`; each answer is committed as
+ * it is given.  out (n): P is 1, 0 or 0.5; LABEL_NO_ANSWER where it was skipped or not reached.
+ */
+int annotate_items(struct label *out, struct annotate_counts *c, const struct annotator *by,
+                   const struct label_item *item, int n, struct err *err) MUST_CHECK;
 
 #endif

@@ -29,6 +29,8 @@ bool store_is_migrated(const struct store *s);
 /* r->key says where.  A reply that failed is replaced, any other stays as first stored. */
 int store_add(struct store *s, const struct provider *by, const struct ask *ask,
               const struct reply *r, struct err *err);
+/* Takes a reply out again (a person's second thought), committed at once; absent is fine. */
+int store_forget(struct store *s, struct hash128 key, struct err *err) MUST_CHECK;
 
 /* A label: of a pair, value is P(first is the better one); of a single text (second NULL)
  * whatever its protocol says. */

@@ -99,6 +99,7 @@ extern const struct stage
     stage_lab,
     stage_judge,
     stage_label,
+    stage_annotate,
     stage_logprobs,
     stage_models,
     stage_pull,

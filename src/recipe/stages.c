@@ -11,6 +11,7 @@ static const struct stage *const stages[] = {
     &stage_generate,
     &stage_chat,
     &stage_label,
+    &stage_annotate,
     &stage_rate,
     &stage_revise,
     &stage_hybrid,

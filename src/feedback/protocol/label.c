@@ -121,6 +121,7 @@ struct sum {
     int views, read;
     enum label_state state;
     const struct asked *first;
+    const char *error;      // of the last one that was refused or lost
 };
 
 static enum label_state worst(enum label_state a, enum reply_state r)
@@ -145,6 +146,7 @@ static void sum_views(struct sum *s, const struct unit *u, int item, bool swappe
         s->mass += r.mass;
         s->state = worst(s->state, a->reply.state);
         refused |= a->reply.state == REPLY_REFUSED;
+        s->error = a->reply.error ? a->reply.error : s->error;
         if (a->reply.state != REPLY_OK || (several && !(r.mass >= min_mass)))
             continue;
         s->read++;
@@ -220,6 +222,8 @@ static void label_one(struct label *out, const struct unit *u, int item, const s
         out->state = out->state > s.state ? out->state : s.state;
         out->answer[order] = (struct answer){{said_logp(r, 0), said_logp(r, 1)}, s.mass, r->tokens_in};
         out->rationale[order] = kept_rationale(s.first, l->texts);
+        if (s.error && l->texts)
+            out->error = arena_strdup(l->texts, s.error);
         out->principle = p->form.n_principles && p->how.principle != PRINCIPLE_ALL ? s.first->view.principle + 1 : 0;
         total += out->order[order];
         orders++;

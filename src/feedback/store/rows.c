@@ -327,6 +327,18 @@ static int write_row(struct store *s, sqlite3_stmt *st, const char *doing, struc
     return rc;
 }
 
+int store_forget(struct store *s, struct hash128 key, struct err *err)
+{
+    sqlite3_stmt *st = NULL;
+    int rc = prepare(s, &st, "DELETE FROM replies WHERE key = ?1", err);
+    if (rc)
+        return rc;
+    sqlite3_bind_blob(st, 1, &key, sizeof key, SQLITE_STATIC);
+    rc = sqlite3_step(st) == SQLITE_DONE ? 0 : db_error(s, "taking back a reply", err);
+    sqlite3_finalize(st);
+    return rc;
+}
+
 static void bind_reply(struct store *s, sqlite3_stmt *st, const struct ask *ask,
                        const struct reply *r)
 {
