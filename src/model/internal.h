@@ -109,7 +109,15 @@ struct adapter {
     int rank, b_values;     // most rows of an A, most values of a B: what workspaces make room for
     int n;
     struct lora *lora;      // (n)
+    struct weight *head;    // (V,C+r), [W | scale B], where the vocabulary head is adapted; NULL
+    struct tensor head_values;  // the same in the compute dtype
 };
+/* The vocabulary head as it is multiplied with, the columns of what it reads, and how these come from hidden (T,C): to (T,head_width). */
+const struct weight *model_head(const struct model *m);
+int head_width(const struct model *m);
+void head_extend(const struct model *m, struct tensor *to, const struct tensor *hidden);
+/* After B of the head changed. */
+void adapter_repack_head(struct model *m);
 /* Whether a struct trainable of m holds parameter i. */
 static inline bool param_trained(const struct model *m, int i) { return !m->param[i].shared; }
 void adapter_release(struct model *m);     // all of m
@@ -123,6 +131,11 @@ int param_random(struct model *m, int i, double std, struct err *err) MUST_CHECK
 /* What family_choices say of the head's logits. */
 void param_set_logits(struct model *m);
 int adapter_save(const struct model *m, const char *dir, struct err *err) MUST_CHECK;
+
+/* Lays the adapter in dir over an open checkpoint: what is read is merged, and its config says what the two are together. */
+struct overlay;
+int overlay_adapter(struct weights *w, const char *dir, struct err *err) MUST_CHECK;
+void overlay_release(struct overlay *o);
 
 /* ---- workspaces ----------------------------------------------------------------------- */
 
@@ -168,6 +181,7 @@ struct workspace {
     long *chosen, routed;       // (E) choices; rows
     float *dprob, router_weight;    // (E)
     struct tensor lora_h, lora_dh, lora_dw;     // (T,rank), (T,rank), F32 values of a B: of the largest adapter seen
+    struct tensor lora_rows, lora_x, lora_dx, lora_dhead;   // of outer.c: F32 (T,r), (T,C+r), F32 (T,C+r), F32 (V,C+r)
     // the forest as the operations want it
     int *position;              // (max_tokens)
     struct attention attention;

@@ -128,6 +128,7 @@ struct model_export {
     const char *gguf;       // F32, F16, BF16, Q8_0, Q4_0, Q4_K_M or Q6_K; NULL: a folder
     const char *dtype;      // of a folder: float32, bfloat16 or float16
     size_t shard_bytes;     // of a folder: most bytes in one file; 0: 5 GB
+    const char *adapter;    // PEFT folder that is merged into the weights; NULL: none
 };
 int model_export(const char *source, const char *output, const struct model_export *e, struct err *err) MUST_CHECK;
 

@@ -39,7 +39,7 @@ static int allocate(struct model *m, struct err *err)
 void param_set_logits(struct model *m)
 {
     const struct choices *h = &m->config.choices;
-    struct weight *head = m->scalar ? NULL : m->param[param_head(m)].packed;
+    struct weight *head = m->scalar ? NULL : m->adapter && m->adapter->head ? m->adapter->head : m->param[param_head(m)].packed;
     if (head && (h->logit_divisor || h->logit_softcap))
         weight_set_logits(head, h->logit_divisor ? 1 / h->logit_divisor : 1, h->logit_softcap);
 }
@@ -178,6 +178,8 @@ void param_repack(struct model *m, int i)
         weight_load(p->packed, &p->value);
     if (i == param_embed() && m->dtype != DTYPE_F32)
         op_copy(&m->embed, &p->value);
+    if (m->adapter && m->adapter->head && i == m->param[param_head(m)].lora->part[0].b)
+        adapter_repack_head(m);
 }
 
 static int read_slice(const struct model *m, const struct tensor_spec *s, struct tensor *to, float *piece, int most, struct err *err)

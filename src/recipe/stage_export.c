@@ -3,11 +3,12 @@
 #include <sys/stat.h>
 
 #include "model/model.h"
-#include "recipe/recipe.h"
+#include "recipe/adapting.h"
 
 static const struct option options[] = {
     {"model_name_or_path", OPT_MODEL, NULL, "model to write anew: folder, GGUF file or name on the Hub", NULL,
      true},
+    ADAPTER_OPTION,
     {"gguf", OPT_CHOICE, NULL, "write a GGUF file of this type; needs --output",
      "F32|F16|BF16|Q8_0|Q4_0|Q4_K_M|Q6_K", false},
     {"output", OPT_OUTPUT, NULL, "the GGUF file that is written", NULL, false},
@@ -56,12 +57,19 @@ static int run_export(struct run *run, const json_t *opt, json_t *result, struct
             err, ERR_USAGE,
             "rlaif export writes a GGUF file (--gguf TYPE --output FILE) or a folder "
             "(--dtype TYPE --output_dir DIR)");
-    rc = model_export(model, file ? file : dir, &e, err);
+    struct start s;
+    rc = start_read(&s, opt, model, false, err);
+    e.adapter = s.adapter;
+    if (rc == 0)
+        rc = model_export(s.base, file ? file : dir, &e, err);
+    start_release(&s);
     if (rc)
         return rc;
     json_object_set_new(result, "model", json_string(model));
     json_object_set_new(result, file ? "output" : "output_dir", json_string(file ? file : dir));
     json_object_set_new(result, file ? "gguf" : "dtype", json_string(file ? gguf : e.dtype));
+    if (opt_given(opt, "adapter"))
+        json_object_set_new(result, "adapter", json_string(opt_str(opt, "adapter")));
     if (file && stat(file, &st) == 0)
         json_object_set_new(result, "bytes", json_integer((json_int_t)st.st_size));
     return 0;

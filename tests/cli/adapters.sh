@@ -33,8 +33,17 @@ run gen -m "$T/sft" --output "$T/a.jsonl"; exits 0
 run gen -m "$T/new1" --adapter "$T/sft" --output "$T/b.jsonl"; exits 0
 run gen -m "$T/new1" --output "$T/c.jsonl"; exits 0
 check cmp "$T/a.jsonl" "$T/b.jsonl"
+run gen -m "$T/sft" --dtype float32 --output "$T/a32.jsonl"; exits 0
 check grep -q 'like' "$T/a.jsonl"
 cmp -s "$T/a.jsonl" "$T/c.jsonl" && kit_no "the adapter changes nothing"
+
+claim merged_it_writes_the_same
+run "$rlaif" export -m "$T/new1" --adapter "$T/sft" --output_dir "$T/merged" --dtype float32; exits 0
+run "$rlaif" export -m "$T/sft" --gguf F32 --output "$T/merged.gguf"; exits 0
+for m in merged merged.gguf; do
+    run gen -m "$T/$m" --dtype float32 --output "$T/m.jsonl"; exits 0
+    check cmp "$T/a32.jsonl" "$T/m.jsonl"
+done
 
 claim dpo_starts_at_ln2_from_base_and_from_adapter
 run rows dpo -m "$T/new1" --dataset_name "$T/pairs.jsonl" --output_dir "$T/dpo" $lora --max_steps 2; exits 0

@@ -74,7 +74,7 @@ static void check_parameter(struct workspace *ws, struct trainable *t, const str
     tensor_read(g, &t->grad[i], 0, p->rows);
     for (int trial = 0; trial < 2; trial++) {
         // along the gradient itself, where the difference is largest, and along a random direction
-        double norm = 0, slope = 0, step = 2e-3;
+        double norm = 0, slope = 0, step = m->base ? 5e-4 : 2e-3;    // A and B multiply each other
         for (size_t k = 0; k < n; k++) {
             d[k] = trial ? (float)rng_normal(r) : g[k];
             norm += (double)d[k] * d[k];

@@ -42,7 +42,7 @@ static inline void tiny_liven(struct model *m, uint64_t seed)
 /* A lively adapter on everything that takes one; with whole, on some, and other modules trained whole. */
 static inline struct model *tiny_adapter(struct model *base, bool whole, uint64_t seed)
 {
-    static const char *const all[] = {"all-linear"}, *const some[] = {"q_proj", "v_proj", "0.mlp.up_proj", "down_proj"};
+    static const char *const all[] = {"all-linear", "embed_tokens", "lm_head"}, *const some[] = {"q_proj", "v_proj", "0.mlp.up_proj", "down_proj"};
     static const char *const saved[] = {"lm_head", "embed_tokens", "model.norm", "o_proj"};
     struct adapter_options o;
     struct model *m;
@@ -51,7 +51,7 @@ static inline struct model *tiny_adapter(struct model *base, bool whole, uint64_
     o.r = 3;
     o.alpha = 4;
     o.target = whole ? some : all;
-    o.n_target = whole ? (int)ARRAY_LEN(some) : 1;
+    o.n_target = (int)(whole ? ARRAY_LEN(some) : ARRAY_LEN(all));
     o.save = saved;
     o.n_save = whole ? (int)ARRAY_LEN(saved) : 0;
     o.seed = seed;
@@ -116,7 +116,7 @@ static inline float *tiny_values(const struct tensor *t)
     return v;
 }
 
-/* W += scale B A, by hand. */
+/* W += scale B A, by hand; of the embedding, A is a table (V,r). */
 static inline void tiny_merge(struct model *into, const struct model *m)
 {
     for (int i = 0; i < m->at.n; i++)
@@ -124,12 +124,14 @@ static inline void tiny_merge(struct model *into, const struct model *m)
             const struct lora_part *part = &m->param[i].lora->part[k];
             const struct param *pa = &m->param[m->param[i].lora->a];
             float *a = tiny_values(&pa->value), *b = tiny_values(&m->param[part->b].value), w[512];
-            for (int y = 0; y < part->rows; y++) {
+            int rows = i == param_embed() ? pa->rows : part->rows;
+            for (int y = 0; y < rows; y++) {
                 struct tensor row = tensor_rows(&into->param[i].value, part->first + y, 1);
                 tensor_read(w, &row, 0, 1);
-                for (int x = 0; x < pa->cols; x++)
+                for (int x = 0; x < row.cols; x++)
                     for (int j = 0; j < part->r; j++)
-                        w[x] += part->scale * b[y * part->r + j] * a[(part->at + j) * pa->cols + x];
+                        w[x] += part->scale * (i == param_embed() ? b[x * part->r + j] * a[y * part->r + j]
+                                                                  : b[y * part->r + j] * a[(part->at + j) * pa->cols + x]);
                 tensor_write(&row, 0, 1, w);
             }
             param_repack(into, i);

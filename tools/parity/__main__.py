@@ -2,6 +2,7 @@
 import os
 import sys
 
+import adapters
 import data
 import families
 import folders
@@ -29,6 +30,7 @@ def main():
     folders.check(report, rlaif, ["models"] + runs)
     hub.check(report, program, "models/s")
     families.check(report, os.path.join(os.path.dirname(program), "model_facts"))
+    adapters.check(report, os.path.join(os.path.dirname(program), "model_facts"))
     return report.end()
 
 

@@ -1,6 +1,7 @@
 /* model_facts FOLDER ASK.json OUT - what this library computes of a model, for tools/parity/families.py; fp32.
  *
- * ASK.json: {"sequences": [[ids], ..], "names": [[tensor, count], ..], "new": N, "router": weight, "scalar": bool}.
+ * FOLDER may be a PEFT folder; ASK.json names its base then.
+ * ASK.json: {"base": FOLDER, "sequences": [[ids], ..], "names": [[tensor, count], ..], "new": N, "router": weight, "scalar": bool}.
  * Into folder OUT: logits.bin (every row of every sequence, V floats each; with scalar, one score per row), grad.bin (the
  * named tensors' gradients of the mean loss; with scalar, of a weighted sum of all scores), facts.json (loss, router loss, ids
  * generated greedily after the first sequence, by how much the log-probs of generation and of one forward pass differ),
@@ -184,8 +185,17 @@ int main(int argc, char **argv)
     must(device_open(&dev, NULL, 1, &err), &err);
     struct model_options opt = {.dtype = DTYPE_F32, .trainable = true, .scalar_head = j.scalar,
                                 .max_model_len = (int)json_integer_value(json_object_get(j.ask, "max_model_len"))};
-    must(model_open(&j.m, dev, argv[1], &opt, &err), &err);
-    must(trainable_new(&j.t, j.m, &err), &err);
+    const char *base = json_string_value(json_object_get(j.ask, "base"));
+    if (base) {
+        struct model *under;
+        struct model_options plain = {.dtype = DTYPE_F32, .max_model_len = opt.max_model_len};
+        must(model_open(&under, dev, base, &plain, &err), &err);
+        must(model_open_adapter(&j.m, under, argv[1], &opt, &err), &err);
+        model_close(under);
+    } else {
+        must(model_open(&j.m, dev, argv[1], &opt, &err), &err);
+    }
+    must(trainable_new(&j.t, j.m, OPTIM_ADAMW, &err), &err);
     read_sequences(&j);
     must(workspace_new(&j.ws, j.m, j.f.tokens.n, true, &err), &err);
     model_forward(j.ws, j.m, &j.f);

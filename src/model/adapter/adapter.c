@@ -9,8 +9,7 @@
 
 #include "model/adapter/adapter.h"
 
-/* ---- the light model
- * -------------------------------------------------------------------------- */
+/* ---- the light model --------------------------------------------------------------------- */
 
 void adapter_release(struct model *m)
 {
@@ -23,6 +22,8 @@ void adapter_release(struct model *m)
     tensor_release(&m->embed);
     if (m->adapter) {
         json_decref(m->adapter->config);
+        weight_free(m->adapter->head);
+        tensor_release(&m->adapter->head_values);
         free(m->adapter->lora);
     }
     free(m->adapter);
@@ -125,8 +126,7 @@ int adapter_begin(struct model **out, struct model *base, bool scalar, bool unti
     return rc;
 }
 
-/* ---- modules trained whole
- * ----------------------------------------------------------------------- */
+/* ---- modules trained whole --------------------------------------------------------------- */
 
 /* Its own copy of parameter i. */
 static int own_param(struct model *m, int i, struct err *err)
@@ -176,19 +176,48 @@ static int save_module(struct model *m, const struct module *mod, struct err *er
     return rc;
 }
 
-/* ---- A and B
- * ---------------------------------------------------------------------------------------- */
+/* ---- A and B ----------------------------------------------------------------------------- */
 
-static int add_matrix(struct model *m, int rows, int cols, float scale, struct err *err)
+/* packed: it is multiplied with. */
+static int add_matrix(struct model *m, int rows, int cols, float scale, bool packed, struct err *err)
 {
     struct param *p = &m->param[m->n_params];
     *p = (struct param){.rows = rows, .cols = cols, .scale = scale};
     int rc = tensor_new(&p->value, m->dev, DTYPE_F32, rows, cols, err);
-    if (rc == 0 && !(p->packed = weight_new(m->dev, rows, cols, m->dtype)))
+    if (rc == 0 && packed && !(p->packed = weight_new(m->dev, rows, cols, m->dtype)))
         rc = err_set(err, ERR_MEMORY, "no memory for a matrix of %d x %d", rows, cols);
     if (rc)
         tensor_release(&p->value);
     return rc ? rc : m->n_params++;
+}
+
+/* The head's matrix with room for B beside it; the base's values stay in the compute dtype. */
+static int extend_head(struct model *m, struct err *err)
+{
+    struct adapter *a = m->adapter;
+    int V = m->config.vocab, C = m->config.width, r = m->param[m->at.head].lora->rank;
+    int rc = tensor_new(&a->head_values, m->dev, m->dtype, V, C + r, err);
+    if (rc == 0 && !(a->head = weight_new(m->dev, V, C + r, m->dtype)))
+        rc = err_set(err, ERR_MEMORY, "no memory for a matrix of %d x %d", V, C + r);
+    if (rc)
+        return rc;
+    struct tensor w = tensor_cols(&a->head_values, 0, C);
+    param_set_logits(m);
+    return param_read_into(m->base, m->base->at.head, &w, err);
+}
+
+void adapter_repack_head(struct model *m)
+{
+    struct adapter *a = m->adapter;
+    const struct param *b = &m->param[m->param[m->at.head].lora->part[0].b];
+    struct tensor to = tensor_cols(&a->head_values, m->config.width, b->cols), t;
+    if (tensor_new(&t, m->dev, DTYPE_F32, b->rows, b->cols, NULL))
+        mem_die("a scaled matrix of %d x %d", b->rows, b->cols);
+    op_copy(&t, &b->value);
+    op_scale(&t, b->scale);
+    op_copy(&to, &t);
+    weight_load(a->head, &a->head_values);
+    tensor_release(&t);
 }
 
 static void add_slice(struct model *m, const struct module *mod, const char *which, int param,
@@ -203,40 +232,55 @@ static void add_slice(struct model *m, const struct module *mod, const char *whi
                               .first = first,
                               .rows = rows,
                               .cols = cols};
-    snprintf(s->name, sizeof s->name, "%.90s.%s.weight", mod->path, which);
+    snprintf(s->name, sizeof s->name, "%.90s.%s", mod->path, which);
+}
+
+/* One projection of matrix `param`, whose A lies in l's from row `at` on. */
+static int add_part(struct model *m, const struct module *mod, struct lora *l, int at, struct err *err)
+{
+    const struct tensor_spec *s = mod->spec;
+    bool embedding = s->part == PART_EMBED;
+    int rows = embedding ? s->cols : s->rows;
+    int b = add_matrix(m, rows, mod->r, mod->scale, s->part != PART_HEAD, err);
+    if (b < 0)
+        return b;
+    l->part[l->n++] = (struct lora_part){b, s->first, rows, at, mod->r, mod->scale};
+    if (embedding)
+        add_slice(m, mod, "lora_embedding_A", l->a, 0, s->rows, mod->r, ORDER_TRANSPOSED);
+    else
+        add_slice(m, mod, "lora_A.weight", l->a, at, mod->r, s->cols, ORDER_SAME);
+    add_slice(m, mod, embedding ? "lora_embedding_B" : "lora_B.weight", b, 0, rows, mod->r,
+              s->order == ORDER_BY_HEAD ? ORDER_BY_HEAD : ORDER_SAME);
+    if (rows * mod->r > m->adapter->b_values)
+        m->adapter->b_values = rows * mod->r;
+    return 0;
 }
 
 /* The adapted modules of matrix `param` become one struct lora. */
-static int add_lora(struct model *m, const struct module *mod, int n, int param,
-                    struct err *err)
+static int add_lora(struct model *m, const struct module *mod, int n, int param, struct err *err)
 {
     struct lora *l = &m->adapter->lora[m->adapter->n];
-    int in = m->param[param].cols, rank = 0;
+    const struct param *p = &m->param[param];
+    bool embedding = param == param_embed();
+    int rank = 0, at = 0;
     for (int i = 0; i < n; i++)
         rank += mod[i].spec->param == param ? mod[i].r : 0;
     if (!rank)
         return 0;
+    l->rank = rank;
+    l->a = embedding ? add_matrix(m, p->rows, rank, 1, false, err) : add_matrix(m, rank, p->cols, 1, true, err);
+    int rc = l->a < 0 ? l->a : 0;
+    for (int i = 0; rc == 0 && i < n; i++)
+        if (mod[i].spec->param == param && mod[i].r) {
+            rc = add_part(m, &mod[i], l, at, err);
+            at += mod[i].r;
+        }
+    if (rc)
+        return rc;
     m->param[param].lora = l;
     m->adapter->n++;
     m->adapter->rank = rank > m->adapter->rank ? rank : m->adapter->rank;
-    l->rank = rank;
-    l->a = add_matrix(m, rank, in, 1, err);
-    int rc = l->a < 0 ? l->a : 0, at = 0;
-    for (int i = 0; rc == 0 && i < n; i++) {
-        const struct tensor_spec *s = mod[i].spec;
-        if (s->param != param || !mod[i].r)
-            continue;
-        int b = add_matrix(m, s->rows, mod[i].r, mod[i].scale, err);
-        rc = b < 0 ? b : 0;
-        l->part[l->n++] = (struct lora_part){b, s->first, s->rows, at, mod[i].r, mod[i].scale};
-        add_slice(m, &mod[i], "lora_A", l->a, at, mod[i].r, in, ORDER_SAME);
-        add_slice(m, &mod[i], "lora_B", b, 0, s->rows, mod[i].r,
-                  s->order == ORDER_BY_HEAD ? ORDER_BY_HEAD : ORDER_SAME);
-        at += mod[i].r;
-        if (s->rows * mod[i].r > m->adapter->b_values)
-            m->adapter->b_values = s->rows * mod[i].r;
-    }
-    return rc;
+    return param == m->at.head ? extend_head(m, err) : 0;
 }
 
 int adapter_build(struct model *m, const struct module *mod, int n, struct err *err)
@@ -250,8 +294,7 @@ int adapter_build(struct model *m, const struct module *mod, int n, struct err *
     return rc;
 }
 
-/* ---- a new one
- * ------------------------------------------------------------------------------------------ */
+/* ---- a new one --------------------------------------------------------------------------- */
 
 void adapter_defaults(struct adapter_options *o)
 {
@@ -268,7 +311,7 @@ static bool is_default(const struct module *mod)
 static bool wanted(const struct module *mod, const char *name)
 {
     if (!strcmp(name, "all-linear"))
-        return module_fits(mod) && mod->spec->part != PART_ROUTER;
+        return module_fits(mod) && mod->spec->layer >= 0 && mod->spec->part != PART_ROUTER;
     return module_is(mod, name);
 }
 
@@ -337,7 +380,7 @@ static int choose(struct module *mod, int n, const struct adapter_options *o, bo
 
 /* U(-1/sqrt(in), 1/sqrt(in)), which is kaiming_uniform with a = sqrt(5); keyed by the module's
  * name, so that a module starts the same whatever else is adapted. */
-static int start_a(struct model *m, const struct tensor_spec *s, struct err *err)
+static int start_uniform(struct model *m, const struct tensor_spec *s, struct err *err)
 {
     uint64_t item = hash_bytes(s->name, strlen(s->name)).lo;
     double bound = 1 / sqrt(s->cols);
@@ -361,7 +404,9 @@ static int start(struct model *m, struct err *err)
     int rc = 0;
     for (int i = 0; rc == 0 && i < m->n_slices; i++)
         if (str_ends(m->slice[i].name, ".lora_A.weight"))
-            rc = start_a(m, &m->slice[i], err);
+            rc = start_uniform(m, &m->slice[i], err);
+        else if (str_ends(m->slice[i].name, ".lora_embedding_B"))
+            rc = param_random(m, m->slice[i].param, 1, err);
     for (int i = m->at.n; rc == 0 && i < m->n_params; i++)
         param_repack(m, i);
     return rc;
@@ -388,9 +433,10 @@ int model_with_adapter(struct model **out, struct model *base, const struct adap
     int n = 0;
     bool scalar = o->scalar_head || base->scalar;
     int rc =
-        adapter_begin(&m, base, scalar, names_head(base, o->save, o->n_save), o->seed, err);
+        adapter_begin(&m, base, scalar, names_head(base, o->save, o->n_save) || names_head(base, o->target, o->n_target),
+                           o->seed, err);
     if (rc == 0)
-        rc = modules_list(&mod, &n, m, err);
+        rc = modules_list(&mod, &n, m->slice, m->n_slices, err);
     if (rc == 0)
         rc = choose(mod, n, o, scalar, err);
     if (rc == 0) {

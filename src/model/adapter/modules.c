@@ -2,20 +2,19 @@
  * choosing among them as PEFT does. */
 #include "model/adapter/adapter.h"
 
-int modules_list(struct module **out, int *n, const struct model *m, struct err *err)
+int modules_list(struct module **out, int *n, const struct tensor_spec *spec, int n_specs, struct err *err)
 {
-    struct module *all = mem_alloc((size_t)m->n_slices + 1, sizeof *all);
+    struct module *all = mem_alloc((size_t)n_specs + 1, sizeof *all);
     *n = 0;
     if (!all)
-        return err_set(err, ERR_MEMORY, "the modules of a model of %d tensors", m->n_slices);
-    for (int i = 0; i < m->n_slices; i++) {
-        const struct tensor_spec *s = &m->slice[i];
+        return err_set(err, ERR_MEMORY, "the modules of a model of %d tensors", n_specs);
+    for (int i = 0; i < n_specs; i++) {
+        const struct tensor_spec *s = &spec[i];
         if (s->bias)
             continue; // goes with its matrix
         struct module *mod = &all[(*n)++];
         mod->spec = s;
-        snprintf(mod->path, sizeof mod->path, "%.*s",
-                 (int)(strlen(s->name) - strlen(".weight")), s->name);
+        snprintf(mod->path, sizeof mod->path, "%.*s", (int)(strlen(s->name) - strlen(".weight")), s->name);
     }
     *out = all;
     return 0;
@@ -32,8 +31,7 @@ bool module_is(const struct module *mod, const char *name)
 bool module_fits(const struct module *mod)
 {
     enum part p = mod->spec->part;
-    return !mod->spec->vector && p != PART_POSITIONS && p != PART_SCORE && p != PART_EMBED &&
-           p != PART_HEAD;
+    return !mod->spec->vector && p != PART_POSITIONS && p != PART_SCORE;
 }
 
 static bool seen(const struct module *mod, int i, const char *last)

@@ -12,19 +12,7 @@
 #include "model/adapter/adapter.h"
 #include "model/format/store.h"
 
-struct reader {
-    const char *dir;
-    char *config_path, *data_path;
-    json_t *config;
-    struct weights *w; // the table, under the names the base's modules have
-    bool score;        // the file has a scalar head
-    bool rslora;
-    int64_t r;
-    double alpha;
-};
-
-/* ---- the config
- * -------------------------------------------------------------------------------- */
+/* ---- the config -------------------------------------------------------------------------- */
 
 static bool is_unset(const json_t *v)
 {
@@ -33,7 +21,7 @@ static bool is_unset(const json_t *v)
            (json_is_array(v) && json_array_size(v) == 0);
 }
 
-static int refuse_key(const struct reader *r, const char *key, const char *wanted,
+static int refuse_key(const struct peft *r, const char *key, const char *wanted,
                       struct err *err)
 {
     struct buf b = {0};
@@ -44,7 +32,7 @@ static int refuse_key(const struct reader *r, const char *key, const char *wante
     return rc;
 }
 
-static int check_kind(const struct reader *r, struct err *err)
+static int check_kind(const struct peft *r, struct err *err)
 {
     static const char *const unset[] = {"use_dora",          "lora_bias",
                                         "layer_replication", "trainable_token_indices",
@@ -64,7 +52,7 @@ static int check_kind(const struct reader *r, struct err *err)
     return 0;
 }
 
-static int read_config(struct reader *r, struct err *err)
+static int read_config(struct peft *r, struct err *err)
 {
     r->config = json_read_file(r->config_path, err);
     if (!r->config)
@@ -86,7 +74,7 @@ static int read_config(struct reader *r, struct err *err)
 
 /* Does a key of rank_pattern or alpha_pattern speak of this module: PEFT's
  * re.match("(.*\.)?(KEY)$", path). */
-static int pattern_matches(bool *out, const struct reader *r, const char *key, const char *path,
+static int pattern_matches(bool *out, const struct peft *r, const char *key, const char *path,
                            struct err *err)
 {
     int code;
@@ -117,7 +105,7 @@ static int pattern_matches(bool *out, const struct reader *r, const char *key, c
 }
 
 /* The first entry of a pattern that matches, or the value for all. */
-static int pattern_value(double *out, const struct reader *r, const char *name,
+static int pattern_value(double *out, const struct peft *r, const char *name,
                          const char *path, double rest, struct err *err)
 {
     const json_t *patterns = json_object_get(r->config, name);
@@ -143,13 +131,12 @@ static int pattern_value(double *out, const struct reader *r, const char *name,
     return 0;
 }
 
-/* ---- the table of tensors
- * ------------------------------------------------------------------------ */
+/* ---- the table of tensors ---------------------------------------------------------------- */
 
 /* Names as the base's modules have them; what is the base's own is taken out. */
-static int rename_tensors(struct reader *r, struct err *err)
+static int rename_tensors(struct peft *r, struct err *err)
 {
-    static const char PREFIX[] = "base_model.model.", SAVED[] = "modules_to_save.";
+    static const char PREFIX[] = "base_model.model.", SAVED[] = "modules_to_save.", LM_HEAD[] = "lm_head.";
     int n = 0;
     for (int i = 0; i < r->w->n; i++) {
         struct entry *e = &r->w->entry[i];
@@ -166,6 +153,13 @@ static int rename_tensors(struct reader *r, struct err *err)
         e->name = arena_strdup(&r->w->arena, e->file_name + strlen(PREFIX));
         if (!e->name)
             return err_set(err, ERR_MEMORY, "%s: no memory", r->data_path);
+        if (str_starts(e->name, LM_HEAD) && strcmp(r->head, "lm_head") != 0) {  // newer transformers call every head so
+            char *name = str_printf("%s.%s", r->head, e->name + strlen(LM_HEAD));
+            e->name = name ? arena_strdup(&r->w->arena, name) : NULL;
+            free(name);
+            if (!e->name)
+                return err_set(err, ERR_MEMORY, "%s: no memory", r->data_path);
+        }
         char *saved = strstr(e->name, SAVED);
         if (saved)
             memmove(saved, saved + strlen(SAVED), strlen(saved + strlen(SAVED)) + 1);
@@ -176,7 +170,7 @@ static int rename_tensors(struct reader *r, struct err *err)
     return 0;
 }
 
-static int open_table(struct reader *r, struct err *err)
+static int open_table(struct peft *r, struct err *err)
 {
     char *pickled = path_join(r->dir, "adapter_model.bin");
     bool is_pickled = pickled && file_exists(pickled) && !file_exists(r->data_path);
@@ -194,14 +188,14 @@ static int open_table(struct reader *r, struct err *err)
 }
 
 /* "PATH" + end, as an entry of the table. */
-static const struct entry *find(const struct reader *r, const char *path, const char *end)
+static const struct entry *find(const struct peft *r, const char *path, const char *end)
 {
     char name[200];
     snprintf(name, sizeof name, "%.120s%s", path, end);
     return weights_find(r->w, name);
 }
 
-static int check_shape(const struct reader *r, const struct entry *e, int rows, int cols,
+static int check_shape(const struct peft *r, const struct entry *e, int rows, int cols,
                        const char *why, struct err *err)
 {
     char found[100];
@@ -214,7 +208,7 @@ static int check_shape(const struct reader *r, const struct entry *e, int rows, 
 }
 
 /* What the file and the config say of one module. */
-static int read_module(const struct reader *r, struct module *mod, struct err *err)
+static int read_module(const struct peft *r, struct module *mod, struct err *err)
 {
     const struct tensor_spec *s = mod->spec;
     bool embedding = s->part == PART_EMBED;
@@ -254,7 +248,7 @@ static int read_module(const struct reader *r, struct module *mod, struct err *e
 }
 
 /* Tensors that no module of the base would take. */
-static int check_unknown(const struct reader *r, const struct module *mod, int n,
+static int check_unknown(const struct peft *r, const struct module *mod, int n,
                          struct err *err)
 {
     for (int i = 0; i < r->w->n; i++) {
@@ -275,7 +269,7 @@ static int check_unknown(const struct reader *r, const struct module *mod, int n
 }
 
 /* A list of names in the config of which one stands for nothing in the file. */
-static int check_list(const struct reader *r, const char *key, const struct module *mod, int n,
+static int check_list(const struct peft *r, const char *key, const struct module *mod, int n,
                       bool saved, struct err *err)
 {
     const json_t *list = json_object_get(r->config, key);
@@ -298,10 +292,9 @@ static int check_list(const struct reader *r, const char *key, const struct modu
     return 0;
 }
 
-/* ---- all of it
- * -------------------------------------------------------------------------------------- */
+/* ---- all of it --------------------------------------------------------------------------- */
 
-static int read_values(struct model *m, struct reader *r, struct err *err)
+static int read_values(struct model *m, struct peft *r, struct err *err)
 {
     int rc = 0;
     m->file = r->w;
@@ -312,17 +305,47 @@ static int read_values(struct model *m, struct reader *r, struct err *err)
     return rc;
 }
 
-static bool unties(const struct model *base, const struct reader *r)
+bool peft_unties(const struct peft *r, const struct model_config *c)
 {
-    const struct tensor_spec *embed = &base->slice[0];
-    for (const struct part_name *p = family_of(&base->config)->parts; p->hf; p++)
-        if (p->part == PART_HEAD &&
-            (find(r, p->hf, ".weight") || find(r, p->hf, ".lora_A.weight")))
+    for (const struct part_name *p = family_of(c)->parts; p->hf; p++)
+        if ((p->part == PART_HEAD && (find(r, p->hf, ".weight") || find(r, p->hf, ".lora_A.weight"))) ||
+            (p->part == PART_EMBED && (find(r, p->hf, ".weight") || find(r, p->hf, ".lora_embedding_A"))))
             return true;
-    return weights_find(r->w, embed->name) != NULL;
+    return false;
 }
 
-static int build(struct model **out, struct reader *r, struct model *base,
+int peft_modules(const struct peft *r, struct module **out, int *n, const struct tensor_spec *spec, int n_specs, struct err *err)
+{
+    int rc = modules_list(out, n, spec, n_specs, err);
+    for (int i = 0; rc == 0 && i < *n; i++)
+        rc = read_module(r, &(*out)[i], err);
+    if (rc == 0)
+        rc = check_unknown(r, *out, *n, err);
+    if (rc == 0)
+        rc = check_list(r, "target_modules", *out, *n, false, err);
+    return rc ? rc : check_list(r, "modules_to_save", *out, *n, true, err);
+}
+
+int peft_open(struct peft *r, const char *dir, const struct model_config *base, struct err *err)
+{
+    *r = (struct peft){.dir = dir, .config_path = path_join(dir, "adapter_config.json"),
+                       .data_path = path_join(dir, "adapter_model.safetensors")};
+    for (const struct part_name *p = family_of(base)->parts; p->hf; p++)
+        if (p->part == PART_HEAD)
+            r->head = p->hf;
+    int rc = r->config_path && r->data_path ? read_config(r, err) : err_set(err, ERR_MEMORY, "opening %s", dir);
+    return rc ? rc : open_table(r, err);
+}
+
+void peft_close(struct peft *r)
+{
+    weights_close(r->w);
+    json_decref(r->config);
+    free(r->config_path);
+    free(r->data_path);
+}
+
+static int build(struct model **out, struct peft *r, struct model *base,
                  const struct model_options *opt, struct err *err)
 {
     struct module *mod = NULL;
@@ -332,28 +355,20 @@ static int build(struct model **out, struct reader *r, struct model *base,
                        "%s is an adapter of a reward or value model (score.weight); a language "
                        "model is needed here",
                        r->dir);
-    int rc = adapter_begin(out, base, opt->scalar_head, unties(base, r), opt->seed, err);
+    int rc = adapter_begin(out, base, opt->scalar_head, peft_unties(r, &base->config), opt->seed, err);
     if (rc)
         return rc;
     struct model *m = *out;
     if (r->score)
         m->fresh_head = false;
-    rc = modules_list(&mod, &n, m, err);
-    for (int i = 0; rc == 0 && i < n; i++)
-        rc = read_module(r, &mod[i], err);
-    if (rc == 0)
-        rc = check_unknown(r, mod, n, err);
-    if (rc == 0)
-        rc = check_list(r, "target_modules", mod, n, false, err);
-    if (rc == 0)
-        rc = check_list(r, "modules_to_save", mod, n, true, err);
+    rc = peft_modules(r, &mod, &n, m->slice, m->n_slices, err);
     if (rc == 0)
         rc = adapter_build(m, mod, n, err);
     if (rc == 0)
         rc = read_values(m, r, err);
     if (rc == 0) {
         m->adapter->config = json_incref(r->config);
-        rc = facts_read(m, r->dir, err);
+        rc = facts_read(&m->config, r->dir, base->file, err);
     }
     free(mod);
     if (rc)
@@ -361,23 +376,14 @@ static int build(struct model **out, struct reader *r, struct model *base,
     return rc;
 }
 
-int model_open_adapter(struct model **out, struct model *base, const char *dir,
-                       const struct model_options *opt, struct err *err)
+int model_open_adapter(struct model **out, struct model *base, const char *dir, const struct model_options *opt, struct err *err)
 {
-    struct reader r = {.dir = dir,
-                       .config_path = path_join(dir, "adapter_config.json"),
-                       .data_path = path_join(dir, "adapter_model.safetensors")};
+    struct peft r;
     struct model *m = NULL;
-    int rc = r.config_path && r.data_path ? read_config(&r, err)
-                                          : err_set(err, ERR_MEMORY, "opening %s", dir);
-    if (rc == 0)
-        rc = open_table(&r, err);
+    int rc = peft_open(&r, dir, &base->config, err);
     if (rc == 0)
         rc = build(&m, &r, base, opt, err);
-    weights_close(r.w);
-    json_decref(r.config);
-    free(r.config_path);
-    free(r.data_path);
+    peft_close(&r);
     if (rc == 0)
         *out = m;
     return rc;
@@ -395,7 +401,7 @@ bool model_is_adapter(const char *path)
 
 int model_adapter_base(char **name, const char *dir, struct err *err)
 {
-    struct reader r = {.dir = dir, .config_path = path_join(dir, "adapter_config.json")};
+    struct peft r = {.dir = dir, .config_path = path_join(dir, "adapter_config.json")};
     const char *base = NULL;
     int rc = r.config_path ? read_config(&r, err) : err_set(err, ERR_MEMORY, "opening %s", dir);
     if (rc == 0)

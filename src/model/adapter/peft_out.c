@@ -1,30 +1,40 @@
 /* adapter/peft_out.c - an adapter as a folder that PEFT loads.
  *
  *     adapter_config.json         what was adapted and how; base_model_name_or_path
- *     adapter_model.safetensors   base_model.model.<module>.lora_A.weight (r,in),
- * .lora_B.weight (out,r), and modules trained whole under their own names; F32, as PEFT trains
- * them reward_config.json          of a scalar head: mean and deviation of raw scores; PEFT
- * does not look at it tokenizer files             those of the base */
+ *     adapter_model.safetensors   base_model.model.MODULE.lora_A.weight (r,in) and .lora_B.weight
+ *                                 (out,r), modules trained whole under their own names; F32
+ *     rlaif_adapter.json          what these have no place for (facts.c); PEFT does not look at it
+ *     tokenizer files             those of the base */
 #include "model/adapter/adapter.h"
 #include "model/format/store.h"
 
-/* ---- the config
- * ------------------------------------------------------------------------------- */
+/* ---- the config -------------------------------------------------------------------------- */
 
-/* Names of one kind of module as they were given; none given: the last words of their paths. */
-static json_t *names_json(const char *const *name, int given, const struct module *mod, int n,
-                          bool saved)
+static bool has(const json_t *list, const char *name)
+{
+    size_t i;
+    json_t *v;
+    json_array_foreach((json_t *)list, i, v)
+        if (!strcmp(json_string_value(v), name))
+            return true;
+    return false;
+}
+
+/* Names of one kind of module as they were given; where none were, or all-linear, the last words of their paths. */
+static json_t *names_json(const char *const *name, int given, const struct module *mod, int n, bool saved)
 {
     json_t *list = json_array();
-    bool all = given == 1 && !strcmp(name[0], "all-linear");
-    for (int i = 0; !all && i < given; i++)
-        json_array_append_new(list, json_string(name[i]));
-    for (int i = 0; (all || !given) && i < n; i++) {
+    bool all = !given;
+    for (int i = 0; i < given; i++) {
+        if (!strcmp(name[i], "all-linear"))
+            all = true;
+        else
+            json_array_append_new(list, json_string(name[i]));
+    }
+    for (int i = 0; all && i < n; i++) {
         const char *dot = strrchr(mod[i].path, '.'), *last = dot ? dot + 1 : mod[i].path;
-        bool have = !(saved ? mod[i].saved : mod[i].r > 0);
-        for (size_t k = 0; k < json_array_size(list); k++)
-            have |= !strcmp(json_string_value(json_array_get(list, k)), last);
-        if (!have)
+        bool one = saved ? mod[i].saved : mod[i].r > 0;
+        if (one && !has(list, last) && !has(list, mod[i].path))
             json_array_append_new(list, json_string(last));
     }
     return list;
@@ -34,10 +44,7 @@ static json_t *saved_json(const struct adapter_options *o, const struct module *
                           bool scalar)
 {
     json_t *list = names_json(o->save, o->n_save, mod, n, true);
-    bool score = !scalar;
-    for (size_t k = 0; k < json_array_size(list); k++)
-        score |= !strcmp(json_string_value(json_array_get(list, k)), "score");
-    if (!score)
+    if (scalar && !has(list, "score"))
         json_array_append_new(list, json_string("score"));
     if (json_array_size(list))
         return list;
@@ -64,8 +71,7 @@ json_t *peft_config(const struct model *m, const struct adapter_options *o,
                      "alpha_pattern", "init_lora_weights", 1, "inference_mode", 1);
 }
 
-/* ---- the folder
- * --------------------------------------------------------------------------------- */
+/* ---- the folder -------------------------------------------------------------------------- */
 
 struct source {
     const struct model *m;

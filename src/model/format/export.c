@@ -1,6 +1,7 @@
 /* export.c - a checkpoint written anew with its values rounded or quantised. */
 #include "model/family/family.h"
 #include "model/format/gguf_out.h"
+#include "model/internal.h"
 
 /* ---- folders -------------------------------------------------------------------- */
 
@@ -66,11 +67,15 @@ int model_export(const char *source, const char *output, const struct model_expo
                        "Q6_K are written",
                        e->gguf);
     int rc = weights_open(&w, source, err);
+    if (rc == 0 && e->adapter)
+        rc = overlay_adapter(w, e->adapter, err);
     if (rc == 0)
         rc = tokenizer_open(&t, source, err);
     if (rc == 0)
         rc = kind ? gguf_write(output, w, t, kind, err) : export_folder(w, t, output, e, err);
     tokenizer_free(t);
+    if (w)
+        overlay_release(w->overlay);
     weights_close(w);
     return rc;
 }

@@ -86,7 +86,16 @@ struct weights {
     size_t entry_cap;
     int *by_name;        // (n) sorted by name
     char extra_hash[33]; // of the files beside the data that matter to results
+    struct overlay *overlay; // what is read instead of some values (adapters merged); NULL
 };
+
+/* Laid over a checkpoint: read gives rows first .. first + n - 1 of a tensor (rows 0: a vector, whole).  It may ask for what lies
+ * below with weights_plain_rows. */
+struct overlay {
+    int (*read)(struct overlay *o, const struct weights *w, const char *name, float *out, int rows, int cols, int first, int n,
+                struct err *err);
+};
+int weights_plain_rows(const struct weights *w, const char *name, float *out, int rows, int cols, int first, int n, struct err *err);
 
 /* Maps a file of values; its index is w->n_files - 1 afterwards.  A file that cannot be opened is
  * not added. */

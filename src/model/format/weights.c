@@ -354,13 +354,18 @@ static int read_checked(const struct weights *w, const struct entry *e, float *o
 int weights_read(const struct weights *w, const char *name, float *out, int rows, int cols,
                  struct err *err)
 {
-    const struct entry *e = weights_find(w, name);
-    int rc = weights_check_shape(w, e, name, rows, cols, err);
-    return rc ? rc : read_checked(w, e, out, 0, e->rows, err);
+    return weights_read_rows(w, name, out, rows, cols, 0, rows ? rows : 1, err);
 }
 
 int weights_read_rows(const struct weights *w, const char *name, float *out, int rows, int cols,
                       int first, int n, struct err *err)
+{
+    return w->overlay ? w->overlay->read(w->overlay, w, name, out, rows, cols, first, n, err)
+                      : weights_plain_rows(w, name, out, rows, cols, first, n, err);
+}
+
+int weights_plain_rows(const struct weights *w, const char *name, float *out, int rows, int cols,
+                       int first, int n, struct err *err)
 {
     const struct entry *e = weights_find(w, name);
     int rc = weights_check_shape(w, e, name, rows, cols, err);

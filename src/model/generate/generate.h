@@ -12,6 +12,7 @@ int sample_token(const float *logits, int V, const struct sampling *s, double u,
 struct sampler {
     const struct model *m;
     float *logits, *p, *work;   // (size,V), (V), (V)
+    struct tensor input;        // (size,C+r) where an adapter is on the head
     int *row;                   // (size)
     int *token;                 // (size) drawn
     float *logp;                // (size) of each at the sampling temperature, unfiltered; of greedy ones at temperature 1

@@ -209,7 +209,8 @@ int sampler_init(struct sampler *a, const struct model *m, int size, struct err 
     a->row = mem_alloc(n, sizeof *a->row);
     a->token = mem_alloc(n, sizeof *a->token);
     a->logp = mem_alloc(n, sizeof *a->logp);
-    if (a->logits && a->p && a->work && a->row && a->token && a->logp)
+    int rc = head_width(m) > m->config.width ? tensor_new(&a->input, m->dev, m->dtype, size, head_width(m), err) : 0;
+    if (rc == 0 && a->logits && a->p && a->work && a->row && a->token && a->logp)
         return 0;
     sampler_release(a);
     return err_set(err, ERR_MEMORY, "sampling from %d distributions over %zu tokens", size, V);
@@ -220,6 +221,7 @@ void sampler_release(struct sampler *a)
     void *all[] = {a->logits, a->p, a->work, a->row, a->token, a->logp};
     for (size_t i = 0; i < ARRAY_LEN(all); i++)
         free(all[i]);
+    tensor_release(&a->input);
     *a = (struct sampler){0};
 }
 
@@ -232,10 +234,15 @@ void sampler_draw(struct sampler *a, const struct tensor *hidden, const struct d
 {
     PROFILE("sample");
     int V = a->m->config.vocab;
-    const struct weight *head = a->m->param[param_head(a->m)].packed;
+    const struct weight *head = model_head(a->m);
+    struct tensor in = *hidden;
     for (int i = 0; i < n; i++)
         a->row[i] = i;
-    op_head_logits(a->logits, hidden, head, a->row, n);
+    if (a->input.data) {
+        in = tensor_rows(&a->input, 0, hidden->rows);
+        head_extend(a->m, &in, hidden);
+    }
+    op_head_logits(a->logits, &in, head, a->row, n);
     for (int i = 0; i < n; i++) {
         const struct sampling *s = draw[i].s;
         struct rng r;

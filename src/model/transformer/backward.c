@@ -175,8 +175,11 @@ static void head_backward(struct workspace *ws, struct trainable *t, const struc
     const struct head_item *sorted = workspace_sort_items(ws, item, n_items, &moved);
     for (int i = 0; moved && i < n_items; i++)
         ws->number[i] = dlogp[ws->item_from[i]];
-    op_head_backward(&dhidden, gradient(t, param_head(m)), &hidden, m->param[param_head(m)].packed, sorted,
-                     moved ? ws->number : dlogp, n_items, 1 / temperature);
+    const float *by = moved ? ws->number : dlogp;
+    if (m->adapter && m->adapter->head)
+        head_adapter_backward(ws, t, &dhidden, &hidden, sorted, by, n_items, 1 / temperature);
+    else
+        op_head_backward(&dhidden, gradient(t, param_head(m)), &hidden, model_head(m), sorted, by, n_items, 1 / temperature);
 }
 
 static void embed_backward(struct workspace *ws, struct trainable *t, struct tensor *dx)
@@ -185,11 +188,16 @@ static void embed_backward(struct workspace *ws, struct trainable *t, struct ten
     float scale = m->config.choices.embed_scale;
     if (gradient(t, m->at.positions))
         op_embed_backward(&t->grad[m->at.positions], dx, ws->position);
-    if (!gradient(t, param_embed()))
+    if (!gradient(t, param_embed()) && !m->param[param_embed()].lora)
         return;
     if (scale && scale != 1)
         op_scale(dx, embed_scale(m));
-    op_embed_backward(&t->grad[param_embed()], dx, ws->ids);
+    if (gradient(t, param_embed())) {
+        op_embed_backward(&t->grad[param_embed()], dx, ws->ids);
+        return;
+    }
+    struct tensor low = rounded(ws, &ws->dy, dx);
+    embed_adapter_backward(ws, t, dx, &low);
 }
 
 void model_backward(struct workspace *ws, struct trainable *t, const struct head_item *item, const float *dlogp, int n_items,

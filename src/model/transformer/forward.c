@@ -199,6 +199,7 @@ static void embed(struct workspace *ws, const struct model *m, struct tensor *x,
         op_embed(x, &m->embed, ids);
     else
         op_embed_weight(x, m->param[param_embed()].packed, ids);
+    embed_adapter(ws, m, x, ids);
     if (h->embed_scale && h->embed_scale != 1)
         op_scale(x, embed_scale(m));
     if (h->positions) {
@@ -278,15 +279,16 @@ void head_logp(struct workspace *ws, const struct model *m, const struct tensor 
     PROFILE("head");
     bool moved;
     BUG_IF(m->scalar || temperature <= 0);
-    const struct weight *head = m->param[param_head(m)].packed;
+    const struct weight *head = model_head(m);
+    struct tensor in = head_input(ws, m, hidden);
     const struct head_item *sorted = workspace_sort_items(ws, item, n, &moved);
     if (!moved) {
-        op_head_logp(logp, entropy, lse, ws->argmax, hidden, head, item, n, 1 / temperature);
+        op_head_logp(logp, entropy, lse, ws->argmax, &in, head, item, n, 1 / temperature);
         return;
     }
     float *a = ws->number, *b = a + n, *c = b + n;
     int *best = ws->argmax ? (int *)(c + n) : NULL;
-    op_head_logp(a, entropy ? b : NULL, lse ? c : NULL, best, hidden, head, sorted, n, 1 / temperature);
+    op_head_logp(a, entropy ? b : NULL, lse ? c : NULL, best, &in, head, sorted, n, 1 / temperature);
     for (int i = 0; best && i < n; i++)
         ws->argmax[ws->item_from[i]] = best[i];
     scatter_numbers(logp, a, ws->item_from, n);

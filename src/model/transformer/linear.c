@@ -8,12 +8,11 @@
 #include "model/transformer/transformer.h"
 
 /* Tensors of the workspace for the model at hand, grown to the largest adapter seen. */
-static void room(struct tensor *t, const struct model *m, enum dtype dtype, int rows, int cols)
+void room(struct tensor *t, const struct model *m, enum dtype dtype, int rows, int cols)
 {
     struct err err = {0};
-    if (t->rows >= rows && t->cols >= cols)
+    if (t->data && (size_t)t->rows * (size_t)t->cols >= (size_t)rows * (size_t)cols)
         return;
-    cols = cols > t->cols ? cols : t->cols;
     tensor_release(t);
     if (tensor_new(t, m->dev, dtype, rows, cols, &err))
         mem_die("an adapter's activations: %s", err.msg);

@@ -36,8 +36,21 @@ void linear_forward(struct workspace *ws, const struct model *m, int param, stru
 /* dx = dy W (or +=) and the gradients of W, A and B where they are trained. */
 void linear_backward(struct workspace *ws, struct trainable *t, int param, struct tensor *dx, const struct tensor *dy,
                      const struct tensor *x, bool accumulate);
+/* At least rows x cols in t, which keeps nothing of what it held. */
+void room(struct tensor *t, const struct model *m, enum dtype dtype, int rows, int cols);
 /* Before a pass: room for what m's adapter computes. */
 void workspace_adapter(struct workspace *ws, const struct model *m);
+
+/* ---- outer.c: adapters on embedding and head --------------------------------------------------- */
+
+/* x (T,C) += what an adapter on the embedding adds, before any multiplier. */
+void embed_adapter(struct workspace *ws, const struct model *m, struct tensor *x, const int *ids);
+/* From dx (T,C) F32, and in the compute dtype in low. */
+void embed_adapter_backward(struct workspace *ws, struct trainable *t, const struct tensor *dx, const struct tensor *low);
+/* What the head reads of hidden states: themselves, or a copy in the workspace with an adapter's h behind each. */
+struct tensor head_input(struct workspace *ws, const struct model *m, const struct tensor *hidden);
+void head_adapter_backward(struct workspace *ws, struct trainable *t, struct tensor *dhidden, const struct tensor *hidden,
+                           const struct head_item *item, const float *dlogp, int n, float inv_temperature);
 
 /* Room for so many runs and keys in the workspace's lists. */
 void workspace_lists(struct workspace *ws, size_t runs, size_t keys);

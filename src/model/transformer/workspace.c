@@ -186,7 +186,7 @@ void workspace_free(struct workspace *ws)
         return;
     struct tensor *all[] = {&ws->normed, &ws->h, &ws->hidden, &ws->rstd, &ws->dx, &ws->dnorm, &ws->dqkv, &ws->dy,
                             &ws->dqkv_low, &ws->datt, &ws->dh, &ws->dgate_up, &ws->normed2, &ws->branch, &ws->router,
-                            &ws->ex_in, &ws->lora_h, &ws->lora_dh, &ws->lora_dw, &ws->dbranch, &ws->ex_dout, &ws->ex_din, &ws->dweight,
+                            &ws->ex_in, &ws->lora_h, &ws->lora_dh, &ws->lora_dw, &ws->lora_rows, &ws->lora_x, &ws->lora_dx, &ws->lora_dhead, &ws->dbranch, &ws->ex_dout, &ws->ex_din, &ws->dweight,
                             &ws->router_low};
     int sets = layer_sets(ws->config, ws->keep);
     for (size_t i = 0; i < ARRAY_LEN(all); i++)
