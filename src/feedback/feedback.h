@@ -16,6 +16,7 @@
 #include "data/data.h"
 #include "feedback/ask.h"
 #include "feedback/hybrid/hybrid.h"
+#include "feedback/hybrid/redteam.h"
 #include "feedback/protocol/protocol.h"
 #include "feedback/judge/judge.h"
 #include "feedback/providers.h"

@@ -104,6 +104,7 @@ extern const struct stage
     stage_models,
     stage_pull,
     stage_rate,
+    stage_redteam,
     stage_report,
     stage_revise,
     stage_reward,

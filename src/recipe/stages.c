@@ -15,6 +15,7 @@ static const struct stage *const stages[] = {
     &stage_rate,
     &stage_revise,
     &stage_hybrid,
+    &stage_redteam,
     &stage_store,
     &stage_convert,
     &stage_sft,
