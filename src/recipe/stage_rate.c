@@ -10,6 +10,7 @@
 
 static const struct option options[] = {
     { "labeler", OPT_MODEL, NULL, "model that rates: a Hugging Face folder, a GGUF file, ORG/NAME on the Hub, or https://HOST/v1#MODEL", NULL, false },
+    ADAPTER_OPTION,
     COMPUTE_OPTIONS,
     { "input", OPT_DATA, NULL, "rows {prompt, completion, reference?} or {prompt, completions, reference?}", NULL, true },
     { "output_dir", OPT_OUTPUT_DIR, NULL, "folder for ratings.jsonl", NULL, false },

@@ -8,6 +8,7 @@
 
 static const struct option options[] = {
     { "labeler", OPT_MODEL, NULL, "model that criticises and revises: a Hugging Face folder, a GGUF file, ORG/NAME on the Hub, or https://HOST/v1#MODEL", NULL, true },
+    ADAPTER_OPTION,
     COMPUTE_OPTIONS,
     { "input", OPT_DATA, NULL, "rows {prompt, completion?} (Parquet, JSON, CSV)", NULL, true },
     { "output_dir", OPT_OUTPUT_DIR, NULL, "folder for revisions.jsonl and sft.jsonl", NULL, true },

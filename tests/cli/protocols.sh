@@ -109,3 +109,9 @@ exits 0; prints '"samples_rated": 8'; prints '"samples_unrated": 0'; present "$T
 run "$rlaif" rl -m models/s --dataset_name "$T/world/prompts.jsonl" --output_dir "$T/rl2"; exits 2; says "--ai_reward"
 run "$rlaif" rl -m models/s --ai_reward models/l --protocol examples/protocol.yaml --dataset_name "$T/world/prompts.jsonl" --output_dir "$T/rl2"
 exits 2; says "needs a rating"
+
+claim probes_say_whether_candidates_can_move_a_labeler
+run "$rlaif" label --labeler models/l --preamble lab --input "$T/two.jsonl" --store "$T/labels.db" --probes recipes/probes/injection.jsonl --probe_pairs 4 \
+    --output_dir "$T/probed" --json
+exits 0; prints '"injection"'; prints '"control"'
+check [ "$(grep -c '"asked": *[1-9]' "$OUT")" -ge 6 ]
