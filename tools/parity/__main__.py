@@ -9,6 +9,7 @@ import folders
 import gguf_files
 import hub
 import smollm2
+import soft_reward
 import templates
 import tokenizer
 import tokens
@@ -28,6 +29,7 @@ def main():
     tokenizer.check(report, rlaif)
     gguf_files.check(report, rlaif)
     folders.check(report, rlaif, ["models"] + runs)
+    soft_reward.check(report, rlaif, "models/s")
     hub.check(report, program, "models/s")
     families.check(report, os.path.join(os.path.dirname(program), "model_facts"))
     adapters.check(report, os.path.join(os.path.dirname(program), "model_facts"))
