@@ -111,7 +111,7 @@ int win_matrix(struct interval *out, const char *const *text, int policies, int 
                struct err *err) MUST_CHECK;
 
 /* A labeler as a judge: both orders, through the store.  prompt[match.prompt] is the prompt's text. */
-struct model_judge { const struct labeler *labeler; const char *const *prompt; struct label_counts counts; };
+struct model_judge { const struct labeler *labeler; const char *const *prompt; struct label_counts counts; int asked; };  // asked: matches
 int model_judge(void *arg, double *win, const struct match *match, int n, struct err *err);
 
 /* A row of AlpacaEval's leaderboard from preferences (1 baseline, 2 model, 1.5 or 0 a draw, fractions where weighted, NaN not

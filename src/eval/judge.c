@@ -22,6 +22,7 @@ int model_judge(void *arg, double *win, const struct match *match, int n, struct
         rc = label_items(label, &c, j->labeler, item, m, err);
     for (int i = 0; i < m && rc == 0; i++)
         win[which[i]] = label[i].state == LABEL_ANSWERED ? label[i].p : NAN;
+    j->asked += m;
     j->counts.replies_computed += c.replies_computed;
     j->counts.replies_found += c.replies_found;
     j->counts.unanswered += c.unanswered;

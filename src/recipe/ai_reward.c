@@ -40,8 +40,12 @@ int ai_reward_score(void *arg, const struct rollout *r, int n, float *score, str
         item[i] = (struct label_item){ text_transcript(&a, &r[i].prompt->text, true), r[i].text, NULL, NULL };
         rc = item[i].prompt ? 0 : err_set(err, ERR_MEMORY, "no memory to rate %d samples", n);
     }
+    struct label_counts c = { 0 };
     if (rc == 0)
-        rc = rate_items(rating, NULL, &j->by.labeler, item, n, err);
+        rc = rate_items(rating, &c, &j->by.labeler, item, n, err);
+    c.too_long = 0;         // a sample's own doing, and its reward is 0
+    if (rc == 0)
+        rc = labeling_covered(&j->by, &c, n, "samples", err);
     for (int i = 0; i < n && rc == 0; i++) {
         score[i] = (float)rating[i].score;
         j->rated += rating[i].state == LABEL_ANSWERED;

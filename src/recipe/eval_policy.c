@@ -214,11 +214,13 @@ int contest_truth(struct contest *c, json_t *result, const struct lab_truth *tru
     return rc;
 }
 
-int contest_labeler(struct contest *c, const struct labeler *l, struct err *err)
+int contest_labeler(struct contest *c, const struct labeling *l, struct err *err)
 {
-    struct model_judge j = { .labeler = l, .prompt = (const char *const *)c->plain };
+    struct model_judge j = { .labeler = &l->labeler, .prompt = (const char *const *)c->plain };
     matches(c);
     int rc = model_judge(&j, c->win, c->match, c->n, err);
+    if (rc == 0)
+        rc = labeling_covered(l, &j.counts, j.asked, "pairs", err);
     for (int i = 0; i < c->n && rc == 0; i++)
         c->win[i] = outcome_of(c->win[i]);
     return rc;

@@ -58,7 +58,7 @@ int contest_load(struct contest *c, struct said *said, const char *path, struct 
 int contest_drift(struct contest *c, const struct model *baseline, float temperature, struct err *err);
 /* The panel of annotators decides, and the oracle's scores are compared. */
 int contest_truth(struct contest *c, json_t *result, const struct lab_truth *truth, uint64_t seed, struct err *err);
-int contest_labeler(struct contest *c, const struct labeler *l, struct err *err);
+int contest_labeler(struct contest *c, const struct labeling *l, struct err *err);
 /* NAME, NAME_ci: mean normalised score of the policy less that of the baseline. */
 int contest_reward(struct contest *c, json_t *result, const char *name, const struct model *m, uint64_t seed, struct err *err);
 int contest_figures(const struct contest *c, json_t *result, uint64_t seed, struct err *err);

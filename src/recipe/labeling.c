@@ -91,9 +91,11 @@ int labeling_store(struct store **out, struct run *run, const char *path, const 
 int labeling_open(struct labeling *l, struct run *run, const json_t *opt, const char *model, const char *store, const char *dir,
                   struct err *err)
 {
-    *l = (struct labeling){ 0 };
+    *l = (struct labeling){ .min_coverage = opt_float(opt, "min_coverage") };
     double mass = opt_float(opt, "min_label_mass");
     int rc = mass >= 0 && mass <= 1 ? 0 : err_set(err, ERR_USAGE, "min_label_mass is %g; it is a probability", mass);
+    if (rc == 0 && !(l->min_coverage >= 0 && l->min_coverage <= 1))
+        rc = err_set(err, ERR_USAGE, "--min_coverage is %g; it is a share, 0 to 1", l->min_coverage);
     if (rc == 0)
         rc = protocol_from(&l->protocol, opt, err);
     if (rc == 0)
@@ -133,6 +135,18 @@ int labeling_people(struct labeling *l, const json_t *opt, struct err *err)
     l->asker = (struct asker){ .provider = &l->people };
     l->labeler = (struct labeler){ &l->asker, l->protocol, 0, NULL };
     return rc;
+}
+
+int labeling_covered(const struct labeling *l, const struct label_counts *c, int n, const char *what, struct err *err)
+{
+    int missing = c->failed + c->too_long;
+    double coverage = n ? 1 - (double)missing / n : 1;
+    if (coverage >= l->min_coverage)
+        return 0;
+    return err_set(err, ERR_VALUE,
+                   "%d of %d %s have no label (%d failed, %d too long for the labeler): %.4g of them are covered, "
+                   "--min_coverage is %g; the same command asks again for those that failed",
+                   missing, n, what, c->failed, c->too_long, coverage, l->min_coverage);
 }
 
 void labeling_close(struct labeling *l)

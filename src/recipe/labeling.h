@@ -40,6 +40,7 @@
     { "chat", OPT_BOOL, "false", "ask in the labeler's own chat template", NULL, false },                              \
     { "chat_template", OPT_STRING, NULL, "another one: a name of the model's, chatml, or a file", NULL, false },      \
     { "min_label_mass", OPT_FLOAT, "0.5", "less probability on the label words than this is no answer", NULL, false }, \
+    { "min_coverage", OPT_FLOAT, "1", "share of what is asked that must get a reply (failures and what is too long get none): below, exit code 1 and no figures", NULL, false }, \
     { "batch_tokens", OPT_INT, "4096", "tokens of one forward pass", NULL, false },                                    \
     ENDPOINT_OPTIONS
 
@@ -50,6 +51,7 @@ struct labeling {
     struct store *store;
     struct asker asker;
     struct labeler labeler;
+    double min_coverage;
     struct provider people;     // of labeling_people
     struct arena texts;         // rationales
 };
@@ -65,6 +67,9 @@ int labeling_show(json_t *result, const struct run *run, const struct labeling *
 int labeling_store(struct store **out, struct run *run, const char *path, const char *dir, struct err *err);
 /* Names only: labels made by people carry them. */
 int labeling_people(struct labeling *l, const json_t *opt, struct err *err);
+/* ERR_VALUE, saying what is missing, where fewer than min_coverage of n things asked about (`what`: "pairs") got their replies:
+ * those that failed and those too long for the labeler have none; a refusal or a reply that cannot be read is one. */
+int labeling_covered(const struct labeling *l, const struct label_counts *c, int n, const char *what, struct err *err) MUST_CHECK;
 void labeling_close(struct labeling *l);
 
 /* Figures: a number, or null where it is not finite; an interval as NAME and NAME_ci. */

@@ -108,6 +108,8 @@ static int judge_all(struct meeting *a, struct interval *out, struct err *err)
     struct model_judge j = { .labeler = &l.labeler, .prompt = (const char *const *)a->c.plain };
     if (rc == 0)
         rc = win_matrix(out, a->text, a->n, a->c.n, model_judge, &j, err);
+    if (rc == 0)
+        rc = labeling_covered(&l, &j.counts, j.asked, "pairs", err);
     labeling_close(&l);
     return rc;
 }

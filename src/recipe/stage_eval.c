@@ -132,7 +132,7 @@ static int judge(struct contest *c, const struct evaluation *e, struct err *err)
     struct labeling l;
     int rc = labeling_open(&l, e->run, e->opt, opt_str(e->opt, "judge"), opt_str(e->opt, "store"), opt_str(e->opt, "output_dir"), err);
     if (rc == 0)
-        rc = contest_labeler(c, &l.labeler, err);
+        rc = contest_labeler(c, &l, err);
     labeling_close(&l);
     return rc;
 }

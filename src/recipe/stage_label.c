@@ -250,6 +250,8 @@ static int run_label(struct run *run, const json_t *opt, json_t *result, struct 
     }
     if (rc == 0)
         rc = write_rows(&l, dir, err);
+    if (rc == 0 && !people)
+        rc = labeling_covered(&by, &l.counts, l.n, "pairs", err);
     if (rc == 0 && l.counts.unanswered + l.counts.too_long + l.counts.refused + l.counts.failed == l.n)
         log_warn("none of the %d pairs has a usable label (%d without an answer, %d too long, %d refused, %d failed): "
                  "pairs.jsonl is empty", l.n, l.counts.unanswered, l.counts.too_long, l.counts.refused, l.counts.failed);

@@ -217,6 +217,8 @@ static int rate(struct work *w, struct run *run, const json_t *opt, json_t *resu
         rc = write_rows(w, &by.labeler, dir, err);
     }
     if (rc == 0)
+        rc = labeling_covered(&by, &w->counts, w->n, "answers", err);
+    if (rc == 0)
         rc = figures(result, w, (uint64_t)opt_int(opt, "seed"), err);
     labeling_close(&by);
     return rc;

@@ -67,6 +67,16 @@ exits 0; prints '"unanswered": 150'
 check [ ! -s "$T/c/pairs.jsonl" ]
 check [ "$(grep -c '"state": *"unanswered"' "$T/c/labels.jsonl")" = 150 ]
 
+claim a_labelling_that_does_not_cover_its_pairs_prints_no_rate
+{ head -3 "$T/hh.jsonl"; echo "{\"prompt\":\"\\n\\nHuman: $(printf 'long %.0s' $(seq 3000))\\n\\nAssistant:\",\"chosen\":\" a\",\"rejected\":\" b\"}"; } >"$T/long.jsonl"
+label --input "$T/long.jsonl" --output_dir "$T/cov"
+exits 1; says "1 of 4 pairs have no label (0 failed, 1 too long"; says "--min_coverage is 1"
+check [ ! -s "$OUT" ]
+check [ "$(grep -c '"state": *"too_long"' "$T/cov/labels.jsonl")" = 1 ]
+label --input "$T/long.jsonl" --min_coverage 0.75 --output_dir "$T/cov"
+exits 0; prints '"too_long": 1'; prints '"replies_computed": 0'
+label --input "$T/long.jsonl" --min_coverage 2 --output_dir "$T/cov"; exits 2; says "min_coverage is 2"
+
 claim a_store_lists_exports_and_merges
 run "$rlaif" store "$T/a/labels.db" --json
 exits 0; prints '"replies": 300'; prints '"replies": 40'; prints '"labels": 20'; prints '"failed": 0'
