@@ -53,7 +53,7 @@ TESTBIN := $(patsubst tests/%.c,$(BUILD)/tests/%,$(TESTSRC))
 CLITEST := $(filter-out tests/cli/kit.sh,$(sort $(wildcard tests/cli/*.sh)))
 EXAMPLES:= $(patsubst examples/%.c,$(BUILD)/examples/%,$(wildcard examples/*.c))
 
-.PHONY: help all deps need demo test unit bench layers parity torture torture-labels test-endpoint smollm2 lab-models tables tidy \
+.PHONY: help all deps need demo test unit bench layers parity torture torture-labels test-endpoint endpoint-speed smollm2 lab-models tables tidy \
         fuzz clean install format
 .DEFAULT_GOAL := help
 
@@ -120,6 +120,10 @@ $(BUILD)/tests/judge: tests/kit/judge.c
 $(BUILD)/tests/torture_labels: tests/kit/torture_labels.c
 	@mkdir -p $(@D)
 	$(call say,link)$(CC) $(ALLC) -Itests -Wno-format-truncation -MF $@.d -MT $@ -o $@ $< $(LINK) -ljansson -lsqlite3
+# What the client of endpoints costs (tools/endpoint_speed.sh).
+$(BUILD)/tests/flood: tests/feedback/flood.c $(BUILD)/librlaif.a
+	@mkdir -p $(@D)
+	$(call say,link)$(CC) $(ALLC) -MF $@.d -MT $@ -o $@ $< $(LINK) $(BUILD)/librlaif.a $(LIBS)
 $(BUILD)/tests/kit.o: tests/kit/kit.c
 	@mkdir -p $(@D)
 	$(call say,cc)$(CC) $(ALLC) -Itests -DKIT_TESTS='"$(CURDIR)/tests"' -c $< -o $@
@@ -177,6 +181,10 @@ test-endpoint: need  ## 50 pairs through a real llama-server (LLAMA_BIN=folder, 
 	@$(MAKE) --no-print-directory $(JOBS) $(BUILD)/rlaif
 	tests/endpoint.sh $(BUILD)/rlaif
 
+endpoint-speed: need  ## what asking a server costs: beside llama-batched-bench, and over 100000 questions
+	@$(MAKE) --no-print-directory $(JOBS) $(BUILD)/tests/flood $(BUILD)/tests/judge
+	tools/endpoint_speed.sh $(BUILD)
+
 N ?= 100
 fuzz: need  ## each parser against N=100 mutated files, under the sanitizers
 	@$(MAKE) --no-print-directory $(JOBS) SAN=address,undefined all $(patsubst %,$(BUILD)-san-address-undefined/%,mutate mkgguf tests/hub)
@@ -217,4 +225,4 @@ clean:  ## removes the build folder
 	rm -rf $(BUILD)
 
 -include $(foreach r,$(ROOMS),$(patsubst %.o,%.d,$(call objs,$(r)))) $(TESTBIN:=.d) $(EXAMPLES:=.d) \
-         $(TESTOBJ:.o=.d) $(BUILD)/tests/hub.d $(BUILD)/tests/judge.d
+         $(TESTOBJ:.o=.d) $(BUILD)/tests/hub.d $(BUILD)/tests/judge.d $(BUILD)/tests/torture_labels.d $(BUILD)/tests/flood.d

@@ -20,6 +20,10 @@ struct endpoint_options {
     double timeout; // seconds for one reply; 0: 600
     double wait;    // seconds before the first retry, doubling; 0: 0.5
     const char *price_table; // YAML; NULL: nothing costs anything
+    /* Instead of asking: questions are written to this file, for a host's batch interface
+     * (their replies are failed, and asked again); or replies are read from files that came
+     * back, with commas between. */
+    const char *batch_file, *collect;
 };
 /* Asks the server what it can do; a wrong key, an unknown model, nobody there, or a bad
  * certificate fail here. */
@@ -70,5 +74,22 @@ struct label_item;
  */
 int annotate_items(struct label *out, struct annotate_counts *c, const struct annotator *by,
                    const struct label_item *item, int n, struct err *err) MUST_CHECK;
+
+/* ---- several together (provider/ensemble.c) -------------------------------------------------
+ */
+
+enum ensemble_how {
+    ENSEMBLE_MEAN,     // of the probabilities
+    ENSEMBLE_MAJORITY, // share of the votes, ties one half
+    ENSEMBLE_WEIGHTED, // votes weighted by log-odds of each one's accuracy: the posterior where
+                       // they err independently
+};
+int ensemble_from_name(enum ensemble_how *out, const char *name, struct err *err) MUST_CHECK;
+/* Log-odds of being right after `hits` of `rows` (ties one half). */
+double ensemble_weight(double hits, int rows);
+/* by (n): labels of one pair, NULL where one has none; what was not answered does not count.
+ * weight (n): of ENSEMBLE_WEIGHTED, else NULL. */
+void ensemble_label(struct label *out, const struct label *const *by, const double *weight,
+                    int n, enum ensemble_how how);
 
 #endif

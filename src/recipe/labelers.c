@@ -14,6 +14,8 @@ static int open_endpoint(struct provider **out, const json_t *opt, const char *n
     if (retries < 0 || retries > 1000)
         return err_set(err, ERR_USAGE, "max_retries is %lld; expected 0 to 1000",
                        (long long)retries);
+    if (opt_given(opt, "batch_file") && opt_given(opt, "collect"))
+        return err_set(err, ERR_USAGE, "batch_file writes questions, collect reads replies: one at a time");
     if (opt_float(opt, "max_cost") > 0 && !opt_given(opt, "price_table"))
         return err_set(err, ERR_USAGE,
                        "max_cost needs prices: --price_table FILE (docs/labelers.md)");
@@ -23,7 +25,9 @@ static int open_endpoint(struct provider **out, const json_t *opt, const char *n
                                  .concurrency = (int)calls,
                                  .retries = retries ? (int)retries : -1,
                                  .timeout = opt_float(opt, "request_timeout"),
-                                 .price_table = opt_str(opt, "price_table")};
+                                 .price_table = opt_str(opt, "price_table"),
+                                 .batch_file = opt_str(opt, "batch_file"),
+                                 .collect = opt_str(opt, "collect")};
     if (rc == 0)
         rc = provider_endpoint_new(out, &o, err);
     if (key)

@@ -12,6 +12,8 @@
     { "request_timeout", OPT_FLOAT, "600", "of an endpoint: seconds for one reply", NULL, false },                    \
     { "max_retries", OPT_INT, "8", "of an endpoint: how often a question is asked again", NULL, false },              \
     { "price_table", OPT_INPUT, NULL, "of an endpoint: YAML, money per million tokens (docs/labelers.md)", NULL, false }, \
+    { "batch_file", OPT_STRING, NULL, "of an endpoint: write the questions there, for a hosted batch, and ask nothing", NULL, false }, \
+    { "collect", OPT_STRING, NULL, "of an endpoint: the batch's replies, one file or several with commas", NULL, false }, \
     { "max_cost", OPT_FLOAT, "0", "stop once so much money is spent; 0: no limit", NULL, false },                     \
     { "max_tokens_spent", OPT_INT, "0", "stop once so many tokens are spent, in and out; 0: no limit", NULL, false }
 

@@ -99,7 +99,7 @@ extern const struct stage
     stage_lab,
     stage_judge,
     stage_label,
-    stage_annotate,
+    stage_annotate, stage_ensemble,
     stage_logprobs,
     stage_models,
     stage_pull,

@@ -12,6 +12,7 @@ static const struct stage *const stages[] = {
     &stage_chat,
     &stage_label,
     &stage_annotate,
+    &stage_ensemble,
     &stage_rate,
     &stage_revise,
     &stage_hybrid,

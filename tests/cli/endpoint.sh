@@ -53,3 +53,31 @@ label --labeler "$url" --output_dir "$T/o" --concurrency 2 --price_table "$T/pri
 exits 0; check [ -z "$(grep -F '"replies_found": 0' "$OUT")" ]
 label --labeler "$url" --output_dir "$T/p" --max_cost 1; exits 2; says "price_table"
 label --labeler "$url" --output_dir "$T/p" --concurrency 2 --max_tokens_spent 500; exits 1; says "budget of 500 tokens"
+
+claim batches_are_written_collected_and_asked_for_once
+label --labeler "$url" --output_dir "$T/q" --batch_file "$T/questions.jsonl"
+says "40 questions are in $T/questions.jsonl"
+check [ "$(wc -l <"$T/questions.jsonl")" = 40 ]
+check [ -z "$(grep -F sk-good "$T/questions.jsonl")" ]
+sed 's|^{"custom_id": "\([0-9a-f]*\)".*|{"custom_id": "\1", "response": {"status_code": 200, "body": {"choices": [{"message": {"content": "1"}, "logprobs": {"content": [{"token": "1", "top_logprobs": [{"token": "1", "logprob": -0.2}, {"token": "2", "logprob": -1.8}]}]}}]}}}|' \
+    "$T/questions.jsonl" >"$T/replies.jsonl"
+label --labeler "$url" --output_dir "$T/q" --collect "$T/replies.jsonl"
+exits 0; prints '"replies_computed": 40'; check [ "$(wc -l <"$T/q/pairs.jsonl")" = 20 ]
+label --labeler "$url" --output_dir "$T/q"
+exits 0; prints '"replies_found": 40'
+label --labeler "$url" --output_dir "$T/q" --collect a --batch_file b; exits 2; says "one at a time"
+
+claim labels_of_several_become_one
+for n in 1 2 3; do
+    for i in $(seq 40); do # labeler n is right in 10 + 10 n of 40
+        p=$([ $(((i * 7 + n * 3) % 40)) -lt $((10 + 10 * n)) ] && echo 0.9 || echo 0.2)
+        echo "{\"id\":\"$i\",\"prompt\":\"q $i\",\"first\":\"a\",\"second\":\"b\",\"label_first\":$p,\"human\":1}"
+    done >"$T/l$n.jsonl"
+done
+run "$rlaif" ensemble --labels "$T/l1.jsonl" "$T/l2.jsonl" "$T/l3.jsonl" --ensemble weighted --output_dir "$T/e" --json
+exits 0; prints '"pairs": 40'; prints '"alignment": 1.0'; prints '0.75'
+check [ "$(wc -l <"$T/e/pairs.jsonl")" = 40 ]
+run "$rlaif" ensemble --labels "$T/l1.jsonl" "$T/l2.jsonl" --ensemble mean --output_dir "$T/e" --json; exits 0
+run "$rlaif" ensemble --labels "$T/l1.jsonl" --output_dir "$T/e"; exits 2; says "expected 2 to 32"
+sed 's/,"human":1//' "$T/l1.jsonl" >"$T/l4.jsonl"
+run "$rlaif" ensemble --labels "$T/l1.jsonl" "$T/l4.jsonl" --ensemble weighted --output_dir "$T/e"; exits 1; says "cannot be weighted"

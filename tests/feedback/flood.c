@@ -1,5 +1,5 @@
-/* feedback/flood.c - what the client of endpoints costs: N questions to URL, C at a time, in rounds
- * of 1000.
+/* feedback/flood.c - what the client of endpoints costs: N questions to URL, C at a time, in
+ * rounds of 1000.
  *
  *     flood URL N C [text TOKENS]     words by default; text: TOKENS tokens sampled each, after
  * prompts of their own
@@ -43,7 +43,7 @@ static struct ask question(const char *prompt, int tokens)
     static const char *const word[] = {"1", "2"};
     struct ask a = {.kind = tokens ? ASK_TEXT : ASK_WORDS, .prompt = prompt};
     if (tokens)
-        a.sampling = (struct sampling){.temperature = 1,
+        a.sampling = (struct sampling){.temperature = 0,
                                        .top_p = 1,
                                        .max_new_tokens = tokens,
                                        .seed = 1,

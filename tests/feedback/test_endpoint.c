@@ -363,6 +363,79 @@ static void a_llama_server_is_known_by_its_weights(void **state)
     assert_string_not_equal(one, fingerprint());
 }
 
+/* ---- batches
+ * --------------------------------------------------------------------------------- */
+
+/* What a host would send back: each question's custom_id with a reply of its own. */
+static const char *host_answers(const char *questions)
+{
+    static char all[8192];
+    all[0] = 0;
+    for (const char *s = questions; s && *s; s = strchr(s, '\n') ? strchr(s, '\n') + 1 : NULL) {
+        char line[8192], *end;
+        snprintf(line, sizeof line, "%.*s", (int)strcspn(s, "\n"), s);
+        json_t *q = json_loads(line, 0, NULL);
+        assert_non_null(q);
+        assert_string_equal(json_string_value(json_object_get(q, "url")),
+                            "/v1/chat/completions");
+        assert_non_null(json_object_get(json_object_get(q, "body"), "messages"));
+        end = all + strlen(all);
+        snprintf(end, sizeof all - (size_t)(end - all),
+                 "{\"custom_id\": \"%s\", \"response\": {\"status_code\": 200, \"body\": "
+                 "{\"choices\": [{\"message\": "
+                 "{\"content\": \"1\"}, \"logprobs\": {\"content\": [{\"token\": \"1\", "
+                 "\"top_logprobs\": [{\"token\": "
+                 "\"1\", \"logprob\": -0.3}, {\"token\": \"2\", \"logprob\": -1.5}]}]}}], "
+                 "\"usage\": "
+                 "{\"prompt_tokens\": 30, \"completion_tokens\": 1}}}, \"error\": null}\n",
+                 json_string_value(json_object_get(q, "custom_id")));
+        json_decref(q);
+    }
+    return all;
+}
+
+static struct provider *open_batch(const char *to, const char *from)
+{
+    struct provider *p = NULL;
+    struct err e = {0};
+    struct endpoint_options o = {
+        .url = judge_url, .batch_file = to, .collect = from, .timeout = 20};
+    if (provider_endpoint_new(&p, &o, &e))
+        fail_msg("%s", e.msg);
+    return p;
+}
+
+static void a_batch_is_written_and_collected(void **state)
+{
+    judge_start("kind openai\n");
+    const char *out = kit_path("questions.jsonl");
+    struct provider *p = open_batch(out, NULL);
+    struct ask a = judge_words("Which? {{p=0.9}}"), b = judge_words("And which?");
+    kit_contains(judge_ask(p, &a)->error, "written to a batch file");
+    provider_free(p); // the file appears whole, at the end
+    assert_int_equal(judge_logged("POST", "Which"), 0);
+    const char *in = kit_text("replies.jsonl", host_answers(kit_slurp(out, NULL)));
+    p = open_batch(NULL, in);
+    struct reply *r = judge_ask(p, &a);
+    near(first(r), 1 / (1 + exp(-1.2)));
+    assert_int_equal(r->tokens_in, 30);
+    r = judge_ask(p, &b);
+    assert_int_equal(r->state, REPLY_FAILED);
+    kit_contains(r->error, "no reply in the batch");
+    provider_free(p);
+}
+
+static void broken_batches_are_refused(void **state)
+{
+    judge_start("kind openai\n");
+    struct provider *p = NULL;
+    struct err e = {0};
+    struct endpoint_options o = {
+        .url = judge_url, .collect = kit_text("broken.jsonl", "{\"id\": 3}\n"), .timeout = 20};
+    assert_int_equal(provider_endpoint_new(&p, &o, &e), ERR_FORMAT);
+    kit_contains(e.msg, "custom_id");
+}
+
 #define with_judge(f) cmocka_unit_test_teardown(f, judge_stop)
 static const struct CMUnitTest tests[] = {
     with_judge(chat_gives_log_probs),
@@ -386,5 +459,7 @@ static const struct CMUnitTest tests[] = {
     with_judge(a_key_that_stops_working_ends_the_run),
     with_judge(a_third_of_failures_loses_nothing),
     with_judge(a_llama_server_is_known_by_its_weights),
+    with_judge(a_batch_is_written_and_collected),
+    with_judge(broken_batches_are_refused),
 };
 KIT_MAIN(tests)

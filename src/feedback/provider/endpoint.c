@@ -11,6 +11,7 @@
  * What is left out: streaming (a reply is used whole), several keys or addresses at once. */
 #include "feedback/provider/endpoint.h"
 
+#include "feedback/provider/batch.h"
 #include "feedback/providers.h"
 
 #include <math.h>
@@ -30,6 +31,7 @@ struct endpoint {
     struct rng rng;
     int retries;
     double timeout, wait;
+    struct batch *batch; // NULL: questions are asked now
     char *facts;
     int64_t answered, failed;
     double last_good;
@@ -157,7 +159,7 @@ static int next_start(struct run *k, struct job *j, struct err *err)
 
 static bool can_go_on(const struct server *s, const struct ask *a)
 {
-    return request_is_text(s, a) || s->prefill != PREFILL_NONE;
+    return !s->batch && (request_is_text(s, a) || s->prefill != PREFILL_NONE);
 }
 
 static int use_list(struct run *k, struct job *j, const json_t *list, struct err *err)
@@ -214,7 +216,10 @@ static int use_reply(struct run *k, struct job *j, const json_t *v, double secon
     }
     if (rc) {
         reply_release(&part);
-        wait_and_retry(k, j, -1, why.msg);
+        if (k->e->batch)
+            fail(k, j, REPLY_FAILED, why.msg);
+        else
+            wait_and_retry(k, j, -1, why.msg);
         return 0;
     }
     r->tokens_in += part.tokens_in;
@@ -332,6 +337,33 @@ static int drop_calls(struct endpoint *e, struct err *err)
     return http_open(&e->http, &o, err);
 }
 
+/* Through files: written now, or answered by what was collected. */
+static int batch_ask(struct run *k, const struct ask *ask, struct err *err)
+{
+    struct endpoint *e = k->e;
+    int rc = 0;
+    for (int i = 0; i < k->n && rc == 0 && !k->stop; i++) {
+        struct hash128 key = ask_key(k->p->fingerprint, &ask[i]);
+        struct err why = {0};
+        if (batch_writes(e->batch)) {
+            struct request r;
+            rc = request_make(&r, &e->s, &ask[i], NULL, err);
+            if (rc == 0)
+                rc = batch_write(e->batch, key, &r, err);
+            request_release(&r);
+            if (rc == 0)
+                fail(k, &k->job[i], REPLY_FAILED, "written to a batch file, not collected yet");
+            continue;
+        }
+        const json_t *body = batch_find(e->batch, key, &why);
+        if (body)
+            rc = use_reply(k, &k->job[i], body, 0, err);
+        else
+            fail(k, &k->job[i], REPLY_FAILED, why.msg);
+    }
+    return rc;
+}
+
 static int endpoint_ask(struct provider *p, struct reply *out, const struct ask *ask, int n,
                         ask_done *done, void *arg, struct err *err)
 {
@@ -344,7 +376,9 @@ static int endpoint_ask(struct provider *p, struct reply *out, const struct ask 
         k.job[i] = (struct job){.ask = &ask[i], .out = &out[i]};
     e->last_good = time_now();
     double last = e->last_good;
-    while (rc == 0 && k.told < n && !k.stop) {
+    if (rc == 0 && e->batch)
+        rc = batch_ask(&k, ask, err);
+    while (rc == 0 && !e->batch && k.told < n && !k.stop) {
         struct http_call *c = NULL;
         rc = fill(&k, err);
         if (rc == 0)
@@ -447,6 +481,9 @@ static void endpoint_close(struct provider *p)
     struct endpoint *e = p->state;
     if (!e)
         return;
+    struct err err = {0};
+    if (batch_close(e->batch, &err))
+        log_msg(LOG_ERROR, "%s", err.msg);
     http_close(e->http);
     server_release(&e->s);
     free(e->facts);
@@ -467,6 +504,9 @@ static int open_server(struct endpoint *e, const struct endpoint_options *o, str
         rc = http_open(&e->http, &h, err);
     if (rc == 0)
         rc = server_probe(&e->s, e->http, err);
+    if (rc == 0 && (o->batch_file || o->collect))
+        rc = batch_open(&e->batch, o->batch_file, o->collect, err);
+    e->s.batch = e->batch != NULL;
     if (rc == 0 && o->price_table)
         rc = price_read(&e->price, o->price_table, e->s.model, err);
     return rc;

@@ -44,6 +44,7 @@ struct server {
     bool schema;
     bool new_limit;      // wants max_completion_tokens instead of max_tokens
     bool no_temperature; // takes its own only
+    bool batch;          // asked through files: there is one reply to a question, and no more
     bool split;          // spells "10" in two tokens
     int window, slots;   // tokens; 0: not known
     char weights[64];    // what it says about the model's weights; "" nothing

@@ -39,6 +39,8 @@ static bool words_overlap(const struct ask *a)
 
 bool request_has_logps(const struct server *s, const struct ask *a)
 {
+    if (s->split && s->batch && words_overlap(a))
+        return false; // the second half of "10" could not be asked for
     if (request_is_text(s, a))
         return s->top_text > 0;
     if (a->prefill && a->prefill[0] && s->prefill == PREFILL_NONE)
@@ -98,6 +100,8 @@ static void add_filters(json_t *o, const struct server *s, const struct ask *a)
     set(o, "min_p", json_real(0));
     if (!(a->sampling.top_p > 0 && a->sampling.top_p < 1))
         set(o, "top_p", json_real(1));
+    if (a->sampling.ignore_eos)
+        set(o, "ignore_eos", json_true());
 }
 
 /* ---- conversations --------------------------------------------------------------------- */
