@@ -13,7 +13,7 @@
 #include <pthread.h>
 #include <strings.h>
 
-enum { MAX_REDIRECTS = 10, MAX_HEADERS = 256, ERROR_BODY = 64 << 10 };
+enum { MAX_IDLE = 256, MAX_REDIRECTS = 10, MAX_HEADERS = 256, ERROR_BODY = 64 << 10 };
 
 struct header {
     int hop;
@@ -58,6 +58,8 @@ int http_open(struct http **out, const struct http_options *o, struct err *err)
         return err_set(err, ERR_MEMORY, "no memory for an HTTP client");
     }
     h->multi = multi;
+    // By default four times the calls in flight stay open: few at the end of a batch, and the next begins anew.
+    curl_multi_setopt(multi, CURLMOPT_MAXCONNECTS, (long)MAX_IDLE);
     if (o)
         h->o = *o;
     if (h->o.connect_timeout <= 0)
