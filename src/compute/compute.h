@@ -34,6 +34,18 @@ bool device_fast_bf16(const struct device *dev);        // bf16 products in hard
 double device_peak(struct device *dev, enum dtype dtype);
 double device_bandwidth(struct device *dev);
 
+/* A device named "plan" holds nothing and computes nothing: it counts what the device it plans for would hold, so that the very
+ * code that allocates says beforehand how much.  What is read from it is zero; operations beyond those that fill and copy
+ * are not for it. */
+bool device_is_plan(const struct device *dev);
+/* What the following allocations are for; borrowed for good. */
+void device_purpose(struct device *dev, const char *what);
+enum { USE_PARTS = 12 };
+struct device_use { size_t bytes; int n; struct { const char *purpose; size_t bytes; } part[USE_PARTS]; };
+/* Of a planning device, when most was held: bytes in all, and what for. */
+void device_most_used(const struct device *dev, struct device_use *out);
+size_t device_used(const struct device *dev);           // now
+
 /* ---- tensors: 2-D, row-major, rows `stride` elements apart ---------------------- */
 
 struct tensor {
@@ -70,6 +82,8 @@ struct weight;
 struct weight *weight_new(struct device *dev, int out, int in, enum dtype dtype);   // NULL: no memory
 void weight_free(struct weight *w);
 void weight_load(struct weight *w, const struct tensor *src);   // (out,in) F32 or BF16, rounded to w's dtype
+/* The copy that op_linear_backward_x reads is made at its first call, or here. */
+void weight_prepare_backward(struct weight *w);
 int weight_out(const struct weight *w);
 int weight_in(const struct weight *w);
 /* How a vocabulary head's logits are made of hidden . W: times scale, then softcap * tanh(z / softcap) unless
@@ -219,6 +233,8 @@ void op_head_logp(float *logp, float *entropy, float *lse, int *argmax, const st
  * soft cap.  Recomputes the logits. */
 void op_head_backward(struct tensor *dhidden, struct tensor *dw, const struct tensor *hidden, const struct weight *w,
                       const struct head_item *item, const float *dlogp, int n, float inv_temperature);
+/* Takes the scratch memory that a head of `rows` rows and as many items wants, before it is needed. */
+void op_head_prepare(const struct weight *w, int rows, bool backward);
 /* logits (n,V) F32, host, of the named rows, scaled and capped: for sampling. */
 void op_head_logits(float *logits, const struct tensor *hidden, const struct weight *w, const int *row, int n);
 /* From logits that op_head_logits made: what op_head_logp says of the same rows, bit for bit.  entropy may be NULL. */

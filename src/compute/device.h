@@ -13,14 +13,16 @@ struct device {
     bool fast_bf16;
     double peak[2], bandwidth;      // measured rates; 0: not yet
     bool check;                     // RLAIF_CHECK: stop at the first operation that makes a NaN
+    bool plan;                      // only counts (plan.c)
+    const char *purpose;            // of what is allocated now
     void *own;                      // what the device keeps: caches, scratch memory
 
     void (*close)(struct device *dev);
     double (*measure_peak)(struct device *dev, enum dtype dtype);
     double (*measure_bandwidth)(struct device *dev);
 
-    void *(*alloc)(size_t bytes);   // 64-byte aligned, zeroed; NULL: no memory
-    void (*release)(void *p);
+    void *(*alloc)(struct device *dev, size_t bytes);   // 64-byte aligned, zeroed; NULL: no memory
+    void (*release)(struct device *dev, void *p);
     void (*write)(struct tensor *t, int row, int n, const void *src, enum dtype from);  // src is packed
     void (*read)(void *dst, enum dtype to, const struct tensor *t, int row, int n);
 
@@ -41,6 +43,10 @@ struct device {
     bool (*weight_is_quantised)(const struct weight *w);
     size_t (*weight_size)(const struct weight *w);
     void (*weight_row)(float *out, const struct weight *w, int row);
+    size_t (*weight_plan)(struct device *dev, int out, int in, enum dtype dtype, bool backward);    // bytes of one direction
+    size_t (*quantised_plan)(int in, const struct quant_rows *part, int n);
+    void (*weight_prepare)(struct weight *w);       // the backward direction
+    size_t (*head_plan)(const struct device *dev, int out, int in, enum dtype dtype, int rows, bool backward);  // bytes of scratch
     void (*linear)(struct tensor *y, const struct tensor *x, const struct weight *w, bool accumulate);
     void (*linear_backward_x)(struct tensor *dx, const struct tensor *dy, const struct weight *w, bool accumulate);
     void (*linear_backward_w)(struct tensor *dw, const struct tensor *dy, const struct tensor *x);
@@ -116,5 +122,7 @@ struct moments8 {
 };
 
 int cpu_device_open(struct device **out, int threads, struct err *err) MUST_CHECK;
+int plan_device_open(struct device **out, int threads, struct err *err) MUST_CHECK;
+void plan_scratch(struct device *dev, size_t bytes);    // so much scratch memory is wanted at once
 
 #endif

@@ -142,6 +142,11 @@ void weight_row(float *out, const struct weight *w, int row)
     w->dev->weight_row(out, w, row);
 }
 
+void weight_prepare_backward(struct weight *w)
+{
+    w->dev->weight_prepare(w);
+}
+
 int weight_out(const struct weight *w)
 {
     return w->out;
@@ -567,6 +572,12 @@ void op_head_backward(struct tensor *dhidden, struct tensor *dw, const struct te
         CHECK(dw);
 }
 
+void op_head_prepare(const struct weight *w, int rows, bool backward)
+{
+    if (w->dev->plan)   // others take it when they need it
+        plan_scratch(w->dev, w->dev->head_plan(w->dev, w->out, w->in, w->dtype, rows, backward));
+}
+
 void op_head_logits(float *logits, const struct tensor *hidden, const struct weight *w, const int *row, int n)
 {
     PROFILE(__func__);
@@ -659,7 +670,7 @@ struct moments8 *moments8_new(struct device *dev, size_t n)
     struct moments8 *m = mem_alloc(1, sizeof *m);
     if (!m)
         return NULL;
-    *m = (struct moments8){ .dev = dev, .n = n, .blocks = blocks_of(n), .m = dev->alloc(moments8_bytes(n) + 1) };
+    *m = (struct moments8){ .dev = dev, .n = n, .blocks = blocks_of(n), .m = dev->alloc(dev, moments8_bytes(n)) };
     if (!m->m) {
         free(m);
         return NULL;
@@ -674,7 +685,7 @@ void moments8_free(struct moments8 *m)
 {
     if (!m)
         return;
-    m->dev->release(m->m);
+    m->dev->release(m->dev, m->m);
     free(m);
 }
 

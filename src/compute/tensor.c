@@ -32,11 +32,13 @@ uint16_t bf16_from_float(float f)
 
 int device_open(struct device **out, const char *name, int threads, struct err *err)
 {
-    if (name && strcmp(name, "cpu"))
+    bool plan = name && !strcmp(name, "plan");
+    if (name && !plan && strcmp(name, "cpu"))
         return err_set(err, ERR_UNSUPPORTED, "device \"%s\": this build knows \"cpu\" only", name);
     if (threads < 0)
         return err_set(err, ERR_VALUE, "device cpu: %d threads", threads);
-    int rc = cpu_device_open(out, threads ? threads : threads_default(), err);
+    threads = threads ? threads : threads_default();
+    int rc = plan ? plan_device_open(out, threads, err) : cpu_device_open(out, threads, err);
     if (rc == 0) {
         const char *check = getenv("RLAIF_CHECK");
         (*out)->check = check && strcmp(check, "0") && *check;
@@ -82,7 +84,7 @@ int tensor_new(struct tensor *t, struct device *dev, enum dtype dtype, int rows,
     *t = (struct tensor){ 0 };
     if (rows < 0 || cols < 0 || !size_mul(&n, (size_t)rows, (size_t)cols) || !size_mul(&n, n, dtype_size(dtype)))
         return err_set(err, ERR_VALUE, "a tensor of %d x %d %s is not possible", rows, cols, dtype_name(dtype));
-    void *data = dev->alloc(n ? n : 1);
+    void *data = dev->alloc(dev, n ? n : 1);
     if (!data)
         return err_set(err, ERR_MEMORY, "no memory for a tensor of %d x %d %s (%.1f MB)", rows, cols, dtype_name(dtype),
                        (double)n / 1e6);
@@ -94,7 +96,7 @@ int tensor_new(struct tensor *t, struct device *dev, enum dtype dtype, int rows,
 void tensor_release(struct tensor *t)
 {
     if (t->owned)
-        t->dev->release(t->data);
+        t->dev->release(t->dev, t->data);
     *t = (struct tensor){ 0 };
 }
 

@@ -52,11 +52,13 @@ int cpu_threads(const struct device *dev, size_t work)
     return work < WORTH_WAKING ? 1 : dev->threads;
 }
 
+enum { LARGE = 4 << 20 };
+
 /* Large pieces ask for large pages: weights are read from end to end for every token, and a fault for each 4 kB of
  * them is most of a model's loading time. */
 void *large_alloc(size_t bytes)
 {
-    enum { LARGE = 4 << 20, PAGE = 4096 };
+    enum { PAGE = 4096 };
     char *p = mem_aligned(bytes);
 #ifdef MADV_HUGEPAGE
     if (p && bytes >= LARGE) {
@@ -71,7 +73,7 @@ void *scratch_get(struct scratch *s, size_t bytes)
 {
     if (bytes > s->bytes) {
         free(s->p);
-        s->bytes = bytes + bytes / 4;
+        s->bytes = bytes < LARGE ? bytes + bytes / 4 : bytes;   // much is asked for in few sizes
         s->p = large_alloc(s->bytes);
         if (!s->p)
             mem_die("%.1f MB of scratch", (double)bytes / 1e6);
@@ -116,12 +118,17 @@ static double measure_bandwidth(struct device *dev)
 
 /* ---- opening ------------------------------------------------------------------------------------ */
 
-static void *cpu_alloc(size_t bytes)
+static void *cpu_alloc(struct device *dev, size_t bytes)
 {
     void *p = large_alloc(bytes);
     if (p)
         memset(p, 0, bytes);
     return p;
+}
+
+static void cpu_release(struct device *dev, void *p)
+{
+    free(p);
 }
 
 static void cpu_write(struct tensor *t, int row, int n, const void *src, enum dtype from)
@@ -161,13 +168,14 @@ static void cpu_close(struct device *dev)
 
 static const struct device table = {
     .close = cpu_close, .measure_peak = measure_peak, .measure_bandwidth = measure_bandwidth,
-    .alloc = cpu_alloc, .release = free, .write = cpu_write, .read = cpu_read,
+    .alloc = cpu_alloc, .release = cpu_release, .write = cpu_write, .read = cpu_read,
     .zero = cpu_zero, .copy = cpu_copy, .add = cpu_add, .scale = cpu_scale, .axpy = cpu_axpy,
     .gather_rows = cpu_gather_rows,
     .scatter_rows = cpu_scatter_rows, .finite = cpu_finite,
     .weight_new = cpu_weight_new, .weight_free = cpu_weight_free, .weight_load = cpu_weight_load,
     .weight_new_quantised = cpu_weight_new_quantised, .weight_is_quantised = cpu_weight_is_quantised,
     .weight_size = cpu_weight_size, .weight_row = cpu_weight_row,
+    .weight_plan = cpu_weight_plan, .weight_prepare = cpu_weight_prepare, .quantised_plan = quantised_plan, .head_plan = cpu_head_plan,
     .linear = cpu_linear, .linear_backward_x = cpu_linear_backward_x, .linear_backward_w = cpu_linear_backward_w,
     .embed = cpu_embed, .embed_weight = cpu_embed_weight, .embed_backward = cpu_embed_backward,
     .rmsnorm = cpu_rmsnorm, .rmsnorm_backward = cpu_rmsnorm_backward, .rope = cpu_rope,

@@ -95,6 +95,8 @@ int packed_new(struct packed *p, struct cpu *cpu, int k, int n, enum dtype dtype
 void packed_release(struct packed *p);
 /* from (n,k), row n being what column n is made of, or with transposed (k,n). */
 void packed_fill(struct packed *p, const struct device *dev, const struct tensor *from, bool transposed);
+/* The transpose of `from`, in the same dtype. */
+void packed_turn(struct packed *to, const struct device *dev, const struct packed *from);
 /* B's rows back: row k0.. of B as (count,n) floats. */
 void packed_rows(float *to, const struct packed *p, int k0, int count);
 /* Column n of B (k floats), which is row n of the weight. */
@@ -108,6 +110,9 @@ int cpu_weight_new_quantised(struct weight **out, struct device *dev, int in, en
 bool cpu_weight_is_quantised(const struct weight *w);
 size_t cpu_weight_size(const struct weight *w);
 void cpu_weight_row(float *out, const struct weight *w, int row);
+size_t cpu_weight_plan(struct device *dev, int out, int in, enum dtype dtype, bool backward);
+void cpu_weight_prepare(struct weight *w);
+size_t quantised_plan(int in, const struct quant_rows *part, int n);    // bytes (quant_pack.c)
 const struct packed *weight_backward(const struct weight *w);   // packs it when first needed
 void cpu_linear(struct tensor *y, const struct tensor *x, const struct weight *w, bool accumulate);
 void cpu_linear_backward_x(struct tensor *dx, const struct tensor *dy, const struct weight *w, bool accumulate);
@@ -168,6 +173,7 @@ void cpu_head_logp(float *logp, float *entropy, float *lse, int *argmax, const s
                    const struct weight *w, const struct head_item *item, int n, float inv_temperature);
 void cpu_head_backward(struct tensor *dhidden, struct tensor *dw, const struct tensor *hidden, const struct weight *w,
                        const struct head_item *item, const float *dlogp, int n, float inv_temperature);
+size_t cpu_head_plan(const struct device *dev, int out, int in, enum dtype dtype, int rows, bool backward);
 void cpu_head_logits(float *logits, const struct tensor *hidden, const struct weight *w, const int *row, int n);
 void cpu_logits_logp(float *logp, float *entropy, const float *logits, const struct weight *w, const int *target, int n,
                      float inv_temperature);

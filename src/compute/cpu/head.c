@@ -45,6 +45,35 @@ static int chunk_count(const struct packed *p)
     return chunks > 0 ? chunks : 1;
 }
 
+/* What rows_prepare asks for, for so many items in so many rows. */
+static size_t rows_bytes(int chunks, int k, size_t size, size_t items, size_t rows)
+{
+    size_t padded = (rows + BLOCK - 1) / BLOCK * BLOCK;
+    return items * 16 + padded * ((size_t)chunks * sizeof(struct logit_stats) + (size_t)k * size) + 1024;
+}
+
+/* Rows that backward takes at a time, and its own scratch for them. */
+static int backward_step(size_t V, size_t size)
+{
+    int step = (int)(DLOGIT_BYTES / (V * size)) / BLOCK * BLOCK;
+    return step > BLOCK ? step : BLOCK;
+}
+
+static size_t backward_bytes(size_t V, size_t C, size_t size, int rows)
+{
+    return (size_t)rows * (V * size + 8 * C) + 1024;
+}
+
+size_t cpu_head_plan(const struct device *dev, int out, int in, enum dtype dtype, int rows, bool backward)
+{
+    size_t V = (size_t)out, C = (size_t)in, size = dtype_size(dtype);
+    size_t bytes = rows_bytes(out / CHUNK + 1, in, size, (size_t)rows, (size_t)rows);
+    int step = backward_step(V, size);
+    if (backward)   // and the last rows of dw's product, padded
+        bytes += backward_bytes(V, C, size, rows < step ? rows : step) + BLOCK * (V + C) * size;
+    return bytes;
+}
+
 static int chunk_start(const struct packed *p, int chunk, int chunks)
 {
     if (chunk == chunks)
@@ -68,7 +97,7 @@ static void rows_prepare(struct head_rows *h, struct cpu *cpu, const struct pack
     h->chunks = chunk_count(p);
     size_t rows = items < (size_t)max_rows ? items : (size_t)max_rows, padded = (rows + BLOCK - 1) / BLOCK * BLOCK;
     size_t rounded = h->quantised ? quant_act_bytes((int)rows, p->k) : 0;
-    size_t bytes = items * 16 + padded * ((size_t)h->chunks * sizeof *h->stats + (size_t)p->k * size) + rounded + 1024;
+    size_t bytes = rows_bytes(h->chunks, p->k, size, items, rows) + rounded;
     char *at = scratch_get(&cpu->shared[SHARED_LOGITS], bytes);
     h->row = carve(&at, items * sizeof *h->row);
     h->first = carve(&at, (items + 1) * sizeof *h->first);
@@ -277,12 +306,11 @@ void cpu_head_backward(struct tensor *dhidden, struct tensor *dw, const struct t
     struct cpu *cpu = cpu_of(dev);
     const struct packed *p = &((const struct cpu_weight *)w)->forward;
     size_t V = (size_t)w->out, C = (size_t)w->in;
-    int step = (int)(DLOGIT_BYTES / (V * dtype_size(w->dtype))) / BLOCK * BLOCK;
-    step = step > BLOCK ? step : BLOCK;
+    int step = backward_step(V, dtype_size(w->dtype));
     struct head_rows h = { .form = w->logits, .quantised = ((const struct cpu_weight *)w)->quantised };
     rows_prepare(&h, cpu, p, item, n, step);
     int most = h.n < step ? h.n : step;
-    char *at = scratch_get(&cpu->shared[SHARED_DLOGITS], (size_t)most * (V * dtype_size(w->dtype) + 8 * C) + 1024);
+    char *at = scratch_get(&cpu->shared[SHARED_DLOGITS], backward_bytes(V, C, dtype_size(w->dtype), most));
     h.e = scratch_tensor(hidden, w->dtype, most, (int)V, &at);
     struct tensor rows = scratch_tensor(hidden, w->dtype, most, (int)C, &at);
     struct tensor drows = scratch_tensor(hidden, DTYPE_F32, most, (int)C, &at);

@@ -100,24 +100,29 @@ void cpu_weight_load(struct weight *w, const struct tensor *src)
     tensor_release(&rounded);
 }
 
-/* The backward copy is made from the forward one, 64 of its rows (columns of the forward) at a time. */
+/* A cache inside a weight that stays what it is. */
 const struct packed *weight_backward(const struct weight *w)
 {
-    struct cpu_weight *c = (struct cpu_weight *)w;      // a cache inside a weight that stays what it is
+    struct cpu_weight *c = (struct cpu_weight *)w;
     if (c->backward.data)
         return &c->backward;
-    struct tensor plain;
     if (packed_new(&c->backward, cpu_of(w->dev), w->out, w->in, c->forward.dtype))
         mem_die("the backward copy of a matrix of %d x %d", w->in, w->out);
-    if (tensor_new(&plain, w->dev, DTYPE_F32, w->in, w->out, NULL))
-        mem_die("the backward copy of a matrix of %d x %d", w->in, w->out);
-    int threads = cpu_threads(w->dev, (size_t)w->in * (size_t)w->out);
-#pragma omp parallel for schedule(dynamic) num_threads(threads)
-    for (int k = 0; k < w->in; k++)
-        packed_rows(t_f32(&plain, k), &c->forward, k, 1);
-    packed_fill(&c->backward, w->dev, &plain, false);   // its columns are the forward's rows
-    tensor_release(&plain);
+    packed_turn(&c->backward, w->dev, &c->forward);
     return &c->backward;
+}
+
+void cpu_weight_prepare(struct weight *w)
+{
+    if (!cpu_weight_is_quantised(w))
+        (void)weight_backward(w);
+}
+
+size_t cpu_weight_plan(struct device *dev, int out, int in, enum dtype dtype, bool backward)
+{
+    enum dtype stored = stored_dtype(dev, dtype);
+    struct onednn *o = cpu_of(dev)->onednn;
+    return (backward ? onednn_layout(o, out, in, stored) : onednn_layout(o, in, out, stored)).bytes;
 }
 
 /* ---- units ------------------------------------------------------------------------------- */

@@ -124,3 +124,45 @@ void packed_column(float *to, const struct packed *p, int n)
     for (size_t k = 0; k < (size_t)p->k; k++)
         to[k] = value_at(p, at + k / words * pair * words + k % words);
 }
+
+/* Element by element; both layouts have short strides within a tile. */
+static void turn_tile(struct packed *to, const struct packed *from, int k0, int n0, int tile)
+{
+    int k1 = k0 + tile < to->k ? k0 + tile : to->k, n1 = n0 + tile < to->n ? n0 + tile : to->n;
+    for (int k = k0; k < k1; k++)
+        for (int n = n0; n < n1; n++) {
+            size_t a = mm_offset(&to->layout, k, n), b = mm_offset(&from->layout, n, k);
+            if (to->dtype == DTYPE_F32)
+                ((float *)to->data)[a] = ((const float *)from->data)[b];
+            else
+                ((uint16_t *)to->data)[a] = ((const uint16_t *)from->data)[b];
+        }
+}
+
+/* bf16 in the usual layout, a whole tile of pair x pair: words of two rows become words of two columns. */
+static void turn_pairs(uint16_t *to, const uint16_t *from, size_t pair)
+{
+    for (size_t k = 0; k < pair; k += 2)
+        for (size_t n = 0; n < pair; n += 2) {
+            const uint16_t *f = from + (n / 2 * pair + k) * 2;      // rows n, n+1 of columns k, k+1
+            uint16_t *t = to + (k / 2 * pair + n) * 2;
+            t[0] = f[0], t[1] = f[2], t[2] = f[1], t[3] = f[3];
+        }
+}
+
+void packed_turn(struct packed *to, const struct device *dev, const struct packed *from)
+{
+    int tile = to->layout.pair > 0 ? to->layout.pair : 64, threads = cpu_threads(dev, (size_t)to->k * (size_t)to->n);
+    bool words = to->dtype == DTYPE_BF16 && to->layout.pair > 0 && to->layout.pair == from->layout.pair;
+#pragma omp parallel for schedule(dynamic) num_threads(threads)
+    for (int n0 = 0; n0 < to->n; n0 += tile)
+        for (int k0 = 0; k0 < to->k; k0 += tile) {
+            if (!words || n0 + tile > to->n || k0 + tile > to->k) {
+                turn_tile(to, from, k0, n0, tile);
+                continue;
+            }
+            size_t pair = (size_t)tile, rows = (size_t)n0 / 2 * pair * 2, cols = (size_t)k0 / 2 * pair * 2;
+            turn_pairs((uint16_t *)to->data + (size_t)n0 / pair * to->layout.nstride + cols,
+                       (const uint16_t *)from->data + (size_t)k0 / pair * from->layout.nstride + rows, pair);
+        }
+}

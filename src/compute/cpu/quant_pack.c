@@ -120,20 +120,38 @@ static size_t padded(size_t n)
     return (n + 63) / 64 * 64;
 }
 
+/* Bytes of a part's streams. */
+struct streams { size_t scale, high, quant; };
+static struct streams streams_of(const struct quant_rows *rows, int in)
+{
+    const struct quant_form *f = &quant_forms[rows->type];
+    size_t groups = (size_t)(rows->n + QUANT_LANES - 1) / QUANT_LANES, n = groups * (size_t)(in / f->values) * QUANT_LANES;
+    return (struct streams){ padded(n * (size_t)f->scale), padded(n * (size_t)f->high), padded(n * (size_t)f->quant) };
+}
+
+size_t quantised_plan(int in, const struct quant_rows *part, int n)
+{
+    size_t bytes = 0;
+    for (int i = 0; i < n; i++) {
+        struct streams s = streams_of(&part[i], in);
+        bytes += s.scale + s.high + s.quant;
+    }
+    return bytes;
+}
+
 static int part_new(struct quant_part *p, size_t *bytes, const struct quant_rows *rows, int col, int in)
 {
     const struct quant_form *f = &quant_forms[rows->type];
     *p = (struct quant_part){ .type = rows->type, .col = col, .cols = rows->n };
     p->groups = (rows->n + QUANT_LANES - 1) / QUANT_LANES;
     p->blocks = in / f->values;
-    size_t n = (size_t)p->groups * (size_t)p->blocks * QUANT_LANES;
-    size_t scale = padded(n * (size_t)f->scale), high = padded(n * (size_t)f->high), quant = padded(n * (size_t)f->quant);
-    *bytes = scale + high + quant;
+    struct streams s = streams_of(rows, in);
+    *bytes = s.scale + s.high + s.quant;
     p->quant = large_alloc(*bytes);
     if (!p->quant)
         return ERR_MEMORY;
-    p->high = p->quant + quant;
-    p->scale = p->high + high;
+    p->high = p->quant + s.quant;
+    p->scale = p->high + s.high;
     return 0;
 }
 
