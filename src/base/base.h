@@ -188,13 +188,15 @@ void dir_out_drop(char *tmp);                               // removes and frees
 double time_now(void);              // seconds, monotonic
 char *time_iso(void);               // malloc'd "2026-01-31T12:00:00Z"
 double mem_peak_mb(void);           // peak resident set of this process
+double mem_now_mb(void);            // resident set now
+void mem_peak_reset(void);          // the peak counts from now on, where the system can do that
 int threads_default(void);          // RLAIF_THREADS, else processors this process may use
 
 void interrupt_install(void);       // SIGINT and SIGTERM set a flag; a second one ends the process
 bool interrupted(void);
 
 enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
-void log_set_level(enum log_level level);
+enum log_level log_set_level(enum log_level level);      // returns the one before
 void log_msg(enum log_level level, const char *fmt, ...) PRINTF_LIKE(2, 3);    // to stderr
 #define log_info(...) log_msg(LOG_INFO, __VA_ARGS__)
 #define log_warn(...) log_msg(LOG_WARN, __VA_ARGS__)

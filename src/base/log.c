@@ -18,9 +18,11 @@ static void step_aside(void)
     line_open = false;
 }
 
-void log_set_level(enum log_level level)
+enum log_level log_set_level(enum log_level level)
 {
+    enum log_level before = level_max;
     level_max = level;
+    return before;
 }
 
 void log_msg(enum log_level level, const char *fmt, ...)

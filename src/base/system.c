@@ -24,21 +24,43 @@ char *time_iso(void)
     return str_printf("%s", s);
 }
 
-/* VmHWM, because ru_maxrss also remembers the process that started us. */
-double mem_peak_mb(void)
+/* A line of /proc/self/status, in kB; 0: not there. */
+static double status_kb(const char *name)
 {
     char line[256];
     double kb = 0;
+    size_t n = strlen(name);
     FILE *f = fopen("/proc/self/status", "r");
     while (f && fgets(line, sizeof line, f))
-        if (sscanf(line, "VmHWM: %lf kB", &kb) == 1)
+        if (!strncmp(line, name, n) && sscanf(line + n, ": %lf kB", &kb) == 1)
             break;
     if (f)
         fclose(f);
+    return kb;
+}
+
+/* VmHWM, because ru_maxrss also remembers the process that started us. */
+double mem_peak_mb(void)
+{
+    double kb = status_kb("VmHWM");
     struct rusage u;
     if (kb == 0 && getrusage(RUSAGE_SELF, &u) == 0)
         kb = (double)u.ru_maxrss;
     return kb / 1024.0;
+}
+
+double mem_now_mb(void)
+{
+    return status_kb("VmRSS") / 1024.0;
+}
+
+void mem_peak_reset(void)
+{
+    FILE *f = fopen("/proc/self/clear_refs", "w");
+    if (f) {
+        fputs("5", f);
+        fclose(f);
+    }
 }
 
 int threads_default(void)

@@ -27,7 +27,7 @@ void print_result(const json_t *result, FILE *to);
 void print_json(const json_t *result, FILE *to);     // what --json prints
 
 int cmd_run(int argc, char **argv);
-int cmd_stage(const struct stage *s, int argc, char **argv);
+int cmd_stage(const struct stage *s, bool plan, int argc, char **argv);    // plan: only what it would take
 /* Prints the sentence and returns the exit code that belongs to err. */
 int report_failure(const struct err *err);
 

@@ -1,6 +1,7 @@
 /* cli/main.c - finds the command and hands it the rest of the line.
  *
  * Every stage of recipe/ is a command; `run` chains them. */
+#include <malloc.h>
 #include <unistd.h>
 
 #include "cli/cli.h"
@@ -22,7 +23,15 @@ int report_failure(const struct err *err)
     return err->code == ERR_USAGE ? EXIT_USAGE : EXIT_FAILED;
 }
 
-int cmd_stage(const struct stage *s, int argc, char **argv)
+/* A plan writes nothing, so it need not be told where. */
+static void name_outputs(json_t *given, const struct stage *s)
+{
+    for (int i = 0; i < s->n_options; i++)
+        if ((s->option[i].type == OPT_OUTPUT || s->option[i].type == OPT_OUTPUT_DIR) && !json_object_get(given, s->option[i].name))
+            json_object_set_new(given, s->option[i].name, json_string("nothing-is-written"));
+}
+
+int cmd_stage(const struct stage *s, bool plan, int argc, char **argv)
 {
     struct err err = { 0 };
     struct common_flags common = { 0 };
@@ -37,19 +46,21 @@ int cmd_stage(const struct stage *s, int argc, char **argv)
         log_set_level(LOG_WARN);
     run = (struct run){ .threads = common.threads, .json = common.json, .quiet = common.quiet };
     char where[64];
-    snprintf(where, sizeof where, "rlaif %s", s->name);
+    snprintf(where, sizeof where, "rlaif %s%s", plan ? "plan " : "", s->name);
+    if (plan)
+        name_outputs(given, s);
     if (rc == 0)
         rc = options_resolve(&opt, s, given, where, &err);
     if (rc == 0)
         rc = inputs_resolve(&local, commits, s, opt, NULL, &err);
     if (rc == 0) {
         PROFILE(s->name);
-        rc = s->run(&run, local, result, &err);
+        rc = plan ? stage_plan(&run, s, local, result, &err) : stage_run(&run, s, local, result, &err);
     }
     if (rc == 0 && common.json)
         print_json(result, stdout);
     else if (rc == 0)
-        (s->print ? s->print : print_result)(result, stdout);
+        (plan ? print_plan : s->print ? s->print : print_result)(result, stdout);
     if (rc == 0 && fflush(stdout))
         rc = err_set(&err, ERR_IO, "writing to standard output: %m");
 out:
@@ -66,13 +77,14 @@ static int unknown_command(const char *name)
 {
     int n;
     const struct stage *const *list = stage_list(&n);
-    const char **names = mem_alloc((size_t)n + 3, sizeof *names);
+    const char **names = mem_alloc((size_t)n + 4, sizeof *names);
     if (!names)
         return EXIT_FAILED;
     for (int i = 0; i < n; i++)
         names[i] = list[i]->name;
     names[n] = "run";
     names[n + 1] = "help";
+    names[n + 2] = "plan";
     const char *near = str_nearest(name, names);
     fprintf(stderr, "rlaif: there is no command '%s'%s%s%s (rlaif help lists them)\n", name,
             near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
@@ -102,13 +114,27 @@ static int command(int argc, char **argv)
     }
     if (!strcmp(name, "run"))
         return cmd_run(argc - 2, argv + 2);
+    bool plan = !strcmp(name, "plan");
+    if (plan && argc < 3) {
+        fprintf(stderr, "usage: rlaif plan COMMAND [--flag value ...]\n");
+        return EXIT_USAGE;
+    }
+    name = argv[1 + plan];
     const struct stage *s = stage_find(name);
-    return s ? cmd_stage(s, argc - 2, argv + 2) : unknown_command(name);
+    return s ? cmd_stage(s, plan, argc - 2 - plan, argv + 2 + plan) : unknown_command(name);
+}
+
+/* Pieces of a quarter megabyte and more go back to the system when they are freed, so that what one phase of a command took
+ * the next can have; by itself the C library keeps pieces of up to 32 MB once it has seen one that large. */
+static void give_back(void)
+{
+    mallopt(M_MMAP_THRESHOLD, 1 << 18);
 }
 
 int main(int argc, char **argv)
 {
     wait_briefly(argv);
+    give_back();
     interrupt_install();
     int rc = command(argc, argv);
     profile_print(stderr);

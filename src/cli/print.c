@@ -8,6 +8,7 @@ void help_all(FILE *to)
     fprintf(to, "rlaif %s - reinforcement learning from AI feedback\n\n", rlaif_version());
     fprintf(to, "usage: rlaif COMMAND [--flag value ...]\n\n");
     fprintf(to, "  %-10s %s\n", "run", "run a recipe: what is missing or stale, in order; resumes");
+    fprintf(to, "  %-10s %s\n", "plan", "the memory that a command would take: rlaif plan COMMAND and its flags");
     for (int i = 0; i < n; i++)
         fprintf(to, "  %-10s %s\n", list[i]->name, list[i]->summary);
     fprintf(to, "\nrlaif COMMAND --help shows its flags and an example (which works after `make demo`). Every command takes --json, --quiet\n"

@@ -45,7 +45,12 @@ struct device_use { size_t bytes; int n; struct { const char *purpose; size_t by
 /* Of a planning device, when most was held: bytes in all, and what for. */
 void device_most_used(const struct device *dev, struct device_use *out);
 size_t device_used(const struct device *dev);           // now
-
+void device_trial(struct device *dev, bool on);         // while on, what is held does not count as the most
+void device_mark(struct device *dev);                   // from here on,
+double device_most_since(const struct device *dev);     // this is the most that was held
+/* What the process takes besides: program, tokenizers and data as they are in memory now (or were when most was held, once
+ * that is past), and what libraries take as soon as they compute. */
+size_t device_base(const struct device *dev);
 /* ---- tensors: 2-D, row-major, rows `stride` elements apart ---------------------- */
 
 struct tensor {

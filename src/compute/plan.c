@@ -5,10 +5,16 @@
  * is planned for.  Any other operation would follow pointers to nowhere, and is left out on purpose. */
 #include "compute/device.h"
 
+/* Generated code, pages of the libraries' own that only computing touches, stacks: measured on small models. */
+enum { LIBRARIES_MB = 2 };
+
 struct piece { size_t bytes; const char *purpose; };
 struct planned {
     struct device *real;
     struct device_use now, most;
+    size_t since;               // most since the mark
+    bool trial;
+    double base_mb;             // resident when most was held; 0: it still is
     struct piece *scratch;
 };
 struct planned_weight {
@@ -28,8 +34,14 @@ static void count(struct planned *p, const struct piece *piece, bool add)
         u->part[u->n++].purpose = piece->purpose;
     u->part[i].bytes += add ? piece->bytes : -piece->bytes;
     u->bytes += add ? piece->bytes : -piece->bytes;
-    if (u->bytes > p->most.bytes)
-        p->most = *u;
+    if (!add)
+        return;
+    if (u->bytes > p->since)
+        p->since = u->bytes;
+    if (p->trial || u->bytes <= p->most.bytes)
+        return;
+    p->most = *u;
+    p->base_mb = 0;
 }
 
 static struct piece *piece_new(struct device *dev, size_t bytes, const char *purpose)
@@ -44,8 +56,11 @@ static struct piece *piece_new(struct device *dev, size_t bytes, const char *pur
 
 static void piece_free(struct device *dev, struct piece *piece)
 {
+    struct planned *p = dev->own;
+    if (p->base_mb == 0)
+        p->base_mb = mem_now_mb();
     if (piece)
-        count(dev->own, piece, false);
+        count(p, piece, false);
     free(piece);
 }
 
@@ -194,6 +209,29 @@ void device_most_used(const struct device *dev, struct device_use *out)
 {
     BUG_IF(!dev->plan);
     *out = ((const struct planned *)dev->own)->most;
+}
+
+void device_trial(struct device *dev, bool on)
+{
+    ((struct planned *)dev->own)->trial = on;
+}
+
+void device_mark(struct device *dev)
+{
+    struct planned *p = dev->own;
+    p->since = p->now.bytes;
+}
+
+double device_most_since(const struct device *dev)
+{
+    return (double)((const struct planned *)dev->own)->since;
+}
+
+size_t device_base(const struct device *dev)
+{
+    const struct planned *p = dev->own;
+    double mb = p->base_mb > 0 ? p->base_mb : mem_now_mb();
+    return (size_t)((mb + LIBRARIES_MB) * 1048576);
 }
 
 size_t device_used(const struct device *dev)

@@ -55,7 +55,9 @@ struct trainer {
     const struct train_options *o;
     struct net net[MAX_NETS];
     int n_nets;
-    struct workspace *ws;       // keeps what backward needs; max_tokens rows
+    struct workspace *ws;       // keeps what backward needs; max_tokens rows; NULL while it rests
+    enum keep keep;
+    bool plan;                  // on a device that only counts
     int max_tokens;
     int n_items, batch;         // items of the data, items of a step
     int step, max_steps, warmup;
@@ -80,11 +82,21 @@ struct trainer {
     int *row, *start;
 };
 
-/* n_items, longest: what the data has.  opt: other options that decide the result, for the key (borrowed). */
+/* n_items, longest: what the data has. */
 int trainer_init(struct trainer *t, const char *kind, const struct train_options *o, struct model *m, int n_items,
-                 int longest, struct hash128 data, const json_t *opt, struct err *err);
+                 int longest, struct err *err);
 /* A second network with its own state. */
-int trainer_add_net(struct trainer *t, const char *name, struct model *m, double learning_rate, struct err *err);
+void trainer_add_net(struct trainer *t, const char *name, struct model *m, double learning_rate);
+/* Takes the memory of training.  longest: tokens of the longest item, which a micro-batch holds at least.  opt: other options
+ * that decide the result, for the key (borrowed). */
+int trainer_open(struct trainer *t, int longest, struct hash128 data, const json_t *opt, struct err *err);
+/* fit.c, on a planning device: chooses t->max_tokens and t->keep so that activations fit the limit; and the error where nothing
+ * fits, need being the bytes of the smallest choice. */
+int trainer_fit(struct trainer *t, int longest, struct err *err);
+int trainer_too_small(const struct trainer *t, double need, const char *what, struct err *err);
+/* Gives the activations' memory back, and takes it again. */
+void trainer_rest(struct trainer *t);
+int trainer_wake(struct trainer *t, struct err *err);
 void trainer_release(struct trainer *t);
 /* One step: forward and backward of all its micro-batches, meters, t->loss and t->tokens.  The loop zeroes gradients before and updates
  * after.  It may return ERR_INTERRUPTED when interrupted() between micro-batches: nothing of the step remains then. */

@@ -44,6 +44,8 @@ struct train_options {
     int logging_steps, save_steps;      // save_steps 0: no checkpoints
     int save_total_limit;       // checkpoints kept, the newest; 0: all
     bool resume;                // go on from the newest complete checkpoint of output_dir, if there is one
+    int in_flight;              // reinforcement learning: sequences sampled at a time; 0: all of the batch
+    double memory_limit;        // bytes; on a planning device the above and max_tokens_per_batch are chosen to fit; 0: none
     bool quiet;                 // no progress line
     bool copy_prompts;          // each answer with a copy of its prompt, as a plain batch computes it: for comparing
     enum dtype save_dtype;      // of model.safetensors
@@ -51,6 +53,10 @@ struct train_options {
 void train_defaults(struct train_options *o);
 /* Factor on learning_rate for the update after `done` finished ones, of `steps` in all: transformers' schedules. */
 double lr_factor(enum lr_schedule s, int done, int warmup, int steps);
+
+/* On a planning device (compute.h) a trainer takes all the memory it would take, in the order it would, and returns without a
+ * step; result then says what was chosen: max_tokens_per_batch, gradient_checkpointing, and rollouts in flight where there are
+ * some.  ERR_MEMORY: not even the smallest choice fits memory_limit; the message says what would. */
 
 /* ---- the four trainers ----------------------------------------------------------------------
  * m is opened with .trainable and is trained in place; when a call returns 0 it holds the final weights and
@@ -92,7 +98,8 @@ struct rollout {
     int n_prompt, n;
     bool ended;                 // by an end-of-sequence token, not by length
 };
-/* Scores n rollouts; those of one prompt stand together.  Returns 0 or an error code. */
+/* Scores n rollouts; those of one prompt stand together.  Returns 0 or an error code.  n 0, on a planning device: only takes and
+ * gives back the memory that scoring takes. */
 typedef int reward_fn(void *arg, const struct rollout *r, int n, float *score, struct err *err);
 
 struct rl_options {
@@ -125,13 +132,14 @@ struct scorer;
 /* Borrows m, which has a scalar head.  max_tokens: rows of activations; 0: from the model's size. */
 int scorer_new(struct scorer **out, const struct model *m, int max_tokens, struct err *err) MUST_CHECK;
 void scorer_free(struct scorer *s);
+void scorer_rest(struct scorer *s);     // gives the activations' memory back until the next call
 struct scored { const struct text *prompt, *completion; };
 /* raw (n) scores of prompt and completion, tokenised apart and joined, with an end-of-sequence token at the end.  Neighbours with the
  * same prompt pointer share its computation.  Scores do not depend on what else is in the call. */
 int scorer_texts(struct scorer *s, const struct scored *t, int n, float *raw, struct err *err) MUST_CHECK;
 /* The reward: (raw - reward_mean) / reward_std. */
 float scorer_normalize(const struct scorer *s, float raw);
-/* A reward_fn whose arg is a struct scorer: the normalised score of the completion's text. */
+/* A reward_fn whose arg is a struct scorer: the normalised score of the completion's text.  Between calls the scorer rests. */
 int scorer_reward(void *scorer, const struct rollout *r, int n, float *score, struct err *err);
 
 /* ---- texts as token ids (shared with the stages) -------------------------------------------------- */

@@ -25,31 +25,32 @@ void scorer_free(struct scorer *s)
 {
     if (!s)
         return;
-    workspace_free(s->ws);
+    scorer_rest(s);
     forest_release(&s->forest);
     tokens_release(&s->ids);
-    free(s->row);
     free(s);
 }
 
-/* Grows the workspace: a single text may be longer than what was asked for. */
+void scorer_rest(struct scorer *s)
+{
+    workspace_free(s->ws);
+    free(s->row);
+    s->ws = NULL;
+    s->row = NULL;
+}
+
+/* Room for max_tokens, or for a single text that is longer. */
 static int make_room(struct scorer *s, int tokens, struct err *err)
 {
     if (s->ws && tokens <= s->max_tokens)
         return 0;
-    int *row = mem_alloc((size_t)tokens, sizeof *row);
-    struct workspace *ws = NULL;
-    int rc = row ? workspace_new(&ws, s->m, tokens, false, err) : no_memory(err);
-    if (rc) {
-        free(row);
-        return rc;
-    }
-    workspace_free(s->ws);
-    free(s->row);
-    s->ws = ws;
-    s->row = row;
-    s->max_tokens = tokens;
-    return 0;
+    scorer_rest(s);
+    s->max_tokens = tokens > s->max_tokens ? tokens : s->max_tokens;
+    s->row = mem_alloc((size_t)s->max_tokens, sizeof *s->row);
+    int rc = s->row ? workspace_new(&s->ws, s->m, s->max_tokens, KEEP_NOTHING, err) : no_memory(err);
+    if (rc == 0)
+        workspace_prepare(s->ws, s->m, 0);
+    return rc;
 }
 
 int scorer_new(struct scorer **out, const struct model *m, int max_tokens, struct err *err)
@@ -60,12 +61,9 @@ int scorer_new(struct scorer **out, const struct model *m, int max_tokens, struc
     if (!s)
         return no_memory(err);
     s->m = m;
-    int rc = make_room(s, max_tokens > 0 ? max_tokens : default_max_tokens(m, DTYPE_F32), err);
-    if (rc == 0)
-        *out = s;
-    else
-        scorer_free(s);
-    return rc;
+    s->max_tokens = max_tokens > 0 ? max_tokens : default_max_tokens(m, DTYPE_F32);
+    *out = s;
+    return 0;
 }
 
 float scorer_normalize(const struct scorer *s, float raw)
@@ -108,7 +106,7 @@ static int add(struct scorer *s, const struct scored *t, int i, int *root, float
         same = false;
         need = s->ids.n;
     }
-    rc = make_room(s, need > s->max_tokens ? need : s->max_tokens, err);
+    rc = make_room(s, need, err);
     if (rc)
         return rc;
     if (!same)
@@ -124,12 +122,10 @@ int scorer_texts(struct scorer *s, const struct scored *t, int n, float *raw, st
     int root = -1;
     s->waiting = 0;
     forest_clear(&s->forest);
-    for (int i = 0; i < n; i++) {
-        int rc = add(s, t, i, &root, raw, err);
-        if (rc)
-            return rc;
-    }
-    return flush(s, raw, n);
+    int rc = n ? 0 : make_room(s, s->max_tokens, err);
+    for (int i = 0; rc == 0 && i < n; i++)
+        rc = add(s, t, i, &root, raw, err);
+    return rc ? rc : flush(s, raw, n);
 }
 
 int scorer_reward(void *scorer, const struct rollout *r, int n, float *score, struct err *err)
@@ -146,6 +142,7 @@ int scorer_reward(void *scorer, const struct rollout *r, int n, float *score, st
         rc = scorer_texts(s, t, n, score, err);
     for (int i = 0; rc == 0 && i < n; i++)
         score[i] = scorer_normalize(s, score[i]);
+    scorer_rest(s);     // what training takes next can have its place
     free(t);
     free(text);
     return rc;

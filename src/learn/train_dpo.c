@@ -135,9 +135,12 @@ int train_dpo(struct model *m, struct rows *data, const struct dpo_options *opt,
     int rc = opt->beta > 0 ? 0 : err_set(err, ERR_VALUE, "beta is %g, expected a number above 0", opt->beta);
     if (rc == 0)
         rc = samples_from_pairs(&all, data, m, o->max_length, err);
+    int longest = all.longest * (1 + o->copy_prompts);
     if (rc == 0)
-        rc = trainer_init(&t, "dpo", o, m, all.n, all.longest * (1 + o->copy_prompts), samples_hash(&all), key, err);
-    if (rc == 0) {
+        rc = trainer_init(&t, "dpo", o, m, all.n, longest, err);
+    if (rc == 0)
+        rc = trainer_open(&t, longest, samples_hash(&all), key, err);
+    if (rc == 0 && !t.plan) {
         d.at = mem_alloc((size_t)all.n + 1, sizeof *d.at);
         d.label = mem_alloc((size_t)t.batch + 1, sizeof *d.label);
         d.reward = mem_alloc((size_t)t.batch * 2 + 1, sizeof *d.reward);

@@ -170,13 +170,16 @@ static int normalize(struct model *m, const struct rows *rows, json_t *result, s
     struct scorer *s = NULL;
     struct moments mo = {0};
     int rc = scorer_new(&s, m, 0, err);
-    for (int i = 0; rc == 0 && i < rows->n; i++) {
+    bool plan = device_is_plan(model_device(m));
+    if (rc == 0 && plan)
+        rc = scorer_reward(s, NULL, 0, NULL, err);
+    for (int i = 0; rc == 0 && !plan && i < rows->n; i++) {
         char where[512];
         snprintf(where, sizeof where, "%s", rows_place(rows, rows->line[i]).s);
         rc = add_row(&mo, s, rows->row[i], where, err);
     }
     scorer_free(s);
-    if (rc)
+    if (rc || plan)
         return rc;
     double std = mo.n > 1 ? sqrt(mo.square / (mo.n - 1)) : 0;
     if (!(std > 0) || !isfinite(std))
@@ -213,13 +216,16 @@ int train_reward(struct model *m, struct rows *data, const struct reward_options
         rc = samples_from_pairs(&held, r->eval, m, o->max_length, err);
     int longest = (all.longest > held.longest ? all.longest : held.longest) * (1 + o->copy_prompts);
     if (rc == 0)
-        rc = trainer_init(&t, "reward", o, m, all.n, longest, samples_hash(&all), opt, err);
+        rc = trainer_init(&t, "reward", o, m, all.n, longest, err);
+    if (rc == 0)
+        rc = trainer_open(&t, longest, samples_hash(&all), opt, err);
     if (rc == 0)
         rc = trainer_run(&t, step, &run, err);
     if (rc == 0)
         label_figures(&all, result);
-    if (rc == 0 && r->eval)
+    if (rc == 0 && r->eval && !t.plan)
         rc = evaluate(&t, &held, result, err);
+    trainer_rest(&t);
     if (rc == 0 && r->normalize)
         rc = normalize(m, r->normalize, result, err);
     if (rc == 0)

@@ -11,6 +11,7 @@
  * A micro-batch is a forest of prompts with K children each, so the K samples of a prompt share its
  * computation forward and backward.  The policy's own forward pass must give the log-probs of the
  * sampling pass bit for bit (DESIGN D1); val/ratio is their ratio and anything but exactly 1 is reported.
+ * Sampling, judging and learning follow each other, and each gives its memory back: the largest of the three is what counts.
  * Left out: several updates per batch, so no ratio enters the loss and nothing is clipped. */
 #include "learn/internal.h"
 
@@ -34,6 +35,7 @@ struct rl_run {
     unsigned char *ended;       // (episodes)
     struct prompt_ids *ask;     // (groups)
     struct rollout *rollout;    // (episodes)
+    int in_flight;              // sequences sampled at a time
     int64_t mismatched;         // tokens whose ratio was not exactly 1, so far
 };
 
@@ -80,8 +82,8 @@ static int sample(struct trainer *t, struct rl_run *r, struct err *err)
         // Keyed by the place in the run: a prompt that comes again in a later epoch is sampled anew.
         r->ask[g] = (struct prompt_ids){r->ids.id + r->now[g]->at, r->now[g]->n, (uint64_t)j};
     }
-    int rc = model_generate(r->c, r->policy, r->ask, r->groups, r->K, &s, r->episodes, NULL, NULL, err);
-    if (rc)
+    int rc = model_generate(r->c, r->policy, r->ask, r->groups, r->K, &s, r->in_flight, NULL, NULL, err);
+    if (rc || t->plan)
         return rc;
     r->start[0] = 0;
     for (int i = 0; i < r->episodes; i++) {
@@ -334,9 +336,12 @@ static int learn_all(struct trainer *t, struct rl_run *r, struct err *err)
 static int step(struct trainer *t, void *arg, struct err *err)
 {
     struct rl_run *r = arg;
+    trainer_rest(t);
     int rc = sample(t, r, err);
     if (rc == 0)
         rc = judge(t, r, err);
+    if (rc == 0)
+        rc = trainer_wake(t, err);
     if (rc == 0)
         rc = measure_all(t, r, err);
     if (rc == 0)
@@ -467,11 +472,9 @@ static int begin(struct trainer *t, struct rl_run *r, const struct train_options
         longest = r->all[i].n > longest ? r->all[i].n : longest;
     if ((int64_t)longest + (int64_t)r->K * r->r->max_completion_length > 1 << 22)
         return err_set(err, ERR_VALUE, "a prompt with its %d samples may take more tokens than one batch can hold", r->K);
-    json_t *key = key_of(r);
     struct hash128 data = hash_bytes(r->ids.id, (size_t)r->ids.n * sizeof *r->ids.id);
     int room = longest * (o->copy_prompts ? r->K : 1) + r->K * r->r->max_completion_length;
-    int rc = trainer_init(t, "rl", o, r->policy, r->n_prompts, room, data, key, err);
-    json_decref(key);
+    int rc = trainer_init(t, "rl", o, r->policy, r->n_prompts, room, err);
     if (rc)
         return rc;
     t->steps_per_epoch = (double)r->n_prompts / r->groups;
@@ -481,7 +484,52 @@ static int begin(struct trainer *t, struct rl_run *r, const struct train_options
     t->net[0].from = r->r->value_warmup_steps;
     t->kl_coef = r->r->beta;
     double lr = r->r->value_learning_rate > 0 ? r->r->value_learning_rate : o->learning_rate;
-    return trainer_add_net(t, "value_optimizer", r->value, lr, err);
+    trainer_add_net(t, "value_optimizer", r->value, lr);
+    json_t *key = t->plan ? NULL : key_of(r);
+    rc = trainer_open(t, room, data, key, err);
+    json_decref(key);
+    return rc;
+}
+
+/* Fewer sequences at a time until their cache fits. */
+static int fit_rollouts(struct trainer *t, struct rl_run *r, struct err *err)
+{
+    struct device *dev = model_device(r->policy);
+    int rc = 0;
+    while (rc == 0 && t->o->memory_limit > 0) {
+        device_mark(dev);
+        device_trial(dev, true);
+        rc = sample(t, r, err);
+        device_trial(dev, false);
+        double need = device_most_since(dev) + (double)device_base(dev);
+        if (rc || need <= t->o->memory_limit)
+            break;
+        if (r->in_flight == 1)
+            return trainer_too_small(t, need, "sampling one sequence", err);
+        r->in_flight = (r->in_flight + 1) / 2;
+    }
+    return rc;
+}
+
+/* On a planning device: what a step takes, with the longest prompts. */
+static int rehearse(struct trainer *t, struct rl_run *r, json_t *result, struct err *err)
+{
+    const struct group *longest = &r->all[0];
+    for (int i = 1; i < r->n_prompts; i++)
+        longest = r->all[i].n > longest->n ? &r->all[i] : longest;
+    for (int i = 0; i < r->n_prompts; i++)
+        r->all[i] = *longest;
+    trainer_rest(t);
+    int rc = fit_rollouts(t, r, err);
+    if (rc == 0)
+        rc = sample(t, r, err);
+    if (rc == 0)
+        rc = r->r->reward(r->r->reward_arg, NULL, 0, NULL, err);
+    if (rc == 0)
+        rc = trainer_wake(t, err);
+    if (rc == 0 && result)
+        json_object_set_new(result, "rollouts_in_flight", json_integer(r->in_flight));
+    return rc;
 }
 
 int train_rl(struct model *policy, struct model *value, struct model *ref, struct rows *prompts, const struct rl_options *opt,
@@ -489,12 +537,13 @@ int train_rl(struct model *policy, struct model *value, struct model *ref, struc
 {
     struct trainer t = {0};
     struct arena a = {0};
-    struct rl_run r = {.r = opt, .policy = policy, .value = value, .ref = ref, .K = opt->num_generations};
+    struct rl_run r = {.r = opt,  .policy = policy, .value = value, .ref = ref, .K = opt->num_generations};
     struct prompt *p;
     int n = 0, dropped = 0;
     r.episodes = o->per_device_train_batch_size * o->gradient_accumulation_steps;
     int rc = check(&r, o, err);
     r.groups = rc ? 0 : r.episodes / r.K;
+    r.in_flight = o->in_flight > 0 && o->in_flight < r.episodes ? o->in_flight : r.episodes;
     if (rc == 0)
         rc = data_prompts(&p, &n, &a, prompts, err);
     if (rc == 0)
@@ -503,9 +552,11 @@ int train_rl(struct model *policy, struct model *value, struct model *ref, struc
         rc = make_room(&r, err);
     if (rc == 0)
         rc = begin(&t, &r, o, err);
+    if (rc == 0 && t.plan)
+        rc = rehearse(&t, &r, result, err);
     if (rc == 0)
         rc = trainer_run(&t, step, &r, err);
-    if (rc == 0 && result)
+    if (rc == 0 && result && !t.plan)
         json_object_set_new(result, "mismatched_tokens", json_integer((json_int_t)r.mismatched));
     if (rc == 0)
         rc = trainer_finish(&t, prompts, r.n_prompts, dropped, result, err);

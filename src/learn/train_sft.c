@@ -71,7 +71,9 @@ int train_sft(struct model *m, struct rows *data, const struct train_options *o,
     struct trainer t = {0};
     int rc = samples_from_examples(&all, data, m, o->max_length, err);
     if (rc == 0)
-        rc = trainer_init(&t, "sft", o, m, all.n, all.longest, samples_hash(&all), NULL, err);
+        rc = trainer_init(&t, "sft", o, m, all.n, all.longest, err);
+    if (rc == 0)
+        rc = trainer_open(&t, all.longest, samples_hash(&all), NULL, err);
     if (rc == 0)
         rc = trainer_run(&t, step, &all, err);
     if (rc == 0)

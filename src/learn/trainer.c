@@ -88,9 +88,9 @@ static int desk_new(struct trainer *t, struct err *err)
 }
 
 int trainer_init(struct trainer *t, const char *kind, const struct train_options *o, struct model *m, int n_items,
-                 int longest, struct hash128 data, const json_t *opt, struct err *err)
+                 int longest, struct err *err)
 {
-    *t = (struct trainer){.kind = kind, .o = o, .n_items = n_items, .order_epoch = -1};
+    *t = (struct trainer){.kind = kind, .o = o, .n_items = n_items, .order_epoch = -1, .plan = device_is_plan(model_device(m))};
     int rc = check_options(o, err);
     if (rc)
         return rc;
@@ -98,6 +98,7 @@ int trainer_init(struct trainer *t, const char *kind, const struct train_options
     if (batch > 1 << 24)
         return err_set(err, ERR_VALUE, "a batch of %lld items is beyond reason", (long long)batch);
     t->batch = (int)batch;
+    t->keep = o->gradient_checkpointing ? KEEP_INPUTS : KEEP_ALL;
     t->max_tokens = o->max_tokens_per_batch > 0 ? o->max_tokens_per_batch : default_max_tokens(m, o->save_dtype);
     // Not more room than the largest micro-batch can fill, and enough for the longest item.
     if ((int64_t)o->per_device_train_batch_size * longest < t->max_tokens)
@@ -106,25 +107,41 @@ int trainer_init(struct trainer *t, const char *kind, const struct train_options
         t->max_tokens = longest;
     count_steps(t);
     t->net[t->n_nets++] = (struct net){.name = "optimizer", .model = m, .learning_rate = o->learning_rate};
-    rc = trainable_new(&t->net[0].t, m, o->optim, err);
-    if (rc == 0)
-        rc = workspace_new(&t->ws, m, t->max_tokens, o->gradient_checkpointing ? KEEP_INPUTS : KEEP_ALL, err);
-    if (rc == 0)
-        rc = make_key(t, data, opt, err);
-    if (rc == 0)
-        rc = desk_new(t, err);
+    return 0;
+}
+
+void trainer_add_net(struct trainer *t, const char *name, struct model *m, double learning_rate)
+{
+    BUG_IF(t->n_nets >= MAX_NETS);
+    t->net[t->n_nets++] = (struct net){.name = name, .model = m, .learning_rate = learning_rate};
+}
+
+void trainer_rest(struct trainer *t)
+{
+    workspace_free(t->ws);
+    t->ws = NULL;
+}
+
+int trainer_wake(struct trainer *t, struct err *err)
+{
+    int rc = t->ws ? 0 : workspace_new(&t->ws, t->net[0].model, t->max_tokens, t->keep, err);
+    for (int i = 0; rc == 0 && i < t->n_nets; i++)
+        workspace_prepare(t->ws, t->net[i].model, t->max_tokens);
     return rc;
 }
 
-int trainer_add_net(struct trainer *t, const char *name, struct model *m, double learning_rate, struct err *err)
+int trainer_open(struct trainer *t, int longest, struct hash128 data, const json_t *opt, struct err *err)
 {
-    BUG_IF(t->n_nets >= MAX_NETS);
-    struct net *n = &t->net[t->n_nets];
-    *n = (struct net){.name = name, .model = m, .learning_rate = learning_rate};
-    int rc = trainable_new(&n->t, m, t->o->optim, err);
+    int rc = 0;
+    for (int i = 0; rc == 0 && i < t->n_nets; i++)
+        rc = trainable_new(&t->net[i].t, t->net[i].model, t->o->optim, err);
+    if (rc == 0 && t->plan && t->o->memory_limit > 0)
+        rc = trainer_fit(t, longest, err);
     if (rc == 0)
-        t->n_nets++;
-    return rc;
+        rc = trainer_wake(t, err);
+    if (rc == 0 && !t->plan)
+        rc = make_key(t, data, opt, err);
+    return rc ? rc : desk_new(t, err);
 }
 
 void trainer_release(struct trainer *t)
@@ -328,21 +345,21 @@ static int after_step(struct trainer *t, struct err *err)
     return 0;
 }
 
-/* Said beforehand: every trained weight is held as value, gradient and two moments in fp32, and packed. */
-static void say_memory(const struct trainer *t)
+static void say_size(const struct trainer *t)
 {
     double weights = 0;
     for (int i = 0; i < t->n_nets; i++)
-        weights += (double)model_param_count(t->net[i].model);
-    size_t acts = workspace_bytes(model_config(t->net[0].model), t->o->save_dtype, t->max_tokens, true);
-    log_info("%s: %d items, %d steps of %d each; %.3g million trained weights take about %.0f MB, activations of %d tokens %.0f MB",
-             t->kind, t->n_items, t->max_steps, t->batch, weights / 1e6,
-             weights * (16 + 2 * (double)dtype_size(t->o->save_dtype)) / 1e6, t->max_tokens, (double)acts / 1e6);
+        weights += (double)model_trained_count(t->net[i].model);
+    log_info("%s: %d items, %d steps of %d each; %.3g million trained weights, micro-batches of up to %d tokens%s", t->kind,
+             t->n_items, t->max_steps, t->batch, weights / 1e6, t->max_tokens,
+             t->keep == KEEP_INPUTS ? ", layers computed again in backward" : "");
 }
 
 int trainer_run(struct trainer *t, step_fn *step, void *arg, struct err *err)
 {
     int rc = 0;
+    if (t->plan)
+        return 0;
     if (t->o->output_dir)
         rc = t->o->resume ? checkpoint_resume(t, err) : checkpoint_refuse_old(t, err);
     if (rc)
@@ -351,7 +368,7 @@ int trainer_run(struct trainer *t, step_fn *step, void *arg, struct err *err)
     t->started_tokens = t->tokens;
     t->started_step = t->step;
     if (!t->o->quiet) {
-        say_memory(t);
+        say_size(t);
         progress_begin(&t->progress, t->kind, "step", t->max_steps);
         if (t->step > 0)
             progress_add(&t->progress, t->step, "resumed");
@@ -394,8 +411,28 @@ static int write_json(const struct trainer *t, const char *name, const json_t *v
     return rc;
 }
 
+/* What planning chose, and the activations of 8 sequences of 512 tokens, by which trainers are compared. */
+static int say_choice(struct trainer *t, json_t *r, struct err *err)
+{
+    struct device *dev = model_device(t->net[0].model);
+    const struct model *m = t->net[0].model, *base = model_base(m) ? model_base(m) : m;
+    json_object_set_new(r, "base_parameters", json_integer((json_int_t)model_param_count(base)));
+    json_object_set_new(r, "max_tokens_per_batch", json_integer(t->max_tokens));
+    json_object_set_new(r, "gradient_checkpointing", json_boolean(t->keep == KEEP_INPUTS));
+    trainer_rest(t);
+    double without = (double)device_used(dev);
+    device_trial(dev, true);
+    t->max_tokens = 8 * 512;
+    int rc = trainer_wake(t, err);
+    json_object_set_new(r, "activations_8x512_mb", json_real(((double)device_used(dev) - without) / 1e6));
+    device_trial(dev, false);
+    return rc;
+}
+
 int trainer_finish(struct trainer *t, const struct rows *data, int items, int dropped, json_t *result, struct err *err)
 {
+    if (t->plan)
+        return result ? say_choice(t, result, err) : 0;
     json_t *own = result ? json_incref(result) : json_object();
     json_t *state = trainer_state(t);
     int rc = own && state && !fill_result(t, items, dropped, own) ? 0 : no_memory(err);

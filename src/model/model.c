@@ -137,6 +137,11 @@ int model_create(struct model **out, struct device *dev, const struct model_conf
     return rc;
 }
 
+struct device *model_device(const struct model *m)
+{
+    return m->dev;
+}
+
 const struct model_config *model_config(const struct model *m)
 {
     return &m->config;

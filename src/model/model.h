@@ -106,6 +106,7 @@ int model_create(struct model **out, struct device *dev, const struct model_conf
 int model_open_fresh(struct model **out, struct device *dev, const char *dir, const struct model_options *opt, struct err *err) MUST_CHECK;
 void model_close(struct model *m);
 const struct model_config *model_config(const struct model *m);
+struct device *model_device(const struct model *m);
 /* ERR_VALUE where a sequence of so many tokens cannot be computed as the reference would: more than learned positions, or
  * beyond the length where longrope and dynamic scaling change all frequencies.  Every sequence passes here before a forward. */
 int model_check_length(const struct model_config *c, int tokens, struct err *err) MUST_CHECK;
@@ -246,6 +247,10 @@ struct workspace;
 int workspace_new(struct workspace **out, const struct model *m, int max_tokens, enum keep keep, struct err *err) MUST_CHECK;
 void workspace_free(struct workspace *ws);
 size_t workspace_bytes(const struct model_config *c, enum dtype dtype, int max_tokens, enum keep keep);
+
+/* Takes beforehand what running m on ws takes at first use: an adapter's activations, the head's scratch memory for so many
+ * items, and weights packed for the backward pass where ws keeps. */
+void workspace_prepare(struct workspace *ws, const struct model *m, int items);
 
 /* Runs the layers and the final norm.  f lives until backward is done. */
 void model_forward(struct workspace *ws, const struct model *m, const struct forest *f);

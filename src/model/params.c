@@ -22,6 +22,7 @@ static int allocate(struct model *m, struct err *err)
     for (int i = 0; rc == 0 && i < m->n_params; i++) {
         struct param *p = &m->param[i];
         bool small = p->vector || i == m->at.positions || (m->scalar && i == param_head(m));
+        device_purpose(m->dev, small ? "weights" : "fp32 masters");
         if (small || m->masters)
             rc = tensor_new(&p->value, m->dev, DTYPE_F32, p->rows, p->cols, err);
         if (param_in_blocks(m, i))
@@ -29,6 +30,7 @@ static int allocate(struct model *m, struct err *err)
         else if (rc == 0 && is_matrix(m, i) && !(p->packed = weight_new(m->dev, p->rows, p->cols, m->dtype)))
             rc = err_set(err, ERR_MEMORY, "no memory for a matrix of %d x %d", p->rows, p->cols);
     }
+    device_purpose(m->dev, "weights");
     if (rc == 0 && m->masters && m->dtype == DTYPE_F32)
         m->embed = tensor_rows(&m->param[0].value, 0, c->vocab);
     else if (rc == 0 && !param_in_blocks(m, param_embed()))
@@ -276,12 +278,23 @@ static int read_through(struct model *m, int i, struct tensor *room, struct err 
     return rc;
 }
 
+/* Or the file would stay in memory beside what was made of it. */
+static void forget_param(const struct model *m, int i)
+{
+    for (int s = 0; s < m->n_slices; s++)
+        if (m->slice[s].param == i)
+            weights_forget(m->file, m->slice[s].name);
+}
+
 int params_read(struct model *m, struct err *err)
 {
     struct tensor room = {0};
     int rc = 0;
+    bool plan = device_is_plan(m->dev);
     params_say_unpacked(m);
     for (int i = 0; rc == 0 && i < m->n_params; i++) {
+        if (plan && !param_in_blocks(m, i))
+            continue;
         struct param *p = &m->param[i];
         if (m->scalar && i == param_head(m) && m->fresh_head)
             rc = param_random(m, i, 1 / sqrt(m->config.width + 1.0), err);
@@ -293,6 +306,7 @@ int params_read(struct model *m, struct err *err)
             rc = param_load_blocks(m, i, err);
         else
             rc = read_through(m, i, &room, err);
+        forget_param(m, i);
     }
     tensor_release(&room);
     if (rc == 0)
@@ -330,7 +344,7 @@ static bool ends_branch(const struct model *m, int i)
 int params_random(struct model *m, struct err *err)
 {
     int rc = 0;
-    for (int i = 0; rc == 0 && i < m->n_params; i++) {
+    for (int i = 0; rc == 0 && i < m->n_params && !device_is_plan(m->dev); i++) {
         double std = 0.02;
         if (ends_branch(m, i))
             std /= sqrt(2.0 * m->config.layers);    // the residual stream's variance stays the same at any depth

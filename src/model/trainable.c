@@ -16,6 +16,7 @@ static int moments_new(struct trainable *t, enum optim optim, struct err *err)
 {
     const struct model *m = t->model;
     int rc = 0;
+    device_purpose(m->dev, "optimiser");
     t->m = mem_alloc((size_t)t->n, sizeof *t->m);
     t->v = mem_alloc((size_t)t->n, sizeof *t->v);
     t->moments8 = mem_alloc((size_t)t->n, sizeof *t->moments8);
@@ -40,6 +41,7 @@ static int moments_new(struct trainable *t, enum optim optim, struct err *err)
 static int tensors_like(struct tensor **out, const struct model *m, struct err *err)
 {
     int rc = 0;
+    device_purpose(m->dev, "gradients");
     *out = mem_alloc((size_t)m->n_params, sizeof **out);
     if (!*out)
         return err_set(err, ERR_MEMORY, "optimiser state of %d parameters", m->n_params);

@@ -33,6 +33,8 @@ int ai_reward_score(void *arg, const struct rollout *r, int n, float *score, str
 {
     struct ai_reward *j = arg;
     struct arena a = { 0 };
+    if (n == 0)
+        return 0;
     struct label_item *item = arena_alloc(&a, (size_t)n * sizeof *item);
     struct rating *rating = arena_alloc(&a, (size_t)n * sizeof *rating);
     int rc = item && rating ? 0 : err_set(err, ERR_MEMORY, "no memory to rate %d samples", n);

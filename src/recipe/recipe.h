@@ -73,7 +73,14 @@ struct stage {
     /* Prints result for people; NULL: one "key  value" line each. */
     void (*print)(const json_t *result, FILE *to);
     const char *bare;       // the option that a word without a flag is, as in `rlaif inspect PATH`; NULL: none
+    bool plans;             // on a planning device (compute.h) run takes its memory, puts choices into result, and writes nothing
 };
+/* Runs a stage.  One that plans is first planned: a line says what it takes, and --memory chooses what of it can be chosen;
+ * result then has memory_planned_mb and memory_peak_mb as well. */
+int stage_run(struct run *run, const struct stage *s, const json_t *opt, json_t *result, struct err *err) MUST_CHECK;
+/* What s would take: figures "NAME_mb" and choices into result.  ERR_UNSUPPORTED for a stage that does not plan. */
+int stage_plan(struct run *run, const struct stage *s, const json_t *opt, json_t *result, struct err *err) MUST_CHECK;
+void print_plan(const json_t *result, FILE *to);
 /* A `print` for stages that have put out all there is to see. */
 void print_nothing(const json_t *result, FILE *to);
 /* The options as the stage gets them: names on the Hub become paths (fetched where the cache lacks them), everything else

@@ -5,16 +5,6 @@
  * checkpoints; under another key, what lies there is cleared first. */
 #include "recipe/internal.h"
 
-/* Starts a new peak for this stage; where the kernel refuses, peaks are those of the whole run. */
-static void reset_peak(void)
-{
-    FILE *f = fopen("/proc/self/clear_refs", "w");
-    if (f) {
-        fputs("5", f);
-        fclose(f);
-    }
-}
-
 /* local: the step's options as its stage gets them. */
 static int run_step(struct run *run, const struct recipe *r, const struct step *s, const char *key, const json_t *local,
                     const json_t *inputs, bool resume, double spent, struct err *err)
@@ -25,10 +15,9 @@ static int run_step(struct run *run, const struct recipe *r, const struct step *
     int rc = resume ? 0 : outputs_clear(r->out, s, err);
     if (rc == 0)
         rc = record_write(r->out, s, key, inputs, none, spent, 0, false, err);
-    reset_peak();
     run->resume = resume;
     if (rc == 0)
-        rc = s->stage->run(run, local, result, err);
+        rc = stage_run(run, s->stage, local, result, err);
     double seconds = spent + time_now() - start;
     if (rc == 0) {
         rc = record_write(r->out, s, key, inputs, result, seconds, mem_peak_mb(), true, err);

@@ -35,4 +35,5 @@ const struct stage stage_dpo = {
     .option = options,
     .n_options = ARRAY_LEN(options),
     .run = run_dpo,
+    .plans = true,
 };

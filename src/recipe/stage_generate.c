@@ -189,6 +189,8 @@ static int generate(struct generation *g, const struct sampling *s, int batch, s
     g->have = mem_alloc(total, sizeof *g->have);
     if (!g->out || !g->have)
         return err_set(err, ERR_MEMORY, "no memory for %zu completions", total);
+    if (device_is_plan(model_device(g->m)))
+        return model_generate(g->out, g->m, g->list, todo, g->per_prompt, s, batch, NULL, NULL, err);
     progress_begin(&g->progress, "generate", "completions", (double)total);
     int rc = model_generate(g->out, g->m, g->list + g->from, todo, g->per_prompt, s, batch, finished, g, err);
     progress_end(&g->progress);
@@ -244,6 +246,10 @@ static int run_generate(struct run *run, const json_t *opt, json_t *result, stru
     g.m = m;
     if (rc == 0)
         rc = read_prompts(&g, opt, err);
+    if (rc == 0 && device_is_plan(dev)) {
+        rc = generate(&g, &s, batch, err);
+        goto out;
+    }
     if (rc == 0)
         rc = dir_make_parent(output, err);
     if (rc == 0)
@@ -264,6 +270,7 @@ static int run_generate(struct run *run, const json_t *opt, json_t *result, stru
         rc = err_set(err, rc, "interrupted with %d of %d prompts in %s; the same command goes on from there", g.written, g.n, g.path);
     else if (rc == ERR_INTERRUPTED)
         rc = err_set(err, rc, "interrupted; nothing was written");
+out:
     release(&g);
     model_close(m);
     return rc;
@@ -277,4 +284,5 @@ const struct stage stage_generate = {
     .option = options,
     .n_options = ARRAY_LEN(options),
     .run = run_generate,
+    .plans = true,
 };

@@ -64,4 +64,5 @@ const struct stage stage_reward = {
     .option = options,
     .n_options = ARRAY_LEN(options),
     .run = run_reward,
+    .plans = true,
 };

@@ -13,6 +13,7 @@ static const struct option options[] = {
     { "beta", OPT_FLOAT, "0.05", "the reward is (1 - beta) score - beta KL", NULL, false },
     { "temperature", OPT_FLOAT, "0.9", "of sampling, and of every log-prob", NULL, false },
     { "num_generations", OPT_INT, "4", "samples per prompt; divides the batch", NULL, false },
+    { "rollouts_in_flight", OPT_INT, "0", "sequences sampled at a time; 0: the whole batch", NULL, false },
     { "max_completion_length", OPT_INT, "128", "tokens sampled at most", NULL, false },
     { "missing_eos_penalty", OPT_FLOAT, "1.0", "taken from the score of a sample that did not end", NULL, false },
     { "score_clip", OPT_FLOAT, "10", "scores are clipped to +- this; 0: not", NULL, false },
@@ -92,7 +93,10 @@ static int open_models(struct models *m, struct run *run, struct device *dev, co
     else if (rc == 0)
         rc = open_whole(m, dev, opt, start, err);
     bool judged = opt_given(opt, "ai_reward");
-    if (rc == 0 && judged)
+    const char *judge = opt_str(opt, "ai_reward");
+    if (rc == 0 && judged && device_is_plan(dev))   // its weights; nothing is asked
+        rc = file_exists(judge) || dir_exists(judge) ? stage_model(&m->reward, dev, opt, judge, false, false, err) : 0;
+    else if (rc == 0 && judged)
         rc = ai_reward_open(&m->judge, run, opt, err);
     else if (rc == 0)
         rc = open_reward(m, dev, opt, &s, err);
@@ -148,11 +152,12 @@ static int run_rl(struct run *run, const json_t *opt, json_t *result, struct err
         rc = rows_read(&rows, opt_str(opt, "dataset_name"), 0, err);
     if (rc == 0) {
         read_options(&r, opt);
+        o.in_flight = (int)opt_int(opt, "rollouts_in_flight");
         r.reward = m.scorer ? scorer_reward : ai_reward_score;
         r.reward_arg = m.scorer ? (void *)m.scorer : &m.judge;
         rc = train_rl(m.policy, m.value, m.ref ? m.ref : m.base, &rows, &r, &o, result, err);
     }
-    if (rc == 0 && !m.scorer)
+    if (rc == 0 && !m.scorer && !device_is_plan(dev))
         ai_reward_figures(result, &m.judge);
     rows_release(&rows);
     close_models(&m);
@@ -168,4 +173,5 @@ const struct stage stage_rl = {
     .option = options,
     .n_options = ARRAY_LEN(options),
     .run = run_rl,
+    .plans = true,
 };

@@ -197,9 +197,13 @@ static int run_score(struct run *run, const json_t *opt, json_t *result, struct 
     if (rc == 0)
         rc = list_texts(&w, err);
     if (rc == 0)
-        rc = dir_make_parent(opt_str(opt, "output"), err);
-    if (rc == 0)
         rc = scorer_new(&w.scorer, m, most, err);
+    if (rc == 0 && device_is_plan(model_device(m))) {
+        rc = scorer_reward(w.scorer, NULL, 0, NULL, err);
+        goto out;
+    }
+    if (rc == 0)
+        rc = dir_make_parent(opt_str(opt, "output"), err);
     if (rc == 0)
         rc = score_all(&w, err);
     if (rc == 0)
@@ -210,6 +214,7 @@ static int run_score(struct run *run, const json_t *opt, json_t *result, struct 
         json_object_set_new(result, "rejected", json_integer(w.rows.n_rejected));
         json_object_set_new(result, "mean_score", json_real(w.sum / w.total));
     }
+out:
     scorer_free(w.scorer);
     free(w.entry);
     free(w.scored);
@@ -228,4 +233,5 @@ const struct stage stage_score = {
     .option = options,
     .n_options = ARRAY_LEN(options),
     .run = run_score,
+    .plans = true,
 };

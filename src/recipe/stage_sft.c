@@ -40,4 +40,5 @@ const struct stage stage_sft = {
     .option = options,
     .n_options = ARRAY_LEN(options),
     .run = run_sft,
+    .plans = true,
 };

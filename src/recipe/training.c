@@ -84,6 +84,8 @@ int training_begin(struct run *run, const json_t *opt, struct train_options *o, 
     read_rates(o, opt);
     int rc = read_counts(o, opt, err);
     if (rc == 0)
+        rc = memory_option(opt, &o->memory_limit, err);
+    if (rc == 0)
         rc = run_device(run, dev, err);
     if (rc)
         return rc;
@@ -94,6 +96,8 @@ int training_begin(struct run *run, const json_t *opt, struct train_options *o, 
     o->resume = run->resume || opt_bool(opt, "resume_from_checkpoint");
     o->quiet = run->quiet || run->json;
     o->save_dtype = training_dtype(opt, *dev);
+    if (device_is_plan(*dev))
+        return 0;
     // A recipe that does not resume has decided that what lies there is stale.
     if (!o->resume && (run->out || opt_bool(opt, "overwrite_output_dir")))
         rc = remove_checkpoints(o->output_dir, err);

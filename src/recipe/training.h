@@ -44,6 +44,7 @@
     { "max_steps", OPT_INT, "-1", "number of steps; wins over epochs when above 0", NULL, false },                 \
     { "max_length", OPT_INT, length, "longer rows (in tokens) are dropped and listed; 0: none is", NULL, false },  \
     { "max_tokens_per_batch", OPT_INT, "0", "micro-batches are split above this; 0: from the model's size", NULL, false }, \
+    { "memory", OPT_STRING, NULL, "such as 8G: micro-batch and gradient_checkpointing are chosen to fit", NULL, false },  \
     { "seed", OPT_INT, "42", "order of the data, new weights, sampling", NULL, false },                            \
     { "logging_steps", OPT_INT, "10", "steps between rows of log_history", NULL, false },                          \
     { "save_steps", OPT_INT, "500", "steps between checkpoints; 0: none", NULL, false },                           \
@@ -53,6 +54,8 @@
 
 /* Device, dtype and options of a training stage; checkpoints of an earlier run are removed where asked. */
 int training_begin(struct run *run, const json_t *opt, struct train_options *o, struct device **dev, struct err *err);
+/* --memory in bytes; 0: not given. */
+int memory_option(const json_t *opt, double *bytes, struct err *err);
 /* --dtype as a dtype. */
 enum dtype training_dtype(const json_t *opt, const struct device *dev);
 /* What a stage's COMPUTE_OPTIONS and its seed, where it has one, say of a model. */

@@ -137,6 +137,7 @@ static int own_param(struct model *m, int i, struct err *err)
     bool matrix = p->packed != NULL,
          tied_head = i == m->at.head && m->base->at.head == param_embed();
     int rows = p->rows, cols = p->cols;
+    device_purpose(m->dev, "fp32 masters");
     *p = (struct param){.rows = rows, .cols = cols, .vector = p->vector};
     int rc = tensor_new(&p->value, m->dev, DTYPE_F32, rows, cols, err);
     if (rc == 0)
@@ -181,6 +182,7 @@ static int save_module(struct model *m, const struct module *mod, struct err *er
 /* packed: it is multiplied with. */
 static int add_matrix(struct model *m, int rows, int cols, float scale, bool packed, struct err *err)
 {
+    device_purpose(m->dev, "fp32 masters");
     struct param *p = &m->param[m->n_params];
     *p = (struct param){.rows = rows, .cols = cols, .scale = scale};
     int rc = tensor_new(&p->value, m->dev, DTYPE_F32, rows, cols, err);

@@ -134,9 +134,10 @@ int model_generate(struct completion *out, const struct model *m, const struct p
     int total = n * per_prompt;
     memset(out, 0, (size_t)total * sizeof *out);
     rc = open_scheduler(&b, m, prompt, n, per_prompt, s, batch < total ? batch : total, err);
-    for (int i = 0; rc == 0 && i < total; i++)
+    bool plan = device_is_plan(m->dev);     // the scheduler's memory is all that is asked for then
+    for (int i = 0; rc == 0 && i < total && !plan; i++)
         rc = submit(&b, out, i, &prompt[i / per_prompt], i % per_prompt, s, err);
-    for (int left = rc == 0; rc == 0 && left > 0;) {
+    for (int left = rc == 0 && !plan; rc == 0 && left > 0;) {
         rc = stop_asked(err);
         left = rc ? 0 : scheduler_step(b.scheduler, err);
         rc = left < 0 ? left : rc;

@@ -51,6 +51,7 @@ size_t scheduler_bytes(const struct model_config *c, enum dtype dtype,
 static int cache_init(struct scheduler *s, struct err *err)
 {
     const struct model_config *c = &s->m->config;
+    device_purpose(s->m->dev, "caches");
     s->k = mem_alloc((size_t)c->layers, sizeof *s->k);
     s->v = mem_alloc((size_t)c->layers, sizeof *s->v);
     if (!s->k || !s->v)

@@ -155,6 +155,7 @@ int workspace_new(struct workspace **out, const struct model *m, int max_tokens,
     ws->identity = mem_alloc((size_t)max_tokens, sizeof *ws->identity);
 
     struct plan p = {.dev = m->dev, .err = err};
+    device_purpose(m->dev, "activations");
     if (!ws->x || !ws->layer || !ws->position || !ws->identity || !expert_lists(ws, c, sets))
         p.rc = err_set(err, ERR_MEMORY, "a workspace for %d tokens", max_tokens);
     else
@@ -168,6 +169,17 @@ int workspace_new(struct workspace **out, const struct model *m, int max_tokens,
     workspace_adapter(ws, m);
     *out = ws;
     return 0;
+}
+
+void workspace_prepare(struct workspace *ws, const struct model *m, int items)
+{
+    device_purpose(m->dev, "activations");
+    workspace_adapter(ws, m);
+    if (!m->scalar && items)
+        op_head_prepare(m->param[param_head(m)].packed, items, ws->keep);
+    for (int i = 0; ws->keep && i < m->n_params; i++)
+        if (m->param[i].packed)
+            weight_prepare_backward(m->param[i].packed);
 }
 
 static void layer_release(struct layer_acts *a)
