@@ -89,6 +89,7 @@ struct candidates {
     const char *prompt, *first, *second;    // plain text
     int human;              // 1 or 2: the one people preferred; 0: nobody asked
     const char *reference;  // the row's, an answer known to be good; NULL: none
+    const json_t *first_from, *second_from;     // where each text came from, as the row's `sources` say; NULL: not known
 };
 /* Pairs that a file can offer: {"prompt","completions":[...]} gives the disjoint pairs (0,1), (2,3), ... or all of them;
  * {"chosen","rejected"} with or without "prompt" one pair, its order drawn from the texts' hash so that it tells nothing.

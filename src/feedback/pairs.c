@@ -79,7 +79,7 @@ static int add_pair(struct candidate_list *c, const char *id, const json_t *prom
         return 0;
     }
     const char *reference = json_string_value(json_object_get(row, "reference"));
-    *it = (struct candidates){name, prompt_json, json[0], json[1], prompt, one, two, human, reference};
+    *it = (struct candidates){name, prompt_json, json[0], json[1], prompt, one, two, human, reference, NULL, NULL};
     c->n++;
     return 0;
 }
@@ -97,16 +97,26 @@ static const char *completions_wrong(const json_t *list)
     return NULL;
 }
 
+/* Where the texts of a row came from (`rlaif pairs`): one source for each. */
+static void came_from(struct candidates *it, const json_t *sources, int i, int j)
+{
+    it->first_from = json_array_get(sources, (size_t)i);
+    it->second_from = json_array_get(sources, (size_t)j);
+}
+
 static int add_completions(struct candidate_list *c, const struct prompt *p, bool all_pairs, struct err *err)
 {
-    const json_t *list = json_object_get(p->row, "completions");
+    const json_t *list = json_object_get(p->row, "completions"), *sources = json_object_get(p->row, "sources");
     char *prompt = text_transcript(&c->arena, &p->text, true);
     int n = (int)json_array_size(list), rc = 0;
     for (int i = 0; i + 1 < n && rc == 0; i += all_pairs ? 1 : 2)
         for (int j = i + 1; j < n && rc == 0; j = all_pairs ? j + 1 : n) {
             const json_t *json[2] = {json_array_get(list, (size_t)i), json_array_get(list, (size_t)j)};
             struct text text[2] = {{.text = json_string_value(json[0])}, {.text = json_string_value(json[1])}};
+            int before = c->n;
             rc = add_pair(c, p->id, json_object_get(p->row, "prompt"), prompt, text, json, 0, p->row, err);
+            if (c->n > before)
+                came_from(&c->item[before], sources, i, j);
         }
     return rc;
 }
@@ -155,9 +165,11 @@ static int read_pairs(struct candidate_list *out, struct rows *rows, struct err 
         bool first = chosen_first(p);
         struct text text[2] = {first ? p->chosen : p->rejected, first ? p->rejected : p->chosen};
         const json_t *json[2] = {own(out, text_json(&text[0])), own(out, text_json(&text[1]))};
-        int human = p->label_prob == 0.5 ? 0 : (p->label_prob > 0.5) == first ? 1 : 2;
+        int before = out->n, human = p->label_prob == 0.5 ? 0 : (p->label_prob > 0.5) == first ? 1 : 2;
         rc = add_pair(out, p->id, own(out, text_json(&p->prompt)), text_transcript(&out->arena, &p->prompt, true), text, json,
                       human, p->row, err);
+        if (out->n > before)
+            came_from(&out->item[before], json_object_get(p->row, "sources"), !first, first);
     }
     return rc;
 }
@@ -219,6 +231,12 @@ static json_t *order_row(const struct answer *a)
     return o;
 }
 
+static void add_source(json_t *o, const char *key, const json_t *from)
+{
+    if (from)
+        json_object_set_new(o, key, copy(from));
+}
+
 json_t *label_row(const struct candidates *c, const struct label *l, const struct labeler *by)
 {
     json_t *o = json_object();
@@ -228,6 +246,8 @@ json_t *label_row(const struct candidates *c, const struct label *l, const struc
     json_object_set_new(o, "prompt", copy(c->prompt_json));
     json_object_set_new(o, "first", copy(c->first_json));
     json_object_set_new(o, "second", copy(c->second_json));
+    add_source(o, "first_from", c->first_from);
+    add_source(o, "second_from", c->second_from);
     json_object_set_new(o, "label_first", number(l->p));
     json_object_set_new(o, "label_order_a", number(l->order[0]));
     json_object_set_new(o, "label_order_b", number(l->order[1]));
@@ -264,6 +284,8 @@ json_t *pair_row(const struct candidates *c, const struct label *l, const struct
     json_object_set_new(o, "chosen", copy(first ? c->first_json : c->second_json));
     json_object_set_new(o, "rejected", copy(first ? c->second_json : c->first_json));
     json_object_set_new(o, "label_prob", number(first ? l->p : 1 - l->p));
+    add_source(o, "chosen_from", first ? c->first_from : c->second_from);
+    add_source(o, "rejected_from", first ? c->second_from : c->first_from);
     // Order A of this row is the one that showed `chosen` first.
     json_object_set_new(o, "label_order_a", number(first ? l->order[0] : 1 - l->order[1]));
     json_object_set_new(o, "label_order_b", number(first ? l->order[1] : 1 - l->order[0]));

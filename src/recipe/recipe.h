@@ -109,6 +109,7 @@ extern const struct stage
     stage_annotate, stage_ensemble,
     stage_logprobs,
     stage_models,
+    stage_pairs,
     stage_pull,
     stage_rate,
     stage_redteam,

@@ -2,10 +2,12 @@
  *
  * Rows are written in the input's order as soon as all before them are complete, into OUTPUT.unfinished; the
  * file gets its name when it is whole.  A recipe that was killed reads what lies there and computes the rest:
- * a completion depends on (seed, line, sample) only, so the bytes are those of a run that was not killed. */
+ * a completion depends on (seed, line, sample) only, so the bytes are those of a run that was not killed.  Endpoints are asked
+ * in generate_asked.c. */
 #include <errno.h>
 #include <unistd.h>
 
+#include "recipe/generating.h"
 #include "recipe/inference.h"
 
 static const struct option options[] = {
@@ -22,6 +24,8 @@ static const struct option options[] = {
     { "seed", OPT_INT, "42", "same seed, same completions, whatever the batch", NULL, false },
     { "batch_size", OPT_INT, "32", "sequences in flight", NULL, false },
     { "max_prompts", OPT_INT, "0", "the first so many; 0: all", NULL, false },
+    { "store", OPT_STRING, NULL, "of an endpoint: store of replies (default: labels.db beside the output)", NULL, false },
+    ENDPOINT_OPTIONS,
 };
 
 struct generation {
@@ -229,6 +233,8 @@ static void release(struct generation *g)
 
 static int run_generate(struct run *run, const json_t *opt, json_t *result, struct err *err)
 {
+    if (labeler_is_endpoint(opt_str(opt, "model_name_or_path")))
+        return generate_asked(run, opt, result, err);
     struct generation g = {.for_sft = opt_bool(opt, "for_sft")};
     struct sampling s;
     struct device *dev;

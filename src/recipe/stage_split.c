@@ -6,6 +6,7 @@
  * policies and reward models read through their chat template; labelers are shown the turns either way. */
 #include "data/data.h"
 #include "feedback/feedback.h"
+#include "recipe/parts.h"
 #include "recipe/recipe.h"
 
 static const struct option options[] = {
@@ -15,15 +16,13 @@ static const struct option options[] = {
     { "parts", OPT_LIST, "train=0.8,test=0.2", "NAME=SHARE or NAME=SHARE:ROWS (at most so many)", NULL, false },
     { "format", OPT_CHOICE, "as_is", "messages: \"\\n\\nHuman:\" and \"\\n\\nAssistant:\" turns become a conversation for the chat template",
       "as_is|messages", false },
+    { "min_confidence", OPT_FLOAT, "0", "leave out pairs whose label_prob is nearer to even than this (0.5 to 1); 0: none", NULL, false },
     { "max_chars", OPT_INT, "0", "leave out pairs with a longer prompt and answer; 0: none", NULL, false },
     { "seed", OPT_INT, "1", "which conversations go where, and which rows are taken", NULL, false },
 };
 
-enum { MAX_PARTS = 8 };
-struct part { char name[32]; double share; int most, rows, prompts; };
 struct split {
-    struct part part[MAX_PARTS];
-    int n_parts;
+    struct parts parts;
     struct rows rows;
     struct arena arena;
     struct pair *pair;
@@ -32,51 +31,6 @@ struct split {
     int *order;         // rows in a drawn order
     int *where;         // (n) part of each row, -1: none
 };
-
-/* ---- parts ------------------------------------------------------------------------------ */
-
-static int part_read(struct part *p, const char *text, struct err *err)
-{
-    const char *eq = strchr(text, '='), *colon = eq ? strchr(eq, ':') : NULL;
-    char share[32] = "";
-    int64_t most = 0;
-    size_t name = eq ? (size_t)(eq - text) : 0;
-    if (eq)
-        snprintf(share, sizeof share, "%.*s", (int)(colon ? colon - eq - 1 : (long)strlen(eq + 1)), eq + 1);
-    bool fine = eq && name > 0 && name < sizeof p->name && str_to_double(share, &p->share) && p->share > 0 && p->share <= 1 &&
-        (!colon || (str_to_i64(colon + 1, &most) && most > 0 && most <= INT32_MAX)) && strcspn(text, "/.") >= name;
-    if (!fine)
-        return err_set(err, ERR_USAGE, "parts: \"%s\" should be NAME=SHARE or NAME=SHARE:ROWS, as in test=0.2:300", text);
-    snprintf(p->name, sizeof p->name, "%.*s", (int)name, text);
-    p->most = (int)most;
-    return 0;
-}
-
-/* Words, or words with commas between them. */
-static int parts_read(struct split *s, const json_t *list, struct err *err)
-{
-    size_t i;
-    json_t *v;
-    double sum = 0;
-    int rc = 0;
-    json_array_foreach((json_t *)list, i, v) {
-        char *words = strdup(json_string_value(v)), *rest = words, *word;
-        while (rc == 0 && words && (word = strsep(&rest, ","))) {
-            if (s->n_parts == MAX_PARTS)
-                rc = err_set(err, ERR_USAGE, "parts: at most %d parts can be made", MAX_PARTS);
-            else
-                rc = part_read(&s->part[s->n_parts], word, err);
-            if (rc == 0)
-                sum += s->part[s->n_parts++].share;
-        }
-        free(words);
-    }
-    if (rc == 0 && s->n_parts == 0)
-        rc = err_set(err, ERR_USAGE, "parts: none is named");
-    if (rc == 0 && sum > 1 + 1e-9)
-        rc = err_set(err, ERR_USAGE, "parts: the shares add up to %g, more than 1", sum);
-    return rc;
-}
 
 /* ---- rows --------------------------------------------------------------------------------- */
 
@@ -88,16 +42,6 @@ static size_t text_length(const struct text *t)
     return n;
 }
 
-/* What a conversation is recognised by. */
-static char *key_of(const struct text *prompt)
-{
-    if (prompt->n)
-        return strdup(prompt->messages[0].content);
-    size_t n;
-    const char *s = first_human_turn(prompt->text, &n);
-    return strndup(s, n);
-}
-
 static bool too_long(const struct pair *p, int64_t max)
 {
     size_t c = text_length(&p->chosen), r = text_length(&p->rejected);
@@ -107,24 +51,21 @@ static bool too_long(const struct pair *p, int64_t max)
 static int assign(struct split *s, const json_t *opt, struct err *err)
 {
     uint64_t seed = (uint64_t)opt_int(opt, "seed");
-    double share[MAX_PARTS + 1], rest = 1;
-    for (int i = 0; i < s->n_parts; i++)
-        rest -= share[i] = s->part[i].share;
-    share[s->n_parts] = rest > 0 ? rest : 0;    // belongs to nobody
     data_epoch_order(s->order, s->n, seed, 0);
     for (int k = 0; k < s->n; k++) {
         int i = s->order[k];
         s->where[i] = -1;
-        if (too_long(&s->pair[i], opt_int(opt, "max_chars")))
+        double p = s->pair[i].label_prob;
+        if (too_long(&s->pair[i], opt_int(opt, "max_chars")) || (p > 0.5 ? p : 1 - p) < opt_float(opt, "min_confidence"))
             continue;
-        char *key = key_of(&s->pair[i].prompt);
+        char *key = parts_key(&s->pair[i].prompt);
         if (!key)
             return err_set(err, ERR_MEMORY, "splitting");
-        int w = data_split(key, seed, share, s->n_parts + 1);
+        int w = parts_of(&s->parts, key, seed);
         free(key);
-        if (w < s->n_parts && (!s->part[w].most || s->part[w].rows < s->part[w].most)) {
+        if (w < s->parts.n && (!s->parts.part[w].most || s->parts.part[w].rows < s->parts.part[w].most)) {
             s->where[i] = w;
-            s->part[w].rows++;
+            s->parts.part[w].rows++;
         }
     }
     return 0;
@@ -192,7 +133,7 @@ static int add(struct rows_out *out, json_t *row, struct err *err)
 static int write_part(const struct split *s, int w, const char *dir, int *prompts, struct err *err)
 {
     struct rows_out pairs = { 0 }, only = { 0 };
-    char *one = str_printf("%s/%s.jsonl", dir, s->part[w].name), *two = str_printf("%s/%s_prompts.jsonl", dir, s->part[w].name);
+    char *one = str_printf("%s/%s.jsonl", dir, s->parts.part[w].name), *two = str_printf("%s/%s_prompts.jsonl", dir, s->parts.part[w].name);
     json_t *seen = json_object();
     int rc = one && two && seen ? rows_out_open(&pairs, one, err) : err_set(err, ERR_MEMORY, "splitting");
     if (rc == 0)
@@ -233,7 +174,7 @@ static int run_split(struct run *run, const json_t *opt, json_t *result, struct 
     struct split s = { 0 };
     const char *dir = opt_str(opt, "output_dir");
     s.messages = !strcmp(opt_str(opt, "format"), "messages");
-    int rc = parts_read(&s, opt_list(opt, "parts"), err);
+    int rc = parts_read(&s.parts, opt_list(opt, "parts"), err);
     if (rc == 0)
         rc = rows_read(&s.rows, opt_str(opt, "input"), 0, err);
     if (rc == 0)
@@ -245,8 +186,8 @@ static int run_split(struct run *run, const json_t *opt, json_t *result, struct 
     }
     if (rc == 0)
         rc = dir_make(dir, err);
-    for (int w = 0; w < s.n_parts && rc == 0; w++) {
-        struct part *p = &s.part[w];
+    for (int w = 0; w < s.parts.n && rc == 0; w++) {
+        struct part *p = &s.parts.part[w];
         if (!p->rows)
             rc = err_set(err, ERR_VALUE, "%s: no row falls into part '%s' (of %d rows)", s.rows.path, p->name, s.n);
         else

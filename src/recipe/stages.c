@@ -10,6 +10,7 @@ static const struct stage *const stages[] = {
     &stage_logprobs,
     &stage_generate,
     &stage_chat,
+    &stage_pairs,
     &stage_label,
     &stage_annotate,
     &stage_ensemble,

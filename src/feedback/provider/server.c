@@ -378,6 +378,7 @@ static int probe_text(struct server *s, struct http *h, struct err *err)
 {
     struct ask a = {
         .kind = ASK_WORDS, .prompt = "1 2 3 4 5 6 7 8 9 ", .word = ten, .n_words = 1};
+    a.sampling.max_new_tokens = 1;
     s->text = true;
     s->top_text = s->kind == SERVER_OPENAI ? TOP_HOSTED : TOP_LOCAL;
     for (int i = 0; i < 4; i++) {
@@ -386,6 +387,7 @@ static int probe_text(struct server *s, struct http *h, struct err *err)
         json_t *v;
         const json_t *top = NULL;
         bool ok;
+        a.kind = s->top_text ? ASK_WORDS : ASK_TEXT;     // words without a list would be asked as chat
         int rc = try_ask(&r, &v, &top, &ok, &why, s, h, &a, err);
         if (ok) {
             int n =
