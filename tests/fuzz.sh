@@ -8,7 +8,7 @@ set -u
 cd "$(dirname "$0")/.."
 build=$1 n=${2:-100} seed=${SEED:-1}
 shift; [ $# -gt 0 ] && shift
-targets=${*:-config family tokenizer tokenizer_kinds sentencepiece tokenizer_config safetensors shards gguf jsonl layout store json csv parquet yaml protocol hub template}
+targets=${*:-config family tokenizer tokenizer_kinds sentencepiece tokenizer_config safetensors shards gguf jsonl layout store json csv parquet yaml protocol hub template hybrid}
 rlaif=$(realpath "$build/rlaif")
 keep=$build/fuzz
 T=$(mktemp -d "${TMPDIR:-/tmp}/rlaif-fuzz-XXXXXX")
@@ -141,6 +141,15 @@ for target in $targets; do
             2) "$build/mutate" $s "$T/tiny/world/sft.jsonl" "$T/m.jsonl"
                try $name "$T/m.jsonl" "$rlaif" sft -m "$model" --dataset_name "$T/m.jsonl" --output_dir "$T/sft" --max_steps 1 \
                    --overwrite_output_dir ;;
+            esac ;;
+        hybrid)
+            case $((i % 3)) in
+            0) "$build/mutate" $s examples/checked.jsonl "$T/m.jsonl"
+               try $name "$T/m.jsonl" "$rlaif" hybrid --candidates "$T/m.jsonl" --output_dir "$T/hybrid" ;;
+            1) "$build/mutate" $s examples/checked.jsonl "$T/m.jsonl"
+               try $name "$T/m.jsonl" "$rlaif" pairs --candidates "$T/m.jsonl" --pairing all --parts a=0.5,b=0.5 --output_dir "$T/pairs" ;;
+            2) "$build/mutate" $s examples/outputs_a.json "$T/m.json"
+               try $name "$T/m.json" "$rlaif" judge --annotations "$T/m.json" ;;
             esac ;;
         hub)
             [ -n "$hub_pid" ] || fuzz_hub
