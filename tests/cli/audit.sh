@@ -62,7 +62,8 @@ run "$rlaif" cost --tokens_in 830 --tokens_out 61 --input_price 30 --output_pric
 run "$rlaif" cost; exits 2; says "--example paper"
 
 claim probes_of_a_labeler_reach_the_audit
-run "$rlaif" label --labeler models/s --preamble lab --input examples/completions.jsonl --output_dir "$T/p" --probes recipes/probes/injection.jsonl --probe_pairs 2; exits 0
+run "$rlaif" generate -m models/s --input examples/prompts.jsonl --output "$T/two.jsonl" --num_return_sequences 2; exits 0
+run "$rlaif" label --labeler models/s --preamble lab --input "$T/two.jsonl" --output_dir "$T/p" --probes recipes/probes/injection.jsonl --probe_pairs 2; exits 0
 prints "injection.control.asked"
 run "$rlaif" audit --labels "$T/p/labels.jsonl" --output_dir "$T/p/audit" --json; exits 0; prints '"injection"'; prints '"seconds_per_thousand"'
 check grep -q "Can a candidate talk it round" "$T/p/audit/audit.html"
