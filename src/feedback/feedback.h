@@ -107,7 +107,8 @@ void candidates_release(struct candidate_list *c);
  * chosen is the one with p >= 1/2).  New references; NULL without memory. */
 json_t *label_row(const struct candidates *c, const struct label *l, const struct labeler *by);
 json_t *pair_row(const struct candidates *c, const struct label *l, const struct labeler *by);
-/* A row of labels.jsonl read back; strings are borrowed from row. */
+/* A row of labels.jsonl read back, or one of pairs.jsonl (chosen, rejected, label_prob: nothing about orders, slots and people is
+ * known then); strings are borrowed from row. */
 int label_from_row(struct candidates *c, struct label *l, const json_t *row, const char *where, struct err *err) MUST_CHECK;
 
 /* Messages as a transcript of Human and Assistant turns, a prompt with an open Assistant turn at its end; a plain text as it

@@ -317,12 +317,41 @@ static int candidate_text(const char **out, const json_t **json, const json_t *r
     return json_get_str(row, key, out, where, err);
 }
 
+/* chosen and rejected in an order that the hash of their texts decides, so that it tells nothing. */
+static int label_from_pair(struct candidates *c, struct label *l, const json_t *row, const char *where, struct err *err)
+{
+    const char *text[2];
+    const json_t *json[2];
+    double p;
+    int rc = candidate_text(&c->prompt, &c->prompt_json, row, "prompt", where, err);
+    if (rc == 0)
+        rc = candidate_text(&text[0], &json[0], row, "chosen", where, err);
+    if (rc == 0)
+        rc = candidate_text(&text[1], &json[1], row, "rejected", where, err);
+    if (rc == 0)
+        rc = json_double_or(row, "label_prob", 1, &p, where, err);
+    if (rc == 0)
+        rc = json_str_or(row, "id", c->prompt, &c->id, where, err);
+    if (rc == 0 && !(p >= 0 && p <= 1))
+        rc = err_set(err, ERR_VALUE, "%s: 'label_prob' is %g, a probability lies in 0 to 1", where, p);
+    if (rc)
+        return rc;
+    struct hash128 h[2] = {hash_bytes(text[0], strlen(text[0])), hash_bytes(text[1], strlen(text[1]))};
+    int first = memcmp(&h[0], &h[1], sizeof h[0]) > 0;
+    c->first = text[first], c->first_json = json[first];
+    c->second = text[!first], c->second_json = json[!first];
+    *l = (struct label){.p = first ? 1 - p : p, .order = {NAN, NAN}, .mass = 1};
+    return 0;
+}
+
 int label_from_row(struct candidates *c, struct label *l, const json_t *row, const char *where, struct err *err)
 {
     const char *state = "answered";
     int64_t slot[2] = {0, 0}, human = 0;
     *c = (struct candidates){0};
     *l = (struct label){0};
+    if (!json_object_get(row, "first") && json_object_get(row, "chosen"))
+        return label_from_pair(c, l, row, where, err);
     int rc = json_get_str(row, "id", &c->id, where, err);
     if (rc == 0)
         rc = candidate_text(&c->prompt, &c->prompt_json, row, "prompt", where, err);
@@ -333,9 +362,9 @@ int label_from_row(struct candidates *c, struct label *l, const json_t *row, con
     if (rc == 0)
         rc = json_get_double(row, "label_first", &l->p, where, err);
     if (rc == 0)
-        rc = json_double_or(row, "label_order_a", l->p, &l->order[0], where, err);
+        rc = json_double_or(row, "label_order_a", NAN, &l->order[0], where, err);
     if (rc == 0)
-        rc = json_double_or(row, "label_order_b", l->p, &l->order[1], where, err);
+        rc = json_double_or(row, "label_order_b", NAN, &l->order[1], where, err);
     if (rc == 0)
         rc = json_i64_or(row, "slot_a", 0, &slot[0], where, err);
     if (rc == 0)

@@ -6,7 +6,7 @@
 enum { MOST_LABELINGS = 32, MOST_TESTS = 10 };     // tests that are printed: those of five labelings
 
 static const struct option options[] = {
-    { "labels", OPT_INPUTS, NULL, "labels.jsonl of `rlaif label`, one or several on the same pairs", NULL, true },
+    { "labels", OPT_INPUTS, NULL, "labels.jsonl of `rlaif label` (or pairs with label_prob, as `rlaif convert` writes), one or several on the same pairs", NULL, true },
     { "names", OPT_LIST, NULL, "what they are called (default: their folders)", NULL, false },
     { "gold", OPT_DATA, NULL, "pairs {prompt, chosen, rejected} that say who is right (default: what the rows' own people said)", NULL, false },
     { "truth", OPT_INPUT, NULL, "the lab's truth.jsonl: its annotators are the people", NULL, false },
@@ -21,7 +21,7 @@ static const struct option options[] = {
 static char *name_of(const char *path)
 {
     const char *end = strrchr(path, '/');
-    if (!end || strcmp(end, "/labels.jsonl"))
+    if (!end || (strcmp(end, "/labels.jsonl") && strcmp(end, "/pairs.jsonl")))
         return strdup(end ? end + 1 : path);
     const char *start = end;
     while (start > path && start[-1] != '/')

@@ -42,6 +42,14 @@ run "$rlaif" audit --labels "$T/good.jsonl" --gold "$T/gold.jsonl" --output_dir 
 check grep -q '"compared": 10' "$T/d/audit.json"
 check grep -q '"alignment": 0' "$T/d/audit.json"
 
+claim pairs_with_soft_labels_are_audited_too
+printf '%s\n' '{"prompt":"a","chosen":"long long text","rejected":"short","label_prob":0.8}' '{"prompt":"b","chosen":"no","rejected":"rather a long one","label_prob":0.6}' \
+    '{"prompt":"c","chosen":"a much longer text","rejected":"brief"}' >"$T/soft.jsonl"
+run "$rlaif" audit --labels "$T/soft.jsonl" --gold "$T/soft.jsonl" --output_dir "$T/s" --json; exits 0
+check grep -q '"alignment": 1' "$T/s/audit.json"
+check grep -q '"prefers_longer": 0.66' "$T/s/audit.json"
+check grep -q '"same_slot": null' "$T/s/audit.json"
+
 claim what_is_wrong_is_said
 run "$rlaif" audit --labels "$T/good.jsonl" --by nothing --output_dir "$T/e"; exits 1; says "no row has the key 'nothing'"
 run "$rlaif" audit --labels "$T/good.jsonl" "$T/good.jsonl" --output_dir "$T/e"; exits 2; says "--names"
