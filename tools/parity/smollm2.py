@@ -22,7 +22,7 @@ def token_strings(tokenizer, ids):
 def check_logprobs(report, rlaif, gguf, model, tokenizer):
     """Every token of the texts, and what the last position says of its likeliest and of arbitrary tokens."""
     prompts = rlaif.ids(gguf, [p for p, _ in TEXTS])
-    ours = rlaif.rows("logprobs", gguf, [{"prompt": p, "completion": c} for p, c in TEXTS], "--dtype", "float32")
+    ours = rlaif.rows("logprobs", gguf, [{"prompt": p, "completion": c} for p, c in TEXTS], "--dtype", "float32", "--dequantize")
     worst = tokens = 0
     for prompt, row in zip(prompts, ours):
         with torch.no_grad():
@@ -41,7 +41,7 @@ def check_logprobs(report, rlaif, gguf, model, tokenizer):
             asked.append({"prompt": text, "completion": s})
             wanted.append((i, float(torch.log_softmax(logits, -1)[i])))
             scale.append(float(logits.abs().max()))
-    ours = rlaif.rows("logprobs", gguf, asked, "--dtype", "float32")
+    ours = rlaif.rows("logprobs", gguf, asked, "--dtype", "float32", "--dequantize")
     errors = [abs(row["logprobs"][0] - p) / s for row, (i, p), s in zip(ours, wanted, scale) if row["ids"] == [i]]
     report.check("SmolLM2: logits after 20 texts", len(errors) > 200 and max(errors) <= BOUND,
                  f"{len(errors)} logits, off by {max(errors):.1e} of the largest")
@@ -77,7 +77,7 @@ def first_difference(tokenizer, ids, text):
 
 def check_greedy(report, rlaif, gguf, model, tokenizer):
     texts = [p for p, _ in TEXTS[:GREEDY]]
-    ours = rlaif.rows("generate", gguf, [{"prompt": p} for p in texts], "--dtype", "float32", "--temperature", 0,
+    ours = rlaif.rows("generate", gguf, [{"prompt": p} for p in texts], "--dtype", "float32", "--dequantize", "--temperature", 0,
                       "--max_new_tokens", NEW)
     same = ties = 0
     detail = ""

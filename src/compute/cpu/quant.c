@@ -1,7 +1,7 @@
 /* compute/cpu/quant.c - products with weights in blocks.
  *
- * Rows of x are rounded once per product.  With few rows the columns are cut into as many ranges as there are threads, so
- * each reads one stretch of memory; with many, units are a tile of 64 rows by a slab of columns, taken dynamically.
+ * Rows of x are rounded once per product.  With few rows the columns are cut into a few long stretches of memory; with many,
+ * units are a tile of 64 rows by a slab of columns.  Threads take them dynamically.
  *
  * The gradient by x is made from slabs of the weight's columns, unpacked to the compute dtype and packed as other
  * products read them: the sums over a row of dy are oneDNN's, whole. */
@@ -67,6 +67,15 @@ void quant_product_tile(struct tensor *y, const struct quantised *q, const struc
     groups_tile(y, q, a, row0, from, to, col0, accumulate);
 }
 
+/* Into how many stretches few rows cut the columns: one for each thread, and more where a thread that is held up would keep the
+ * others waiting for long. */
+static int stretches(const struct quantised *q, int threads)
+{
+    enum { BYTES = 256 << 10, MOST = 8 };
+    size_t n = q->bytes / BYTES;
+    return n < (size_t)threads ? threads : n > (size_t)(MOST * threads) ? MOST * threads : (int)n;
+}
+
 void quant_linear(struct tensor *y, const struct tensor *x, const struct quantised *q, bool accumulate)
 {
     enum { SLAB = 32 };         // groups of a unit: 512 columns, in the second-level cache for usual widths
@@ -74,7 +83,7 @@ void quant_linear(struct tensor *y, const struct tensor *x, const struct quantis
     struct quant_act a = { .data = scratch_get(&cpu->shared[SHARED_ROUNDED], quant_act_bytes(x->rows, x->cols)) };
     quant_round(&a, x);
     int threads = cpu_threads(y->dev, (size_t)x->rows * (size_t)y->cols * (size_t)x->cols / 64);
-    int tiles = (x->rows + QUANT_TILE - 1) / QUANT_TILE, slabs = tiles == 1 ? threads : (q->groups + SLAB - 1) / SLAB;
+    int tiles = (x->rows + QUANT_TILE - 1) / QUANT_TILE, slabs = tiles == 1 ? stretches(q, threads) : (q->groups + SLAB - 1) / SLAB;
 #pragma omp parallel for schedule(dynamic) num_threads(threads)
     for (int u = 0; u < tiles * slabs; u++) {
         int tile = u % tiles, slab = u / tiles, row0 = tile * QUANT_TILE;

@@ -15,7 +15,7 @@
 #define ALWAYS static inline __attribute__((always_inline, unused))
 
 enum { WORDS = 8 };             // of 32 quants
-enum { AHEAD = 2048 };          // bytes of quants asked for before they are needed
+enum { AHEAD = 4096 };          // bytes of quants asked for before they are needed
 
 typedef float vf __attribute__((vector_size(64)));
 typedef int32_t vi __attribute__((vector_size(64)));

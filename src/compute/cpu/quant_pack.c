@@ -49,68 +49,79 @@ static bool is_bad(uint16_t h, uint16_t most)
     return (h & 0x7fff) > most;
 }
 
-/* The largest fp16 whose product with `by` a fp16 can hold. */
+/* The largest fp16 whose product with `by` (0: unused; at most 4096) a fp16 can hold: a quotient's bits, cut. */
 static uint16_t most_half(float by)
 {
-    uint16_t h = 0x7bff;
-    while (by > 0 && half_value(h) * by > 65504)
-        h--;
-    return h;
+    union { float f; uint32_t u; } most = { by > 1 ? 65504 / by : 65504 };
+    return (uint16_t)((most.u >> 13) - (112 << 10));
 }
 
-/* n units of `size` bytes to one lane of a stream. */
-static inline void put_units(unsigned char *to, const unsigned char *from, int n, int size, int lane)
+/* Of sixteen blocks, from `at` on: n halves, bytes or words, each of all lanes together. */
+struct lanes { const unsigned char *src[QUANT_LANES]; };
+
+static inline void put_half(unsigned char *to, const struct lanes *l, int at)
+{
+    for (int lane = 0; lane < QUANT_LANES; lane++)
+        memcpy(to + lane * 2, l->src[lane] + at, 2);
+}
+
+static inline void put_bytes(unsigned char *to, const struct lanes *l, int at, int n)
 {
     for (int u = 0; u < n; u++)
-        memcpy(to + (u * QUANT_LANES + lane) * size, from + u * size, (size_t)size);
+        for (int lane = 0; lane < QUANT_LANES; lane++)
+            *to++ = l->src[lane][at + u];
 }
 
-static inline void put_words(unsigned char *to, const unsigned char *from, int bytes, int lane, uint32_t turn)
+static inline void put_words(unsigned char *to, const struct lanes *l, int at, int bytes, uint32_t turn)
 {
-    for (int u = 0; u < bytes / 4; u++) {
-        uint32_t w;
-        memcpy(&w, from + 4 * u, 4);
-        w ^= turn;
-        memcpy(to + (u * QUANT_LANES + lane) * 4, &w, 4);
-    }
+    for (int u = 0; u < bytes; u += 4)
+        for (int lane = 0; lane < QUANT_LANES; lane++, to += 4) {
+            uint32_t w;
+            memcpy(&w, l->src[lane] + at + u, 4);
+            w ^= turn;
+            memcpy(to, &w, 4);
+        }
 }
 
 /* Bit i belongs to value i in the file, and to byte i % 4 of word i / 4 here: bit 8 (i % 4) + i / 4. */
 static uint32_t spread_high(uint32_t h)
 {
     uint32_t out = 0;
-    for (int i = 0; i < 32; i++)
-        out |= (h >> i & 1) << (8 * (i % 4) + i / 4);
+    for (int i = 0; i < 8; i++) {       // four bits that follow each other, one to each byte
+        uint32_t four = h >> 4 * i & 15;
+        out |= (four * 0x00204081u & 0x01010101u) << i;
+    }
     return out;
 }
 
 struct packing { struct quant_part *p; const struct quant_rows *rows; uint16_t most_d, most_m; };
 
-/* One block of one lane; false where a scale is bad. */
-static bool put_block(const struct packing *k, const unsigned char *src, size_t at, int lane)
+/* One block of sixteen rows; the first lane whose scale is bad, or QUANT_LANES. */
+static int put_block(const struct packing *k, const struct lanes *l, size_t at)
 {
     enum quant t = k->p->type;
     const struct quant_form *f = &quant_forms[t];
     unsigned char *scale = k->p->scale + at * (size_t)f->scale, *high = k->p->high + at * (size_t)f->high;
-    unsigned char *quant = k->p->quant + at * (size_t)f->quant;
-    bool good = !is_bad(half_at(src + layout[t].d), k->most_d);
-    put_units(scale, src + layout[t].d, 1, 2, lane);
+    int d = layout[t].d, m = layout[t].m;
+    put_half(scale, l, d);
     scale += 2 * QUANT_LANES;
-    if (layout[t].m >= 0) {
-        good &= !is_bad(half_at(src + layout[t].m), k->most_m);
-        put_units(scale, src + layout[t].m, 1, 2, lane);
+    if (m >= 0) {
+        put_half(scale, l, m);
         scale += 2 * QUANT_LANES;
     }
-    put_units(scale, src + layout[t].scales, layout[t].n_scales, 1, lane);
-    put_words(quant, src + layout[t].quant, f->quant, lane, t == QUANT_Q8_0 ? 0x80808080u : 0);
-    if (f->high == 4) {
+    put_bytes(scale, l, layout[t].scales, layout[t].n_scales);
+    put_words(k->p->quant + at * (size_t)f->quant, l, layout[t].quant, f->quant, t == QUANT_Q8_0 ? 0x80808080u : 0);
+    put_words(high, l, layout[t].high, f->high, 0);
+    for (int lane = 0; lane < QUANT_LANES && f->high == 4; lane++, high += 4) {
         uint32_t h;
-        memcpy(&h, src + layout[t].high, 4);
+        memcpy(&h, high, 4);
         h = spread_high(h);
-        memcpy(high + lane * 4, &h, 4);
-    } else
-        put_words(high, src + layout[t].high, f->high, lane, 0);
-    return good;
+        memcpy(high, &h, 4);
+    }
+    for (int lane = 0; lane < QUANT_LANES; lane++)
+        if (is_bad(half_at(l->src[lane] + d), k->most_d) || (m >= 0 && is_bad(half_at(l->src[lane] + m), k->most_m)))
+            return lane;
+    return QUANT_LANES;
 }
 
 /* ---- a weight -------------------------------------------------------------------------------- */
@@ -155,27 +166,19 @@ static int part_new(struct quant_part *p, size_t *bytes, const struct quant_rows
     return 0;
 }
 
-/* Group by group, so that a thread writes what lies together; lanes without a row are zero. */
-static bool fill_group(const struct packing *k, int group, int *bad_row)
+/* All sixteen rows at once, block after block; lanes without a row are zero.  The first row with a bad scale, or p->cols. */
+static int fill_group(const struct packing *k, int group)
 {
+    static const unsigned char nothing[256];
     const struct quant_part *p = k->p;
-    const struct quant_form *f = &quant_forms[p->type];
-    size_t n = (size_t)p->blocks * QUANT_LANES, at = (size_t)group * n;
-    int rows = p->cols - group * QUANT_LANES < QUANT_LANES ? p->cols - group * QUANT_LANES : QUANT_LANES;
-    if (rows < QUANT_LANES) {
-        memset(p->scale + at * (size_t)f->scale, 0, n * (size_t)f->scale);
-        memset(p->high + at * (size_t)f->high, 0, n * (size_t)f->high);
-        memset(p->quant + at * (size_t)f->quant, 0, n * (size_t)f->quant);
+    int first = group * QUANT_LANES, bad = QUANT_LANES;
+    struct lanes l;
+    for (int b = 0; b < p->blocks && bad == QUANT_LANES; b++) {
+        for (int lane = 0; lane < QUANT_LANES; lane++)
+            l.src[lane] = first + lane < p->cols ? k->rows->row[first + lane] + (size_t)b * (size_t)quant_forms[p->type].bytes : nothing;
+        bad = put_block(k, &l, ((size_t)group * (size_t)p->blocks + (size_t)b) * QUANT_LANES);
     }
-    for (int lane = 0; lane < rows; lane++) {
-        const unsigned char *src = k->rows->row[group * QUANT_LANES + lane];
-        for (int b = 0; b < p->blocks; b++)
-            if (!put_block(k, src + (size_t)b * (size_t)f->bytes, at + (size_t)b * QUANT_LANES, lane)) {
-                *bad_row = group * QUANT_LANES + lane;
-                return false;
-            }
-    }
-    return true;
+    return bad == QUANT_LANES ? p->cols : first + bad;
 }
 
 /* Which block it was, and what its scale says. */
@@ -201,9 +204,8 @@ static int fill_part(struct quant_part *p, struct device *dev, const struct quan
     int threads = cpu_threads(dev, (size_t)p->groups * (size_t)p->blocks * 256), worst = p->cols;
 #pragma omp parallel for schedule(dynamic, 4) num_threads(threads) reduction(min : worst)
     for (int g = 0; g < p->groups; g++) {
-        int row = p->cols;
-        if (!fill_group(&k, g, &row) && row < worst)
-            worst = row;
+        int row = fill_group(&k, g);
+        worst = row < worst ? row : worst;
     }
     if (worst == p->cols)
         return 0;
