@@ -331,8 +331,8 @@ static struct sampling rationale_sampling(const struct protocol *p, struct arena
     s.top_k = s.temperature > 0 ? RATIONALE_TOP_K : 0;
     s.max_new_tokens = p->how.max_rationale;
     s.seed = p->how.seed;
-    if (stop) {
-        stop[0] = p->form.ending + strspn(p->form.ending, "\n");
+    struct span ending = span_trim(p->form.ending, strlen(p->form.ending));
+    if (stop && (stop[0] = arena_strndup(a, ending.s, ending.n))) {
         stop[1] = "»»»»";
         s.stop = stop;
         s.n_stop = *stop[0] ? 2 : 0;

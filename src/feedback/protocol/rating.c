@@ -1,8 +1,9 @@
 /* feedback/protocol/rating.c - how good is one answer: the expectation over a scale's words.
  *
  * 1 to 10 are the prompts of d-RLAIF (Lee et al. 2023, section 2.2.2 and appendix): who the labeler is, what the scale
- * means, the text, the answer, "SCORE:".  The paper prints a space after the colon; here the words are read with and without a
- * leading space, which is how tokenizers write them.  With E the expectation, the reward is (2 E - lowest - highest) /
+ * means, the text, the answer, "SCORE: ".  The space at the end is the paper's, and it matters: tokenizers that write digits
+ * one by one say a space first, so that without it SmolLM2 has 0.002 of its probability on the numbers, with it 0.98.
+ * With E the expectation, the reward is (2 E - lowest - highest) /
  * (highest - lowest), for 1 to 10 (E - 5.5) / 4.5.  1 to 5 is the usual scale of direct assessment; 0 to 4 is the harm score of Constitutional AI, where
  * more is worse, so that its reward is turned round.  An item with a reference shows it before the answer. */
 #include "feedback/protocol/internal.h"
@@ -78,7 +79,7 @@ int rating_form(struct protocol *p, struct err *err)
     f->instruct = "";
     f->lead = "\nRationale:";
     f->gap = " ";
-    f->ending = "\nSCORE:";
+    f->ending = "\nSCORE: ";
     scale_words(p, s);
     if (!f->preamble)
         return err_set(err, ERR_MEMORY, "no memory for a rating protocol");

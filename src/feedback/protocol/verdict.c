@@ -110,10 +110,10 @@ int verdict_read(const char *text, const char *ending, const char *const *word, 
     if (!text)
         return -1;
     int w = json_word(text, word, n_words);
-    ending = ending ? ending + strspn(ending, " \t\n") : "";
+    struct span end = span_trim(ending ? ending : "", ending ? strlen(ending) : 0);
     const char *last = NULL;
-    for (const char *s = text; *ending && (s = strstr(s, ending)); s++)
-        last = s + strlen(ending);
+    for (const char *s = text; end.n && (s = memmem(s, strlen(s), end.s, end.n)); s++)
+        last = s + end.n;
     bool undecided = false;
     if (w < 0 && last)
         w = first_word(last, word, n_words, &undecided);
