@@ -84,7 +84,7 @@ unit:  ## the unit tests only, about a minute
 	@$(MAKE) --no-print-directory $(JOBS) tests-built
 	@BUILD=$(BUILD) tests/run.sh $(TESTBIN)
 
-tests-built: $(TESTBIN) $(BUILD)/tests/hub $(BUILD)/tests/judge
+tests-built: $(TESTBIN) $(BUILD)/store_speed $(BUILD)/tests/hub $(BUILD)/tests/judge
 .PHONY: tests-built
 
 $(BUILD)/%.o: src/%.c
