@@ -187,7 +187,7 @@ endpoint-speed: need  ## what asking a server costs: beside llama-batched-bench,
 
 N ?= 100
 fuzz: need  ## each parser against N=100 mutated files, under the sanitizers
-	@$(MAKE) --no-print-directory $(JOBS) SAN=address,undefined all $(patsubst %,$(BUILD)-san-address-undefined/%,mutate mkgguf tests/hub)
+	@$(MAKE) --no-print-directory $(JOBS) SAN=address,undefined all $(patsubst %,$(BUILD)-san-address-undefined/%,mutate mkgguf tests/hub tests/judge)
 	tests/fuzz.sh $(BUILD)-san-address-undefined $(N)
 
 $(BUILD)/mutate $(BUILD)/mkgguf: $(BUILD)/%: tests/fuzz/%.c

@@ -8,12 +8,12 @@ set -u
 cd "$(dirname "$0")/.."
 build=$1 n=${2:-100} seed=${SEED:-1}
 shift; [ $# -gt 0 ] && shift
-targets=${*:-config family tokenizer tokenizer_kinds sentencepiece tokenizer_config safetensors shards gguf jsonl layout store json csv parquet yaml protocol hub template hybrid}
+targets=${*:-config family tokenizer tokenizer_kinds sentencepiece tokenizer_config safetensors shards gguf jsonl layout store json csv parquet yaml protocol hub endpoint template hybrid}
 rlaif=$(realpath "$build/rlaif")
 keep=$build/fuzz
 T=$(mktemp -d "${TMPDIR:-/tmp}/rlaif-fuzz-XXXXXX")
-hub_pid=
-trap '[ -n "$hub_pid" ] && kill $hub_pid; rm -rf "$T"' EXIT
+hub_pid= judge_pid=
+trap '[ -n "$hub_pid$judge_pid" ] && kill $hub_pid $judge_pid; rm -rf "$T"' EXIT
 export ASAN_OPTIONS=allocator_may_return_null=1:hard_rss_limit_mb=2000:detect_leaks=1:exitcode=99
 export UBSAN_OPTIONS=print_stacktrace=1:exitcode=99 RLAIF_THREADS=1
 export HF_HUB_OFFLINE=1
@@ -72,6 +72,27 @@ fuzz_hub() {
     mkdir -p "$data/refs" "$data/trees" "$data/snapshots/$commit/d"
     printf %s $commit >"$data/refs/main"
     echo '{"n": 1}' >"$data/snapshots/$commit/d/train-0.jsonl"
+}
+
+# A scripted server, and replies of all shapes to the questions about two pairs.
+fuzz_endpoint() {
+    mkdir -p "$T/judge"; echo "kind openai" >"$T/judge/setup"; : >"$T/judge/faults"
+    "$build/tests/judge" "$T/judge" & judge_pid=$!
+    while [ ! -s "$T/judge/port" ]; do sleep 0.1; done
+    export no_proxy=127.0.0.1
+    judge=http://127.0.0.1:$(cat "$T/judge/port")/v1
+    for k in 1 2 3; do echo "{\"prompt\":\"post $k\",\"completions\":[\"a $k\",\"b $k\"]}"; done >"$T/endpoint.jsonl"
+    "$rlaif" label --labeler "$judge" --task summary --input "$T/endpoint.jsonl" --output_dir "$T/batch" --batch_file "$T/questions.jsonl" \
+        --quiet >/dev/null 2>&1
+    local shapes=(
+        '{"choices":[{"message":{"content":"1","reasoning_content":"so"},"logprobs":{"content":[{"token":"1","top_logprobs":[{"token":"1","logprob":-0.2},{"token":" 2","logprob":-1.8}]}]}}],"usage":{"prompt_tokens":9,"completion_tokens":3,"prompt_tokens_details":{"cached_tokens":4}}}'
+        '{"choices":[{"text":"<think>a</think>2","logprobs":{"top_logprobs":[{"1":-0.5,"2":-1.5}]}}]}'
+        '{"content":"1","completion_probabilities":[{"token":"1","top_logprobs":[{"token":"1","logprob":-0.1}]}],"tokens_evaluated":7,"timings":{"cache_n":3}}'
+        '{"choices":[{"message":{"content":null,"refusal":"no"},"finish_reason":"content_filter"}]}')
+    local n=0
+    grep -o '^{"custom_id": "[0-9a-f]*"' "$T/questions.jsonl" | while read -r id; do
+        echo "$id, \"response\": {\"status_code\": 200, \"body\": ${shapes[$((n % 4))]}}, \"error\": null}"; n=$((n + 1))
+    done >"$T/replies.jsonl"
 }
 
 sed -n 's/^{"name": "[^"]*", \(.*}\),*$/{\1/p' tests/vectors/template/conversations.json >"$T/talks.jsonl"
@@ -179,6 +200,13 @@ for target in $targets; do
             0) try $name "$T/m.db" "$rlaif" store "$T/m.db" --export "$T/replies.jsonl" ;;
             1) cp "$T/whole.db" "$T/into.db"; try $name "$T/m.db" "$rlaif" store "$T/into.db" --merge "$T/m.db" ;;
             esac ;;
+        endpoint)
+            # what servers and batches reply; the server that is asked what it can do answers well
+            [ -n "$judge_pid" ] || fuzz_endpoint
+            "$build/mutate" $s "$T/replies.jsonl" "$T/m.jsonl" || exit 1
+            rm -rf "$T/endpoint"
+            try $name "$T/m.jsonl" "$rlaif" label --labeler "$judge" --task summary --input "$T/endpoint.jsonl" --output_dir "$T/endpoint" \
+                --collect "$T/m.jsonl" ;;
         json)
             [ -f "$T/whole.json" ] || { echo "["; paste -sd, "$T/tiny/labels/pairs.jsonl"; echo "]"; } >"$T/whole.json"
             "$build/mutate" $s "$T/whole.json" "$T/m.json" || exit 1

@@ -91,7 +91,7 @@ int labeling_store(struct store **out, struct run *run, const char *path, const 
 int labeling_open(struct labeling *l, struct run *run, const json_t *opt, const char *model, const char *store, const char *dir,
                   struct err *err)
 {
-    *l = (struct labeling){ .min_coverage = opt_float(opt, "min_coverage") };
+    *l = (struct labeling){ .min_coverage = opt_given(opt, "batch_file") ? 0 : opt_float(opt, "min_coverage") };
     double mass = opt_float(opt, "min_label_mass");
     int rc = mass >= 0 && mass <= 1 ? 0 : err_set(err, ERR_USAGE, "min_label_mass is %g; it is a probability", mass);
     if (rc == 0 && !(l->min_coverage >= 0 && l->min_coverage <= 1))

@@ -9,7 +9,7 @@
 #include <math.h>
 
 static const struct option options[] = {
-    { "labeler", OPT_MODEL, NULL, "model that labels: a Hugging Face folder, a GGUF file, or ORG/NAME on the Hub", NULL, false },
+    { "labeler", OPT_MODEL, NULL, "who labels: a model (folder, GGUF file, ORG/NAME on the Hub) or https://HOST/v1#MODEL", NULL, false },
     ADAPTER_OPTION,
     { "truth", OPT_INPUT, NULL, "the lab's truth.jsonl: simulated annotators label (when there is no labeler)", NULL, false },
     COMPUTE_OPTIONS,

@@ -75,7 +75,7 @@ static int ask_round(struct provider *p, int from, int n, int tokens, struct sum
     }
     int rc = p->ask(p, reply, ask, n, told, &s->answered, err);
     for (int i = 0; i < n; i++) {
-        s->in += reply[i].tokens_in;
+        s->in += reply[i].tokens_in - reply[i].tokens_cached; // what had to be computed
         s->out += reply[i].tokens_out;
         s->failed += reply[i].state != REPLY_OK;
     }
