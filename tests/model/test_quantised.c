@@ -120,16 +120,21 @@ static struct model *open_as(struct device *dev, const char *path, enum dtype dt
 
 enum { LEN = 40 };
 
+static void some_text(int id[LEN])
+{
+    struct rng r;
+    rng_init(&r, 11, RNG_TEST, 0, 0);
+    for (int i = 0; i < LEN; i++)
+        id[i] = (int)rng_below(&r, 256);
+}
+
 static void log_probs(float out[LEN - 1], const struct model *m)
 {
     struct forest f = {0};
     struct head_item item[LEN - 1];
     struct workspace *ws = tiny_workspace(m, LEN, false);
-    struct rng r;
     int id[LEN];
-    rng_init(&r, 11, RNG_TEST, 0, 0);
-    for (int i = 0; i < LEN; i++)
-        id[i] = (int)rng_below(&r, 256);
+    some_text(id);
     forest_add(&f, -1, id, LEN);
     for (int i = 0; i + 1 < LEN; i++)
         item[i] = (struct head_item){i, id[i + 1]};
@@ -174,6 +179,47 @@ static void packed_models_agree_with_dequantised_ones(void **state)
         model_close(plain);
     }
     device_close(dev);
+}
+
+/* The same through a cache, `rows` tokens at a time. */
+static void through_a_cache(float out[LEN - 1], const struct model *m, int rows)
+{
+    struct scheduler *s;
+    struct err err = {0};
+    struct head_item item[LEN - 1];
+    int id[LEN], left;
+    some_text(id);
+    for (int i = 0; i + 1 < LEN; i++)
+        item[i] = (struct head_item){i, id[i + 1]};
+    if (scheduler_new(&s, m, &(struct scheduler_options){8, 1, rows}, &err))
+        fail_msg("%s", err.msg);
+    struct scheduler_request q = {.id = id, .n = LEN, .ask = item, .n_ask = LEN - 1, .logp = out};
+    assert_true(scheduler_submit(s, &q, &err) >= 0);
+    while ((left = scheduler_step(s, &err)) > 0)
+        ;
+    assert_int_equal(left, 0);
+    scheduler_free(s);
+}
+
+static void a_token_does_not_know_its_company(void **state)
+{
+    static const char *const kinds[] = {"Q8_0", "Q4_K_M"};
+    for (size_t k = 0; k < ARRAY_LEN(kinds); k++) {
+        const char *file = gguf_of(0, kinds[k], 2);
+        float whole[2][LEN - 1], cached[LEN - 1];
+        for (int d = 0; d < 2; d++) {
+            struct device *dev = tiny_device(d + 1);
+            struct model *m = open_as(dev, file, DTYPE_BF16, false);
+            log_probs(whole[d], m);
+            for (int rows = 1; rows <= 7; rows += 6) {
+                through_a_cache(cached, m, rows);
+                assert_memory_equal(cached, whole[d], sizeof cached);
+            }
+            model_close(m);
+            device_close(dev);
+        }
+        assert_memory_equal(whole[0], whole[1], sizeof whole[0]);
+    }
 }
 
 /* What is written from a packed model is what the file's values are. */
@@ -233,6 +279,7 @@ static void a_bad_scale_is_named_before_work_starts(void **state)
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(packed_blocks_have_the_values_of_the_file),
     cmocka_unit_test(packed_models_agree_with_dequantised_ones),
+    cmocka_unit_test(a_token_does_not_know_its_company),
     cmocka_unit_test(saving_a_packed_model_writes_the_values),
     cmocka_unit_test(trainable_models_have_values),
     cmocka_unit_test(a_bad_scale_is_named_before_work_starts),
