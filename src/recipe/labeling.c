@@ -149,6 +149,17 @@ int labeling_covered(const struct labeling *l, const struct label_counts *c, int
                    missing, n, what, c->failed, c->too_long, coverage, l->min_coverage);
 }
 
+int replies_covered(const struct ask_counts *c, const json_t *opt, struct err *err)
+{
+    double least = opt_float(opt, "min_coverage"), all = (double)(c->found + c->asked), missing = (double)(c->failed + c->too_long);
+    if (!(least >= 0 && least <= 1))
+        return err_set(err, ERR_USAGE, "--min_coverage is %g; it is a share, 0 to 1", least);
+    if (all == 0 || 1 - missing / all >= least)
+        return 0;
+    return err_set(err, ERR_VALUE, "%.0f of %.0f questions got no reply (%lld failed, %lld too long for the labeler), --min_coverage is %g; the same "
+                   "command asks again for those that failed", missing, all, (long long)c->failed, (long long)c->too_long, least);
+}
+
 void labeling_close(struct labeling *l)
 {
     if (l->asker.provider != &l->people)

@@ -70,6 +70,10 @@ int labeling_people(struct labeling *l, const json_t *opt, struct err *err);
 /* ERR_VALUE, saying what is missing, where fewer than min_coverage of n things asked about (`what`: "pairs") got their replies:
  * those that failed and those too long for the labeler have none; a refusal or a reply that cannot be read is one. */
 int labeling_covered(const struct labeling *l, const struct label_counts *c, int n, const char *what, struct err *err) MUST_CHECK;
+/* The same for stages that put several kinds of questions; opt has MIN_COVERAGE_OPTION. */
+#define MIN_COVERAGE_OPTION \
+    { "min_coverage", OPT_FLOAT, "1", "share of the questions that must get a reply: below, exit code 1 and nothing is written", NULL, false }
+int replies_covered(const struct ask_counts *c, const json_t *opt, struct err *err) MUST_CHECK;
 void labeling_close(struct labeling *l);
 
 /* Figures: a number, or null where it is not finite; an interval as NAME and NAME_ci. */

@@ -28,6 +28,7 @@ static const struct option options[] = {
     { "max_new_tokens", OPT_INT, "256", "of written checks and solutions", NULL, false },
     { "min_label_mass", OPT_FLOAT, "0.5", "less probability on the label words than this is no answer", NULL, false },
     { "batch_tokens", OPT_INT, "4096", "tokens of one forward pass", NULL, false },
+    MIN_COVERAGE_OPTION,
     ENDPOINT_OPTIONS,
     COMPUTE_OPTIONS,
     { "max_prompts", OPT_INT, "0", "the first so many; 0: all", NULL, false },
@@ -262,6 +263,8 @@ static int run_hybrid(struct run *run, const json_t *opt, json_t *result, struct
         rc = open_labeler(&h, run, opt, err);
     if (rc == 0)
         rc = judge(&h, err);
+    if (rc == 0)
+        rc = replies_covered(&h.asker.counts, opt, err);
     if (rc == 0)
         rc = write_all(&h, opt, err);
     if (rc == 0 && h.how.plain)

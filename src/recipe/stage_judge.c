@@ -26,6 +26,7 @@ static const struct option options[] = {
     { "store", OPT_STRING, NULL, "store of replies (default: labels.db in the run's folder)", NULL, false },
     { "max_instructions", OPT_INT, "0", "the first so many; 0: all", NULL, false },
     { "batch_tokens", OPT_INT, "4096", "tokens of one forward pass", NULL, false },
+    MIN_COVERAGE_OPTION,
     ENDPOINT_OPTIONS,
     COMPUTE_OPTIONS,
     { "seed", OPT_INT, "0", "of drawn orders", NULL, false },
@@ -200,6 +201,8 @@ static int against_baseline(struct judging *j, const struct outputs *m, struct e
     if (rc == 0)
         rc = judge_pairs(said, &j->asker, &j->how, item, n, &j->arena, err);
     if (rc == 0)
+        rc = replies_covered(&j->asker.counts, j->opt, err);
+    if (rc == 0)
         rc = write_annotations(j, m, item, said, n, err);
     for (int i = 0; i < n && rc == 0; i++) {
         preference[i] = said[i].preference;
@@ -298,6 +301,8 @@ static int rank_all(struct judging *j, json_t *result, struct err *err)
         rc = err_set(err, ERR_VALUE, "the outputs share no instruction");
     if (rc == 0)
         rc = judge_rank(r, &j->asker, &j->how, how, item, n, &j->arena, err);
+    if (rc == 0)
+        rc = replies_covered(&j->asker.counts, j->opt, err);
     char *path = path_join(opt_str(j->opt, "output_dir"), "rankings.jsonl");
     if (rc == 0)
         rc = path ? rows_out_open(&out, path, err) : err_set(err, ERR_MEMORY, "no memory to rank");

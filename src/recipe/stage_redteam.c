@@ -28,6 +28,7 @@ static const struct option options[] = {
     { "max_new_tokens", OPT_INT, "128", "an answer's length at most", NULL, false },
     { "min_label_mass", OPT_FLOAT, "0.5", "less probability on yes and no is no answer", NULL, false },
     { "batch_tokens", OPT_INT, "4096", "tokens of one forward pass", NULL, false },
+    MIN_COVERAGE_OPTION,
     ENDPOINT_OPTIONS,
     COMPUTE_OPTIONS,
     { "seed", OPT_INT, "1", "of sampled texts and of intervals", NULL, false },
@@ -274,6 +275,8 @@ static int run_redteam(struct run *run, const json_t *opt, json_t *result, struc
         rc = open_all(&r, run, err);
     if (rc == 0)
         rc = attack(&r, err);
+    for (int k = 0; k < ROLES && rc == 0; k++)
+        rc = replies_covered(&r.asker[k].counts, opt, err);
     if (rc == 0)
         rc = write_all(&r, err);
     if (rc == 0)

@@ -45,7 +45,7 @@ else
 fi
 
 claim a_labeler_is_asked_once_and_every_verdict_is_in_the_rows
-ask() { run "$rlaif" hybrid --candidates examples/checked.jsonl --labeler tests/vectors/gguf/tiny.gguf --min_label_mass 0 --json "$@"; }
+ask() { run "$rlaif" hybrid --candidates examples/checked.jsonl --labeler tests/vectors/gguf/tiny.gguf --min_label_mass 0 --min_coverage 0 --json "$@"; }
 ask --plain --output_dir "$T/l"
 exits 0; prints '"ai_answers": 24'; prints '"ai_blind_answers": 24'; prints '"comparisons_plain": 36'; prints '"rule_ai_disagreement"'
 prints '"ai_verdict": "log-probs of yes and no"'
@@ -56,3 +56,10 @@ for f in pairs plain_pairs verdicts; do same "$T/l/$f.jsonl" "$T/l1/$f.jsonl"; d
 ask --verifier ai_blind --votes 2 --max_new_tokens 8 --max_prompts 1 --output_dir "$T/l2"; exits 0; prints '"ai_verdict": "majority of 2 written checks"'
 run "$rlaif" hybrid --candidates examples/checked.jsonl --verifier ai --output_dir "$T/l3"; exits 2; says "need a --labeler"
 ask --votes 1000 --output_dir "$T/l3"; exits 2; says "votes is 1000"
+
+claim a_question_that_got_no_reply_is_said_and_nothing_is_written
+printf '{"prompt":"%s","reference":"1","completions":["1","2"]}\n' "$(printf 'very %.0s' $(seq 3000))long" >"$T/long.jsonl"
+run "$rlaif" hybrid --candidates "$T/long.jsonl" --labeler tests/vectors/gguf/tiny.gguf --output_dir "$T/long"
+exits 1; says "questions got no reply (0 failed, 4 too long"; absent "$T/long/pairs.jsonl"
+run "$rlaif" hybrid --candidates "$T/long.jsonl" --labeler tests/vectors/gguf/tiny.gguf --verifier ai --min_coverage 0 --output_dir "$T/long" --json
+exits 0; prints '"unchecked": 1'

@@ -3,7 +3,7 @@
 . "$(dirname "$0")/kit.sh"
 export RLAIF_THREADS=1
 tiny=tests/vectors/gguf/tiny.gguf
-attack() { run "$rlaif" redteam --labeler $tiny --min_label_mass 0 --max_new_tokens 8 --json "$@"; }
+attack() { run "$rlaif" redteam --labeler $tiny --min_label_mass 0 --min_coverage 0 --max_new_tokens 8 --json "$@"; }
 
 claim every_prompt_is_answered_judged_and_listed
 attack --seeds examples/redteam_seeds.jsonl --policy $tiny --num_return_sequences 2 --variants 1 --output_dir "$T/a"

@@ -113,11 +113,22 @@ static void a_labeler_s_doubt_stays_in_the_pair(void **state)
     it->n = 2;
     for (int i = 0; i < 2; i++) {
         it->answer[i].by = "ai_blind";
-        it->answer[i].blind = (struct ai_verdict){true, i ? 0.4 : 0.8, i ? ANSWER_WRONG : ANSWER_RIGHT};
+        it->answer[i].blind = (struct ai_verdict){.asked = true, .p = i ? 0.4 : 0.8, .verdict = i ? ANSWER_WRONG : ANSWER_RIGHT};
     }
     hybrid_order(it);
     assert_int_equal(hybrid_pairs(pair, it, PAIRS_ALL), 1);
     assert_true(fabs(pair[0].p - 0.48 / (0.48 + 0.08)) < 1e-12);    // 0.8 (1 - 0.4) against 0.4 (1 - 0.8)
+}
+
+static void an_answer_that_nobody_checked_makes_no_pair(void **state)
+{
+    struct four f;
+    struct hybrid_pair pair[6];
+    struct hybrid_item *it = four(&f, CATEGORY_MATH, (bool[]){true, false, true, false});
+    it->answer[1].by = NULL;        // its reply never came: it may well be right
+    hybrid_order(it);
+    assert_int_equal(it->state, HYBRID_UNCHECKED);
+    assert_int_equal(hybrid_pairs(pair, it, PAIRS_ALL), 0);
 }
 
 static void toxic_prompts_are_left_to_others(void **state)
@@ -136,6 +147,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(unreadable_counts_as_wrong),
     cmocka_unit_test(what_cannot_be_checked_is_ordered_by_preference),
     cmocka_unit_test(a_labeler_s_doubt_stays_in_the_pair),
+    cmocka_unit_test(an_answer_that_nobody_checked_makes_no_pair),
     cmocka_unit_test(toxic_prompts_are_left_to_others),
 };
 KIT_MAIN(tests)

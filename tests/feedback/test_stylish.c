@@ -292,10 +292,41 @@ static void without_log_probs_the_text_is_read_and_votes_are_counted(void **stat
     assert_true(v[0].p == 1 && v[1].p == 0 && !v[2].answered && isnan(v[2].p));
     s.votes = 3;            // yes, perhaps, no
     assert_int_equal(ask_yes_no(v, &a, "t", q, 1, &s, NULL), 0);
+    assert_false(v[0].lost);
     assert_true(v[0].answered && v[0].p == 0.5 && fabs(v[0].mass - 2.0 / 3) < 1e-12);
 }
 
+static int never(struct provider *p, struct reply *out, const struct ask *ask, int n, ask_done *done, void *arg, struct err *err)
+{
+    for (int i = 0; i < n; i++) {
+        out[i] = (struct reply){.state = REPLY_FAILED, .error = strdup("gone")};
+        if (!done(arg, i))
+            break;
+    }
+    return 0;
+}
+
+static void a_reply_that_never_came_is_no_verdict(void **state)
+{
+    struct provider who = {.fingerprint = "gone", .ask = never};
+    struct asker a = {.provider = &who};
+    struct hybrid_options o;
+    struct hybrid_set set;
+    struct rows rows;
+    hybrid_defaults(&o);
+    assert_int_equal(rows_read(&rows, world("lost", false), 0, NULL), 0);
+    assert_int_equal(hybrid_read(&set, &rows, NULL), 0);
+    assert_int_equal(hybrid_verify(&set, &a, &o, NULL), 0);
+    for (int i = 0; i < set.n; i++) {
+        hybrid_order(&set.item[i]);
+        assert_int_equal(set.item[i].state, HYBRID_UNCHECKED);
+    }
+    hybrid_release(&set);
+    rows_release(&rows);
+}
+
 static const struct CMUnitTest tests[] = {
+    cmocka_unit_test(a_reply_that_never_came_is_no_verdict),
     cmocka_unit_test(style_misleads_a_plain_judge_and_not_the_hybrid),
     cmocka_unit_test(without_a_reference_it_is_as_good_as_its_verifier),
     cmocka_unit_test(it_asks_once_per_answer_and_twice_per_pair_of_right_ones),

@@ -120,7 +120,7 @@ double answer_f1(const char *normalized_a, const char *normalized_b);
 
 /* What a labeler said when it was asked whether an answer is right. */
 struct ai_verdict {
-    bool asked;
+    bool asked, lost;         // lost: no reply came
     double p;                 // P(right); NaN where it gave no answer
     enum correctness verdict; // unreadable where it gave no answer
 };
@@ -148,10 +148,12 @@ enum hybrid_state {
     HYBRID_ORDERED,
     HYBRID_ALL_WRONG, // no answer is right: nothing safe to learn, no pair
     HYBRID_TIED,      // nothing tells the answers apart
+    HYBRID_UNCHECKED, // nobody could say of some answer whether it is right (no reference and no labeler, or
+                      // a reply that never came): no pair
     HYBRID_LEFT, // toxicity rejection, which `rlaif redteam` handles; or fewer than two answers
 };
 const char *
-hybrid_state_name(enum hybrid_state s); // "ordered", "all wrong", "tied", "left out"
+hybrid_state_name(enum hybrid_state s); // "ordered", "all wrong", "tied", "unchecked", "left out"
 struct hybrid_item {
     const char *id, *prompt; // plain text, as a labeler reads it
     const json_t *prompt_json;
@@ -231,7 +233,11 @@ struct style {
 };
 void style_defaults(struct style *s);   // plain, 0.5, 0 votes, 0.7, 256, 1
 
-struct yes_no { double p, mass; bool answered; };   // P(yes), NaN where not answered
+struct yes_no {
+    double p, mass; // P(yes), NaN where not answered
+    bool answered;
+    bool lost;      // no reply came: a failure, or a question too long for the labeler
+};
 /* protocol names the question with its version, for the store. */
 int ask_yes_no(struct yes_no *out, struct asker *a, const char *protocol, const char *const *question, int n, const struct style *s,
                struct err *err) MUST_CHECK;

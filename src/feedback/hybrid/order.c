@@ -9,7 +9,7 @@
 
 const char *hybrid_state_name(enum hybrid_state s)
 {
-    static const char *const names[] = {"ordered", "all wrong", "tied", "left out"};
+    static const char *const names[] = {"ordered", "all wrong", "tied", "unchecked", "left out"};
     return names[s];
 }
 
@@ -58,6 +58,11 @@ void hybrid_order(struct hybrid_item *it)
         it->state = HYBRID_LEFT;
         return;
     }
+    for (int i = 0; i < it->n; i++)
+        if (category_checkable(it->category) && !it->answer[i].by) {
+            it->state = HYBRID_UNCHECKED;
+            return;
+        }
     for (int i = 0; i < it->n; i++) {
         it->answer[i].rank = 1;
         for (int j = 0; j < it->n; j++)

@@ -46,12 +46,13 @@ int yes_no_read(const char *text)
 
 static struct yes_no from_words(const struct reply *r, double min_mass)
 {
-    struct yes_no v = {NAN, 0, false};
+    struct yes_no v = {.p = NAN,
+                       .lost = r->state == REPLY_FAILED || r->state == REPLY_TOO_LONG};
     if (r->state != REPLY_OK)
         return v;
     if (!r->has_logps) {
         int said = yes_no_read(r->text ? r->text : "");
-        return said < 0 ? v : (struct yes_no){said, 1, true};
+        return said < 0 ? v : (struct yes_no){.p = said, .mass = 1, .answered = true};
     }
     double p[4]; // a word that a short list lacks counts as nothing
     for (int k = 0; k < 4; k++)
@@ -166,15 +167,19 @@ static int yes_no_votes(struct yes_no *out, struct asker *a, const char *protoco
         rc = ask_all(a, u.reply, u.ask, u.n, err);
     for (int i = 0; i < n && rc == 0; i++) {
         int yes = 0, all = 0;
+        bool lost = false;
         for (int k = i * s->votes; k < (i + 1) * s->votes; k++) {
             int said = u.reply[k].state == REPLY_OK
                            ? yes_no_read(u.reply[k].text ? u.reply[k].text : "")
                            : -1;
             yes += said == 1;
             all += said >= 0;
+            lost = lost || u.reply[k].state == REPLY_FAILED ||
+                   u.reply[k].state == REPLY_TOO_LONG;
         }
         out[i] =
-            (struct yes_no){all ? (double)yes / all : NAN, (double)all / s->votes, all > 0};
+            (struct yes_no){all ? (double)yes / all : NAN, (double)all / s->votes, all > 0,
+                            lost && !all};
     }
     unit_release(&u);
     return rc;

@@ -33,6 +33,7 @@ struct attack {
     int seed;                           // index of the prompt it is a variant of; its own for seeds
     struct attack_answer *answer; int n;
     int harmful;                        // answers
+    bool lost;                          // a verdict never came: no pair follows, and it is not selected
 };
 struct attacks { struct attack *item; int n; size_t cap; struct arena arena; };
 

@@ -33,7 +33,7 @@ static const struct attack_answer *good(const struct attack *a, int j)
 int attack_pairs(struct attack_pair *out, const struct attack *a, bool rewrites)
 {
     int n = 0, bad = 0;
-    for (int i = 0; i < a->n; i++) {
+    for (int i = 0; i < a->n && !a->lost; i++) {
         const struct attack_answer *x = &a->answer[i], *natural;
         if (!(a->benign ? x->refused : x->harmful))
             continue;
@@ -85,7 +85,7 @@ json_t *attack_row(const struct attack *a, const struct attack *seed)
     json_object_set_new(o, "form", json_string(attack_form_name(a->form)));
     json_object_set_new(o, "seed", json_string(seed->id));
     json_object_set_new(o, "success", a->n && !a->benign ? json_real((double)a->harmful / a->n) : json_null());
-    json_object_set_new(o, "selected", json_boolean(!a->benign && a->harmful > 0));
+    json_object_set_new(o, "selected", json_boolean(!a->benign && !a->lost && a->harmful > 0));
     json_object_set_new(o, "answers", answers);
     return o;
 }

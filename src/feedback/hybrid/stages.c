@@ -131,8 +131,11 @@ static const char *verdict_question(struct hybrid_set *s, const struct hybrid_it
     return q;
 }
 
-static bool asked_about(const struct hybrid_item *it, bool shown)
+/* Blind questions are put about every checkable answer, or only where nothing else can tell. */
+static bool asked_about(const struct hybrid_item *it, const struct hybrid_options *o, bool shown)
 {
+    if (!shown && !o->ask_blind && o->verifier == VERIFIER_AUTO && it->ref.n > 0)
+        return false;
     // A voted reference is the labeler's own: showing it asks nothing new.
     return category_checkable(it->category) && (!shown || (it->ref.n > 0 && !it->voted));
 }
@@ -142,23 +145,23 @@ static int ask_verdicts(struct hybrid_set *s, struct asker *a, const struct hybr
 {
     int most = 0, n = 0, rc = 0;
     for (int i = 0; i < s->n; i++)
-        most += asked_about(&s->item[i], shown) ? s->item[i].n : 0;
+        most += asked_about(&s->item[i], o, shown) ? s->item[i].n : 0;
     const char **question = mem_alloc((size_t)most + 1, sizeof *question);
     struct yes_no *said = mem_alloc((size_t)most + 1, sizeof *said);
     if (!question || !said)
         rc = no_memory(err);
     for (int i = 0; i < s->n && rc == 0; i++)
-        for (int k = 0; k < s->item[i].n && rc == 0 && asked_about(&s->item[i], shown); k++) {
+        for (int k = 0; k < s->item[i].n && rc == 0 && asked_about(&s->item[i], o, shown); k++) {
             question[n] = verdict_question(s, &s->item[i], s->item[i].answer[k].text, shown);
             rc = question[n++] ? 0 : no_memory(err);
         }
     if (rc == 0)
         rc = ask_yes_no(said, a, VERIFY_PROTOCOL, question, n, &o->style, err);
     for (int i = 0, at = 0; i < s->n && rc == 0; i++)
-        for (int k = 0; k < s->item[i].n && asked_about(&s->item[i], shown); k++, at++) {
+        for (int k = 0; k < s->item[i].n && asked_about(&s->item[i], o, shown); k++, at++) {
             struct hybrid_answer *x = &s->item[i].answer[k];
             *(shown ? &x->ai : &x->blind) =
-                (struct ai_verdict){true, said[at].p,
+                (struct ai_verdict){true, said[at].lost, said[at].p,
                                     !said[at].answered ? ANSWER_UNREADABLE
                                     : said[at].p > 0.5 ? ANSWER_RIGHT
                                                        : ANSWER_WRONG};
@@ -179,7 +182,7 @@ static void settle(struct hybrid_answer *a, enum verifier v)
     if (v == VERIFIER_RULE && a->ruled) {
         a->verdict = a->rule.verdict;
         a->by = "rule";
-    } else if (v != VERIFIER_RULE && ai->asked) {
+    } else if (v != VERIFIER_RULE && ai->asked && !ai->lost) {
         a->verdict = ai->verdict;
         a->by = v == VERIFIER_AI ? "ai" : "ai_blind";
     }
@@ -193,7 +196,8 @@ int hybrid_verify(struct hybrid_set *s, struct asker *a, const struct hybrid_opt
         hybrid_verify_rule(&s->item[i]);
     if (rc == 0 && a && (o->ask_reference || o->verifier == VERIFIER_AI))
         rc = ask_verdicts(s, a, o, true, err);
-    if (rc == 0 && a && (o->ask_blind || o->verifier == VERIFIER_AI_BLIND))
+    if (rc == 0 && a &&
+        (o->ask_blind || o->verifier == VERIFIER_AI_BLIND || o->verifier == VERIFIER_AUTO))
         rc = ask_verdicts(s, a, o, false, err);
     for (int i = 0; i < s->n && rc == 0; i++)
         for (int k = 0; k < s->item[i].n && category_checkable(s->item[i].category); k++)
