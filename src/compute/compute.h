@@ -45,6 +45,7 @@ struct device_use { size_t bytes; int n; struct { const char *purpose; size_t by
 /* Of a planning device, when most was held: bytes in all, and what for. */
 void device_most_used(const struct device *dev, struct device_use *out);
 size_t device_used(const struct device *dev);           // now
+size_t device_held_besides(const struct device *dev, const char *purpose);   // now, for anything else
 void device_trial(struct device *dev, bool on);         // while on, what is held does not count as the most
 void device_mark(struct device *dev);                   // from here on,
 double device_most_since(const struct device *dev);     // this is the most that was held

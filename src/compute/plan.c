@@ -211,6 +211,15 @@ void device_most_used(const struct device *dev, struct device_use *out)
     *out = ((const struct planned *)dev->own)->most;
 }
 
+size_t device_held_besides(const struct device *dev, const char *purpose)
+{
+    const struct device_use *u = &((const struct planned *)dev->own)->now;
+    size_t bytes = u->bytes;
+    for (int i = 0; i < u->n; i++)
+        bytes -= strcmp(u->part[i].purpose, purpose) ? 0 : u->part[i].bytes;
+    return bytes;
+}
+
 void device_trial(struct device *dev, bool on)
 {
     ((struct planned *)dev->own)->trial = on;

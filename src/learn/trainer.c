@@ -420,8 +420,8 @@ static int say_choice(struct trainer *t, json_t *r, struct err *err)
     json_object_set_new(r, "max_tokens_per_batch", json_integer(t->max_tokens));
     json_object_set_new(r, "gradient_checkpointing", json_boolean(t->keep == KEEP_INPUTS));
     trainer_rest(t);
-    double without = (double)device_used(dev);
     device_trial(dev, true);
+    double without = (double)device_held_besides(dev, "activations");
     t->max_tokens = 8 * 512;
     int rc = trainer_wake(t, err);
     json_object_set_new(r, "activations_8x512_mb", json_real(((double)device_used(dev) - without) / 1e6));

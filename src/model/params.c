@@ -33,7 +33,7 @@ static int allocate(struct model *m, struct err *err)
     device_purpose(m->dev, "weights");
     if (rc == 0 && m->masters && m->dtype == DTYPE_F32)
         m->embed = tensor_rows(&m->param[0].value, 0, c->vocab);
-    else if (rc == 0 && !param_in_blocks(m, param_embed()))
+    else if (rc == 0 && (m->masters || !m->param[param_embed()].packed) && !param_in_blocks(m, param_embed()))
         rc = tensor_new(&m->embed, m->dev, m->dtype, c->vocab, c->width, err);
     return rc;
 }
@@ -259,12 +259,8 @@ static int read_through(struct model *m, int i, struct tensor *room, struct err 
 {
     struct param *p = &m->param[i];
     int rc = 0;
-    if (i == param_embed()) {
-        rc = read_param(m, i, &m->embed, err);
-        if (rc == 0 && p->packed)
-            weight_load(p->packed, &m->embed);
-        return rc;
-    }
+    if (i == param_embed() && m->embed.data)     // else its rows are read from what is packed for a tied head
+        return read_param(m, i, &m->embed, err);
     if ((size_t)p->rows * (size_t)p->cols > (size_t)room->rows * (size_t)room->cols) {
         tensor_release(room);
         rc = tensor_new(room, m->dev, m->dtype, p->rows, p->cols, err);
@@ -309,6 +305,7 @@ int params_read(struct model *m, struct err *err)
         forget_param(m, i);
     }
     tensor_release(&room);
+    weights_forget_all(m->file);
     if (rc == 0)
         param_set_logits(m);
     return rc;

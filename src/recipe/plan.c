@@ -4,6 +4,7 @@
  * plan and run cannot differ in what they allocate.  Written is nothing. */
 #include "recipe/training.h"
 
+#include <malloc.h>
 #include <math.h>
 #include <strings.h>
 
@@ -93,6 +94,7 @@ int stage_run(struct run *run, const struct stage *s, const json_t *opt, json_t 
 {
     struct planned p;
     json_t *choices = json_object();
+    malloc_trim(0);     // what an earlier stage of the recipe freed is not this one's
     mem_peak_reset();
     int rc = s->plans ? plan(&p, run, s, opt, choices, err) : 0;
     json_t *own = rc ? NULL : chosen_options(opt, choices);

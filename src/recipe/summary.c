@@ -19,7 +19,7 @@ static const char *const keys[] = {
     "policy.oracle_gain", "policy.oracle_gain_ci", "policy.reward_gain", "policy.reward_gain_ci",
     "policy.human_reward_gain", "policy.human_reward_gain_ci", "policy.kl", "policy.kl_ci", "policy.length",
     "policy.length_sft", "policy.eos_rate", "policy.eos_rate_sft",
-    "tables", "seconds", "memory", "machine.peak_gflops", "machine.threads", "machine.device",
+    "tables", "seconds", "memory.planned_mb", "memory.activations_mb", "memory.base_mb", "memory.ratio", "machine.peak_gflops", "machine.threads", "machine.device",
     NULL,
 };
 
@@ -78,7 +78,7 @@ static json_t *figure(const json_t *records, const char *from)
 
 static void fill_costs(json_t *out, const struct recipe *r, const json_t *records, double overhead)
 {
-    json_t *seconds = json_object(), *memory = json_object();
+    json_t *seconds = json_object(), *memory = json_object_get(out, "memory");    // what the recipe names of it is there
     double total = overhead, peak = mem_peak_mb();
     for (int i = 0; i < r->n; i++) {
         const json_t *rec = json_object_get(records, r->step[i].name);
@@ -92,7 +92,6 @@ static void fill_costs(json_t *out, const struct recipe *r, const json_t *record
     json_object_set_new(seconds, "total", json_real(total));
     json_object_set_new(memory, "peak_mb", json_real(peak));
     json_object_set_new(out, "seconds", seconds);
-    json_object_set_new(out, "memory", memory);
 }
 
 /* What stages print as a table of their own (audit, compare), by stage. */

@@ -28,6 +28,7 @@ static int sample(double out[SAMPLES], const struct weights *w, struct err *err)
         rc = weights_read_rows(w, name, row, c->vocab, c->width, id, 1, err);
         out[i] = rc ? 0 : (double)row[i * 37 % c->width];
     }
+    weights_forget_all(w);
     free(row);
     return rc;
 }

@@ -47,6 +47,7 @@ const char *weights_file_name(const struct weights *w, const char *name);
 bool weights_is_blocks(const struct weights *w, const char *name);     // of any type of 32 or 256 values
 /* Values of this tensor will not be read soon: what was read of the file need not stay in memory. */
 void weights_forget(const struct weights *w, const char *name);
+void weights_forget_all(const struct weights *w);  // tables and texts too: they are read again when looked at
 /* XXH3-128 of everything results depend on: the file of weights, the config as understood, the
  * tokenizer's files. */
 int weights_hash(char out[33], const struct weights *w, struct err *err) MUST_CHECK;

@@ -382,7 +382,9 @@ void weights_values_hash(char out[33], const struct weights *w)
                                   hash_bytes(w->file[e->file].map.p + e->offset, e->bytes)};
         h = hash_bytes(part, sizeof part);
         all = h;
+        weights_forget(w, e->name);
     }
+    weights_forget_all(w);
     hash_hex(out, all);
 }
 
@@ -455,6 +457,12 @@ void weights_forget(const struct weights *w, const char *name)
     size_t from = (e->offset + PAGE - 1) / PAGE * PAGE, to = (e->offset + e->bytes) / PAGE * PAGE;
     if (from < to)
         (void)!madvise((void *)(map->p + from), to - from, MADV_DONTNEED);
+}
+
+void weights_forget_all(const struct weights *w)
+{
+    for (int i = 0; i < w->n_files; i++)
+        (void)!madvise((void *)w->file[i].map.p, w->file[i].map.n, MADV_DONTNEED);
 }
 
 int weights_hash(char out[33], const struct weights *w, struct err *err)
