@@ -350,6 +350,48 @@ static void a_query_has_the_same_bits_alone_and_in_a_run(void **state)
         }
 }
 
+/* One query each at the end of all runs, side by side as sequences that begin alike are decoded; then alone. */
+static void sequences_that_begin_alike_have_the_same_bits_together(void **state)
+{
+    static const struct shape alike[] = { { 9, 3, 64, 2, 128, 5, 40 }, { 4, 4, 32, 1, 200, 9, 3 }, { 2, 1, 64, 3, 64, 3, 70, 0, 2 },
+                                          { 8, 1, 96, 1, 320, 4, 64 }, { 3, 1, 64, 2, 130, 4, 30, 90 } };
+    const struct attention_kernel *k;
+    for (size_t i = 0; i < ARRAY_LEN(alike); i++)
+        for (enum dtype t = DTYPE_F32; t <= DTYPE_BF16; t++) {
+            struct scene all, one;
+            scene_init(&all, &alike[i], t, t);
+            scene_init(&one, &alike[i], t, t);
+            int n = all.a.n;
+            struct attn_run *last = mem_alloc((size_t)n, sizeof *last);
+            for (int j = 0; j < n; j++)     // queries of any rows: here the first ones
+                last[j] = (struct attn_run){ j, 1, all.run[j].position + all.run[j].len - 1, 0, all.run[j].keys };
+            for (int at = 0; kernel_at(&k, at, &all); at++) {
+                struct attention_call c = call_of(&all), d = call_of(&one);
+                struct attention together = all.a, alone = one.a;
+                if (!k)
+                    continue;
+                together.run = last;
+                c.a = &together;
+                op_zero(&all.out);
+                op_zero(&one.out);
+                op_zero(&all.lse);
+                op_zero(&one.lse);
+                attention_forward_with(k, &c, 1);
+                for (int j = 0; j < n; j++) {
+                    alone.run = &last[j];
+                    alone.n = 1;
+                    d.a = &alone;
+                    attention_forward_with(k, &d, 2);   // heads apart
+                }
+                assert_same_bits(&all.out, &one.out, "out", k);
+                assert_same_bits(&all.lse, &one.lse, "lse", k);
+            }
+            free(last);
+            scene_release(&all);
+            scene_release(&one);
+        }
+}
+
 /* The same scene with its keys and values laid out in order, and runs cut in two where that is allowed. */
 static void it_does_not_matter_where_keys_lie_or_how_runs_are_cut(void **state)
 {
@@ -536,6 +578,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(backward_equals_finite_differences),
     cmocka_unit_test(keys_outside_the_window_do_not_exist),
     cmocka_unit_test(a_query_has_the_same_bits_alone_and_in_a_run),
+    cmocka_unit_test(sequences_that_begin_alike_have_the_same_bits_together),
     cmocka_unit_test(it_does_not_matter_where_keys_lie_or_how_runs_are_cut),
     cmocka_unit_test(gradients_do_not_depend_on_threads),
     cmocka_unit_test(a_tree_has_the_same_gradients_alone_and_in_a_batch),

@@ -84,30 +84,61 @@ static size_t forward_bytes(const struct attention *a)
     return (many > few ? many : few) + 4096;
 }
 
-struct task { int run, start, end, kv; };
+/* Whole blocks of keys, from the first, that two runs have in common: at most `most`. */
+static int shared_blocks(const struct attn_run *x, const struct attn_run *y, int most)
+{
+    int end = x->position < y->position ? x->position : y->position, n = (end + 1) / ATTENTION_BLOCK, b = 0;
+    n = n < most ? n : most;
+    while (b < n && !memcmp(x->keys + b * ATTENTION_BLOCK, y->keys + b * ATTENTION_BLOCK, ATTENTION_BLOCK * sizeof *x->keys))
+        b++;
+    return b;
+}
+
+/* How many one-query runs from the i-th on, at most `most`, are one task: reading and packing what they share once is worth it
+ * while that is most of what the first two share. */
+static int side_by_side(const struct attention *a, int i, int most, int *shared)
+{
+    const struct attn_run *r = &a->run[i];
+    int n = 1;
+    *shared = 0;
+    if (a->window || r->len != 1)
+        return 1;
+    for (; n < most && i + n < a->n && r[n].len == 1 && r[n].row == r->row + n; n++) {
+        int both = shared_blocks(r, &r[n], n > 1 ? *shared : r->position / ATTENTION_BLOCK + 1);
+        if (both < 1 || (n > 1 && 2 * both < *shared))
+            break;
+        *shared = both;
+    }
+    return n;
+}
 
 /* Tasks of all runs.  The later stretches of a run see more keys and go first, so that threads end together.
- * Runs of one or few queries keep their heads together where there are enough of them. */
-static struct task *cut(const struct attention *a, int *n, int threads)
+ * Runs of one or few queries keep their heads together where there are enough of them, and those that begin alike go together. */
+static struct attention_task *cut(const struct attention *a, int *n, int threads)
 {
     int few = ATTENTION_FEW / (a->heads / a->kv_heads);
     size_t count = 0;
     for (int i = 0; i < a->n; i++)
         count += (a->run[i].len / STRETCH + 2) * (size_t)a->kv_heads;
-    struct task *t = mem_alloc(count, sizeof *t);
+    struct attention_task *t = mem_alloc(count, sizeof *t);
     if (!t && count)
         mem_die("%zu tasks of attention", count);
     *n = 0;
-    for (int i = 0; i < a->n; i++)
+    bool together = a->n >= 2 * threads;
+    for (int i = 0, runs; i < a->n; i += runs) {
+        int shared = 0;
+        runs = together ? side_by_side(a, i, few, &shared) : 1;
         for (int end = a->run[i].len, start; end > 0; end = start) {
-            start = end - 1 - (a->run[i].position + end - 1) % STRETCH;
+            const struct attn_run *r = &a->run[i];
+            start = end - 1 - (r->position + end - 1) % STRETCH;
             start = start > 0 ? start : 0;
-            if (end - start <= few && a->n >= 2 * threads)
-                t[(*n)++] = (struct task){ i, start, end, -1 };
+            if (end - start <= few && together)
+                t[(*n)++] = (struct attention_task){ r, start, end, -1, runs, shared };
             else
                 for (int kv = 0; kv < a->kv_heads; kv++)
-                    t[(*n)++] = (struct task){ i, start, end, kv };
+                    t[(*n)++] = (struct attention_task){ r, start, end, kv, 1, 0 };
         }
+    }
     return t;
 }
 
@@ -115,11 +146,11 @@ void attention_forward_with(const struct attention_kernel *kernel, const struct 
 {
     size_t bytes = forward_bytes(c->a);
     int n;
-    struct task *t = cut(c->a, &n, threads);
+    struct attention_task *t = cut(c->a, &n, threads);
 
 #pragma omp parallel for schedule(dynamic) num_threads(threads)
     for (int i = 0; i < n; i++)
-        kernel->forward(c, &c->a->run[t[i].run], t[i].kv, t[i].start, t[i].end, scratch(bytes));
+        kernel->forward(c, &t[i], scratch(bytes));
     free(t);
 }
 

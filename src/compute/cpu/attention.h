@@ -26,12 +26,15 @@ struct attention_call {
     const struct attention *a;
 };
 
+/* What one thread does alone: queries start..end-1 of a run, for the heads that share key/value head kv.  kv -1: for all heads, of
+ * so few queries that they make at most ATTENTION_FEW rows per key/value head; and then `runs` may be more than one, in
+ * consecutive rows, one query each, whose first `shared` blocks of keys are the same rows: sequences that begin alike. */
+struct attention_task { const struct attn_run *run; int start, end, kv, runs, shared; };
+
 struct attention_kernel {
     const char *name;
     int pair;           // head dimensions in one 32-bit unit: 2 where bf16 is multiplied in hardware
-    /* Queries start..end-1 of a run, for the heads that share key/value head kv.  kv -1: for all heads, of so few
-     * queries that they make at most ATTENTION_FEW rows per key/value head. */
-    void (*forward)(const struct attention_call *c, const struct attn_run *r, int kv, int start, int end, void *scratch);
+    void (*forward)(const struct attention_call *c, const struct attention_task *t, void *scratch);
     /* Runs first..last-1 of one tree, in order, for the heads that share kv. */
     void (*backward)(const struct attention_call *c, int first, int last, int kv, void *scratch);
 };

@@ -341,10 +341,10 @@ static void forward_block(const struct forward *f, int row, int n, int b, const 
     product(f->o + row * f->D, f->D, keep, p, BLOCK / PAIR, 1, vp, f->D, n, f->D, (last + PAIR - 1) / PAIR);
 }
 
-/* Divides the sums and writes rows of out, and lse. */
-static void forward_finish(const struct forward *f, const struct attention_call *c, int row, int kv, int queries)
+/* Divides the sums of `queries` queries, from the tile's row r on, and writes rows of out, and lse. */
+static void forward_finish(const struct forward *f, const struct attention_call *c, int row, int kv, int r, int queries)
 {
-    for (int i = 0, r = 0; i < queries; i++)
+    for (int i = 0; i < queries; i++)
         for (int g = 0; g < f->group; g++, r++) {
             int h = kv * f->group + g;
             float sum = vec_sum(vec_load(f->sum + r * LANES)), by = 1 / sum;
@@ -372,18 +372,18 @@ static void forward_init(struct forward *f, const struct attention_call *c, int 
     f->sum = take(scratch, rows * LANES);
 }
 
-/* Begins queries i .. i+n-1 of run r; returns the rows this makes. */
-static int forward_begin(struct forward *f, const struct attention_call *c, const struct attn_run *r, int kv, int i, int n)
+/* Begins queries i .. i+n-1 of run r in the tile's rows from `at` on; returns where these end. */
+static int forward_begin(struct forward *f, const struct attention_call *c, const struct attn_run *r, int kv, int i, int n, int at)
 {
-    int rows = 0;
+    int rows = at;
     for (int j = i; j < i + n; j++)
         for (int g = 0; g < f->group; g++, rows++) {
             fetch_row(f->q + rows * (f->D / PAIR), c->q, r->row + j, (kv * f->group + g) * f->D, f->D);
             f->position[rows] = r->position + j;
             f->max[rows] = NOTHING;
         }
-    memset(f->o, 0, (size_t)rows * f->D * 4);
-    memset(f->sum, 0, (size_t)rows * LANES * 4);
+    memset(f->o + at * f->D, 0, (size_t)(rows - at) * f->D * 4);
+    memset(f->sum + at * LANES, 0, (size_t)(rows - at) * LANES * 4);
     return rows;
 }
 
@@ -401,30 +401,46 @@ static void forward_pack(uint32_t *kt, uint32_t *vp, uint32_t *stage, const stru
     pack_pairs(vp, key, n, D);
 }
 
-/* So few queries that each packed block is used at once: block by block for all heads, in the order in which a cache
- * lies in memory.  This is decoding, and it waits for memory more than for anything else. */
-static void forward_few(const struct attention_call *c, const struct attn_run *r, int start, int end, char *scratch)
+/* Block b of run r for rows row .. row+n-1 of all heads' tiles; last: the position up to which it is seen. */
+static void forward_few_block(struct forward *f, const struct attention_call *c, const struct attn_run *r, int b, int last, int row,
+                              int n, uint32_t *const packed[3])
 {
-    int D = c->a->head_size, K = c->a->kv_heads, rows = 0, last = r->position + end - 1;
-    size_t each = (size_t)BLOCK * (D / PAIR);
-    struct forward *f = (struct forward *)take(&scratch, K * sizeof *f / 4);
-    uint32_t *kt = (uint32_t *)take(&scratch, each), *vp = (uint32_t *)take(&scratch, each);
-    uint32_t *stage = (uint32_t *)take(&scratch, each);
+    touch_rows(c->k, r->keys + b * BLOCK, seen(last, b));
+    touch_rows(c->v, r->keys + b * BLOCK, seen(last, b));
+    for (int kv = 0; kv < c->a->kv_heads; kv++) {
+        forward_pack(packed[0], packed[1], packed[2], c, r, kv, last, b);
+        forward_block(&f[kv], row, n, b, packed[0], packed[1]);
+    }
+}
 
+/* So few queries that each packed block is used at once: block by block for all heads, in the order in which a cache
+ * lies in memory.  This is decoding, and it waits for memory more than for anything else; blocks that several runs share
+ * are read and packed once for all of them. */
+static void forward_few(const struct attention_call *c, const struct attention_task *t, char *scratch)
+{
+    const struct attn_run *r = t->run;
+    int D = c->a->head_size, K = c->a->kv_heads, queries = t->end - t->start, each = queries * (c->a->heads / K);
+    size_t block = (size_t)BLOCK * (D / PAIR);
+    struct forward *f = (struct forward *)take(&scratch, K * sizeof *f / 4);
+    uint32_t *packed[3];
+
+    for (int i = 0; i < 3; i++)
+        packed[i] = (uint32_t *)take(&scratch, block);
     for (int kv = 0; kv < K; kv++) {
         forward_init(&f[kv], c, NROW, &scratch);
-        rows = forward_begin(&f[kv], c, r, kv, start, end - start);
+        for (int j = 0; j < t->runs; j++)
+            forward_begin(&f[kv], c, &r[j], kv, t->start, queries, j * each);
     }
-    for (int b = first_block(r->position + start, c->a->window); b <= last / BLOCK; b++) {
-        touch_rows(c->k, r->keys + b * BLOCK, seen(last, b));
-        touch_rows(c->v, r->keys + b * BLOCK, seen(last, b));
-        for (int kv = 0; kv < K; kv++) {
-            forward_pack(kt, vp, stage, c, r, kv, last, b);
-            forward_block(&f[kv], 0, rows, b, kt, vp);
-        }
+    for (int b = 0; b < t->shared; b++)
+        forward_few_block(f, c, r, b, b * BLOCK + BLOCK - 1, 0, t->runs * each, packed);
+    for (int j = 0; j < t->runs; j++) {
+        int last = r[j].position + t->end - 1, b = first_block(r[j].position + t->start, c->a->window);
+        for (b = b > t->shared ? b : t->shared; b <= last / BLOCK; b++)
+            forward_few_block(f, c, &r[j], b, last, j * each, each, packed);
     }
     for (int kv = 0; kv < K; kv++)
-        forward_finish(&f[kv], c, r->row + start, kv, end - start);
+        for (int j = 0; j < t->runs; j++)
+            forward_finish(&f[kv], c, r[j].row + t->start, kv, j * each, queries);
 }
 
 static void forward_many(const struct attention_call *c, const struct attn_run *r, int kv, int start, int end,
@@ -441,7 +457,7 @@ static void forward_many(const struct attention_call *c, const struct attn_run *
     for (int i = start, next; i < end; i = next) {
         int first = r->position + i;
         next = i + width - first % width < end ? i + width - first % width : end;
-        int rows = forward_begin(&f, c, r, kv, i, next - i);
+        int rows = forward_begin(&f, c, r, kv, i, next - i, 0);
         for (int b = first_block(first, c->a->window); b <= first / BLOCK; b++) {
             if (b == packed) {
                 forward_pack(kt + b * each, vp + b * each, stage, c, r, kv, last, b);
@@ -450,17 +466,16 @@ static void forward_many(const struct attention_call *c, const struct attn_run *
             for (int j = 0; j < rows; j += NROW)
                 forward_block(&f, j, rows - j < NROW ? rows - j : NROW, b, kt + b * each, vp + b * each);
         }
-        forward_finish(&f, c, r->row + i, kv, next - i);
+        forward_finish(&f, c, r->row + i, kv, 0, next - i);
     }
 }
 
-static void NAME(forward)(const struct attention_call *c, const struct attn_run *r, int kv, int start, int end,
-                          void *scratch)
+static void NAME(forward)(const struct attention_call *c, const struct attention_task *t, void *scratch)
 {
-    if (kv < 0)
-        forward_few(c, r, start, end, scratch);
+    if (t->kv < 0)
+        forward_few(c, t, scratch);
     else
-        forward_many(c, r, kv, start, end, scratch);
+        forward_many(c, t->run, t->kv, t->start, t->end, scratch);
 }
 
 /* ---- backward ---------------------------------------------------------------------- */
