@@ -360,6 +360,7 @@ int scheduler_submit(struct scheduler *s, const struct scheduler_request *r, str
 int scheduler_step(struct scheduler *s, struct err *err) MUST_CHECK;
 /* Forgets a request, its completion included, which is released; done is not told.  Within scheduler_step it lasts until its end. */
 void scheduler_cancel(struct scheduler *s, int ticket);
+void scheduler_cancel_all(struct scheduler *s);
 
 /* Forgets what is in the cache: the model's weights changed.  While no request is left. */
 void scheduler_forget(struct scheduler *s);
@@ -379,6 +380,11 @@ struct scheduler_counts scheduler_counts(const struct scheduler *s);
 struct prompt_ids { const int *id; int n; uint64_t item; };
 int model_generate(struct completion *out, const struct model *m, const struct prompt_ids *prompt, int n, int per_prompt,
                    const struct sampling *s, int batch, void (*done)(void *, int), void *arg, struct err *err) MUST_CHECK;
+
+/* The same with a scheduler of the caller's, which has no requests left before and after: its cache bounds the memory, and what it
+ * holds already is not computed again.  n * per_prompt below 2^31. */
+int scheduler_generate(struct completion *out, struct scheduler *scheduler, const struct prompt_ids *prompt, int n, int per_prompt,
+                       const struct sampling *s, void (*done)(void *, int), void *arg, struct err *err) MUST_CHECK;
 
 /* One sequence continued token by token, whose cache is kept from call to call: conversations. */
 struct writer;

@@ -23,6 +23,7 @@ static const struct option options[] = {
     { "stop", OPT_LIST, NULL, "strings a completion ends before, beside the end-of-sequence token", NULL, false },
     { "seed", OPT_INT, "42", "same seed, same completions, whatever the batch", NULL, false },
     { "batch_size", OPT_INT, "32", "sequences in flight", NULL, false },
+    { "cache_tokens", OPT_INT, "0", "tokens whose keys and values are in memory at most; 0: as many as the batch needs", NULL, false },
     { "max_prompts", OPT_INT, "0", "the first so many; 0: all", NULL, false },
     { "store", OPT_STRING, NULL, "of an endpoint: store of replies (default: labels.db beside the output)", NULL, false },
     ENDPOINT_OPTIONS,
@@ -185,7 +186,19 @@ static int read_prompts(struct generation *g, const json_t *opt, struct err *err
 
 /* ---- the stage --------------------------------------------------------------------------- */
 
-static int generate(struct generation *g, const struct sampling *s, int batch, struct err *err)
+/* Over a cache of so many tokens: where they run out, sequences wait or are computed again, to the same results. */
+static int generate_within(struct generation *g, int todo, const struct sampling *s, int batch, int cache_tokens, struct err *err)
+{
+    struct scheduler_options o = {.blocks = (int)(((int64_t)cache_tokens + CACHE_BLOCK - 1) / CACHE_BLOCK), .sequences = batch};
+    struct scheduler *scheduler = NULL;
+    int rc = scheduler_new(&scheduler, g->m, &o, err);
+    if (rc == 0 && !device_is_plan(model_device(g->m)))
+        rc = scheduler_generate(g->out, scheduler, g->list + g->from, todo, g->per_prompt, s, finished, g, err);
+    scheduler_free(scheduler);
+    return rc;
+}
+
+static int generate(struct generation *g, const struct sampling *s, int batch, int cache_tokens, struct err *err)
 {
     int todo = g->n - g->from;
     size_t total = (size_t)todo * (size_t)g->per_prompt;
@@ -193,10 +206,11 @@ static int generate(struct generation *g, const struct sampling *s, int batch, s
     g->have = mem_alloc(total, sizeof *g->have);
     if (!g->out || !g->have)
         return err_set(err, ERR_MEMORY, "no memory for %zu completions", total);
-    if (device_is_plan(model_device(g->m)))
+    if (device_is_plan(model_device(g->m)) && !cache_tokens)
         return model_generate(g->out, g->m, g->list, todo, g->per_prompt, s, batch, NULL, NULL, err);
     progress_begin(&g->progress, "generate", "completions", (double)total);
-    int rc = model_generate(g->out, g->m, g->list + g->from, todo, g->per_prompt, s, batch, finished, g, err);
+    int rc = cache_tokens ? generate_within(g, todo, s, batch, cache_tokens, err)
+                          : model_generate(g->out, g->m, g->list + g->from, todo, g->per_prompt, s, batch, finished, g, err);
     progress_end(&g->progress);
     if (rc == 0 && g->io.code)
         rc = err_set(err, g->io.code, "%s", g->io.msg);
@@ -245,6 +259,9 @@ static int run_generate(struct run *run, const json_t *opt, json_t *result, stru
         rc = option_positive(opt, "num_return_sequences", &g.per_prompt, err);
     if (rc == 0)
         rc = option_positive(opt, "batch_size", &batch, err);
+    int64_t cache_tokens = opt_int(opt, "cache_tokens");
+    if (rc == 0 && (cache_tokens < 0 || cache_tokens > INT32_MAX - CACHE_BLOCK))
+        rc = err_set(err, ERR_USAGE, "--cache_tokens is %lld, expected 0 or more", (long long)cache_tokens);
     if (rc == 0)
         rc = run_device(run, &dev, err);
     if (rc == 0)
@@ -253,7 +270,7 @@ static int run_generate(struct run *run, const json_t *opt, json_t *result, stru
     if (rc == 0)
         rc = read_prompts(&g, opt, err);
     if (rc == 0 && device_is_plan(dev)) {
-        rc = generate(&g, &s, batch, err);
+        rc = generate(&g, &s, batch, (int)cache_tokens, err);
         goto out;
     }
     if (rc == 0)
@@ -262,7 +279,7 @@ static int run_generate(struct run *run, const json_t *opt, json_t *result, stru
         rc = open_output(&g, output, run->resume, err);
     double start = time_now();
     if (rc == 0 && g.from < g.n)
-        rc = generate(&g, &s, batch, err);
+        rc = generate(&g, &s, batch, (int)cache_tokens, err);
     double seconds = time_now() - start;
     if (rc == 0)
         rc = commit_output(&g, output, err);

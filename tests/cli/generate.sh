@@ -27,6 +27,11 @@ gen --output "$T/b.jsonl" --num_return_sequences 3 --max_new_tokens 9 --seed 5 -
 gen --output "$T/b.jsonl" --num_return_sequences 3 --max_new_tokens 9 --seed 6; exits 0
 check [ "$(cmp -s "$T/a.jsonl" "$T/b.jsonl"; echo $?)" = 1 ]
 
+claim nor_on_the_cache_in_which_a_request_that_cannot_fit_is_refused
+gen --output "$T/b.jsonl" --num_return_sequences 3 --max_new_tokens 9 --seed 5 --cache_tokens 64; exits 0; same "$T/a.jsonl" "$T/b.jsonl"
+gen --output "$T/x.jsonl" --max_new_tokens 90 --seed 5 --cache_tokens 64; exits 1; says "prompt 1: a prompt of"; says "the cache holds 64"; absent "$T/x.jsonl"
+gen --output "$T/x.jsonl" --cache_tokens -5; exits 2; says cache_tokens
+
 claim a_prompt_s_first_samples_do_not_depend_on_how_many_there_are
 gen --output "$T/one.jsonl" --max_new_tokens 9 --seed 5; exits 0
 first=$(sed -n 's/.*"completions": *\["\(.*\)"\].*/\1/p' "$T/one.jsonl" | head -1)

@@ -87,7 +87,7 @@ static void told(void *arg, int ticket)
 }
 
 /* A cache in which `size` sequences and their prompts have room; what fits beside them stays for those to come. */
-static int open_scheduler(struct batch *b, const struct model *m, const struct prompt_ids *prompt, int n, int per_prompt,
+static int open_scheduler(struct scheduler **out, const struct model *m, const struct prompt_ids *prompt, int n, int per_prompt,
                           const struct sampling *s, int size, struct err *err)
 {
     int longest = 0, groups = size / per_prompt + 2;    // one may be half finished, one half begun
@@ -97,17 +97,19 @@ static int open_scheduler(struct batch *b, const struct model *m, const struct p
     groups = groups < n ? groups : n;
     int blocks = scheduler_blocks(groups, longest) + scheduler_blocks(size, new);
     struct scheduler_options o = {.blocks = blocks < INT32_MAX / CACHE_BLOCK ? blocks : INT32_MAX / CACHE_BLOCK, .sequences = size};
-    return scheduler_new(&b->scheduler, m, &o, err);
+    return scheduler_new(out, m, &o, err);
 }
 
-static int submit(struct batch *b, struct completion *out, int index, const struct prompt_ids *p, int sample, const struct sampling *s,
-                  struct err *err)
+static int submit(struct batch *b, struct completion *out, int index, int per_prompt, const struct prompt_ids *prompt,
+                  const struct sampling *s, struct err *err)
 {
-    struct scheduler_request r = {.id = p->id, .n = p->n, .sampling = s, .item = p->item, .sample = sample, .out = &out[index], .done = told,
+    int number = index / per_prompt + 1;
+    const struct prompt_ids *p = &prompt[number - 1];
+    struct scheduler_request r = {.id = p->id, .n = p->n, .sampling = s, .item = p->item, .sample = index % per_prompt, .out = &out[index], .done = told,
                         .arg = b};
     int ticket = scheduler_submit(b->scheduler, &r, err);
     if (ticket < 0)
-        return ticket;
+        return err_prefix(err, "prompt %d", number);
     int *at = mem_grow(b->index, &b->cap, (size_t)ticket + 1, sizeof *at);
     if (!at)
         return err_set(err, ERR_MEMORY, "%d completions", ticket + 1);
@@ -121,11 +123,32 @@ static int stop_asked(struct err *err)
     return interrupted() ? err_set(err, ERR_INTERRUPTED, "interrupted while generating") : 0;
 }
 
+int scheduler_generate(struct completion *out, struct scheduler *scheduler, const struct prompt_ids *prompt, int n, int per_prompt,
+                       const struct sampling *s, void (*done)(void *, int), void *arg, struct err *err)
+{
+    PROFILE("generate");
+    struct batch b = {.scheduler = scheduler, .done = done, .arg = arg};
+    int total = n * per_prompt, rc = 0;
+    memset(out, 0, (size_t)total * sizeof *out);
+    for (int i = 0; rc == 0 && i < total; i++)
+        rc = submit(&b, out, i, per_prompt, prompt, s, err);
+    for (int left = rc == 0; rc == 0 && left > 0;) {
+        rc = stop_asked(err);
+        left = rc ? 0 : scheduler_step(b.scheduler, err);
+        rc = left < 0 ? left : rc;
+    }
+    if (rc) {
+        scheduler_cancel_all(b.scheduler);
+        completions_release(out, total);
+    }
+    free(b.index);
+    return rc;
+}
+
 int model_generate(struct completion *out, const struct model *m, const struct prompt_ids *prompt, int n, int per_prompt,
                    const struct sampling *s, int batch, void (*done)(void *, int), void *arg, struct err *err)
 {
-    PROFILE("generate");
-    struct batch b = {.done = done, .arg = arg};
+    struct scheduler *scheduler = NULL;
     int rc = generate_check(m, prompt, n, per_prompt, s, batch, err);
     if (rc || n == 0)
         return rc;
@@ -133,18 +156,9 @@ int model_generate(struct completion *out, const struct model *m, const struct p
         return err_set(err, ERR_VALUE, "%d prompts with %d samples each", n, per_prompt);
     int total = n * per_prompt;
     memset(out, 0, (size_t)total * sizeof *out);
-    rc = open_scheduler(&b, m, prompt, n, per_prompt, s, batch < total ? batch : total, err);
-    bool plan = device_is_plan(m->dev);     // the scheduler's memory is all that is asked for then
-    for (int i = 0; rc == 0 && i < total && !plan; i++)
-        rc = submit(&b, out, i, &prompt[i / per_prompt], i % per_prompt, s, err);
-    for (int left = rc == 0 && !plan; rc == 0 && left > 0;) {
-        rc = stop_asked(err);
-        left = rc ? 0 : scheduler_step(b.scheduler, err);
-        rc = left < 0 ? left : rc;
-    }
-    scheduler_free(b.scheduler);
-    if (rc)
-        completions_release(out, total);
-    free(b.index);
+    rc = open_scheduler(&scheduler, m, prompt, n, per_prompt, s, batch < total ? batch : total, err);
+    if (rc == 0 && !device_is_plan(m->dev))     // else the scheduler's memory is all that is asked for
+        rc = scheduler_generate(out, scheduler, prompt, n, per_prompt, s, done, arg, err);
+    scheduler_free(scheduler);
     return rc;
 }

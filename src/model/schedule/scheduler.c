@@ -295,6 +295,13 @@ void scheduler_cancel(struct scheduler *s, int ticket)
         drop(s, s->seq[ticket]);
 }
 
+void scheduler_cancel_all(struct scheduler *s)
+{
+    for (int i = 0; i < s->n_seq; i++)
+        if (s->seq[i])
+            scheduler_cancel(s, i);
+}
+
 static void drop_cancelled(struct scheduler *s)
 {
     for (int i = 0; i < s->n_seq; i++)
