@@ -8,7 +8,7 @@ set -u
 cd "$(dirname "$0")/.."
 build=$1 n=${2:-100} seed=${SEED:-1}
 shift; [ $# -gt 0 ] && shift
-targets=${*:-config family tokenizer tokenizer_kinds sentencepiece tokenizer_config safetensors shards gguf jsonl layout store json csv parquet yaml protocol hub endpoint template hybrid}
+targets=${*:-config family tokenizer tokenizer_kinds sentencepiece tokenizer_config safetensors adapter shards gguf jsonl layout store json csv parquet yaml protocol hub endpoint template hybrid}
 rlaif=$(realpath "$build/rlaif")
 keep=$build/fuzz
 T=$(mktemp -d "${TMPDIR:-/tmp}/rlaif-fuzz-XXXXXX")
@@ -111,6 +111,18 @@ for target in $targets; do
             1) try $name "$T/model/$file" "$rlaif" tokenize -m "$T/model" ;;
             2) try $name "$T/model/$file" "$rlaif" logprobs -m "$T/model" --input "$T/one.jsonl" --output "$T/lp.jsonl" ;;
             esac ;;
+        adapter)
+            [ -d "$T/adapter" ] || "$rlaif" sft -m "$model" --use_peft --dataset_name "$T/one.jsonl" --output_dir "$T/adapter" --max_steps 1 \
+                --lora_modules_to_save norm --quiet >/dev/null || exit 1
+            files=(adapter_config.json adapter_model.safetensors rlaif_adapter.json) file=${files[$((i % 3))]}
+            cp -r "$T/adapter" "$T/bent"
+            "$build/mutate" $s "$T/adapter/$file" "$T/bent/$file" || exit 1
+            if [ $((i % 2)) = 0 ]; then
+                try $name "$T/bent/$file" "$rlaif" logprobs -m "$model" --adapter "$T/bent" --input "$T/one.jsonl" --output "$T/lp.jsonl"
+            else
+                try $name "$T/bent/$file" "$rlaif" export -m "$T/bent" --output_dir "$T/merged"
+            fi
+            rm -rf "$T/bent" ;;
         family)
             # the config of each family's vector in turn, beside its tensors
             all=(tests/vectors/families/*/) from=${all[$((i % ${#all[@]}))]}

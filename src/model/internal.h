@@ -106,6 +106,7 @@ int slice_read(float *out, const struct model *m, const struct tensor_spec *s, c
 /* What adapter_config.json says, and the adapter's part of the parameters. */
 struct adapter {
     json_t *config;         // adapter_config.json as it is written
+    double dropout;         // lora_dropout of it
     int rank, b_values;     // most rows of an A, most values of a B: what workspaces make room for
     int n;
     struct lora *lora;      // (n)

@@ -55,6 +55,9 @@ int trainable_new(struct trainable **out, struct model *m, enum optim optim, str
 {
     if (!m->masters && !m->base)
         return err_set(err, ERR_VALUE, "this model was opened for reading only: training needs .trainable");
+    if (m->adapter && m->adapter->dropout != 0)
+        return err_set(err, ERR_UNSUPPORTED, "adapter_config.json: 'lora_dropout' is %g; training is without dropout here, so that sampling, "
+                       "training and reference say the same of a token: set it to 0", m->adapter->dropout);
     struct trainable *t = mem_alloc(1, sizeof *t);
     if (!t)
         return err_set(err, ERR_MEMORY, "optimiser state");

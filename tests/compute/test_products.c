@@ -50,10 +50,10 @@ static void products_agree_with_the_definition(void **state)
     struct device *dev = device(2);
     for (size_t s = 0; s < ARRAY_LEN(shapes); s++)
         for (size_t r = s % 4; r < ARRAY_LEN(row_counts); r += 4)
-            for (int form = 0; form < 5; form++) {
+            for (int form = 0; form < 6; form++) {
                 enum dtype dtype = form < 2 ? DTYPE_F32 : DTYPE_BF16;
-                check_linear(dev, shapes[s].out, shapes[s].in, affordable(row_counts[r], shapes[s].out, shapes[s].in), dtype, form == 4 ? DTYPE_BF16 : DTYPE_F32,
-                             form == 1 || form == 3);
+                check_linear(dev, shapes[s].out, shapes[s].in, affordable(row_counts[r], shapes[s].out, shapes[s].in), dtype, form >= 4 ? DTYPE_BF16 : DTYPE_F32,
+                             form % 2);
             }
     device_close(dev);
 }
@@ -150,9 +150,9 @@ static void check_rows_alone(int out, int in, enum dtype dtype, enum dtype to, b
 static void a_row_does_not_know_its_company(void **state)
 {
     for (size_t s = 0; s < ARRAY_LEN(shapes); s++)
-        for (int form = 0; form < 4; form++)
+        for (int form = 0; form < 5; form++)
             check_rows_alone(shapes[s].out, shapes[s].in, form < 2 ? DTYPE_F32 : DTYPE_BF16,
-                             form == 3 ? DTYPE_BF16 : DTYPE_F32, form == 1, s % 4 ? 300 : 90);
+                             form >= 3 ? DTYPE_BF16 : DTYPE_F32, form == 1 || form == 4, s % 4 ? 300 : 90);
     check_rows_alone(128, 128, DTYPE_BF16, DTYPE_BF16, false, 2048);
     check_rows_alone(576, 576, DTYPE_BF16, DTYPE_F32, true, 2048);
 }

@@ -294,6 +294,22 @@ static void an_adapter_for_another_base_is_refused(void **state)
     over_close(&o);
 }
 
+static void dropout_is_passed_over_until_it_is_trained(void **state)
+{
+    struct over o;
+    struct model *m;
+    struct trainable *t;
+    struct model_options opt = {0};
+    struct err err = {0};
+    over_open(&o, "llama", false);
+    if (model_open_adapter(&m, o.base, folder_with(&o, "adapter-dropout", "{\"lora_dropout\": 0.05}"), &opt, &err))
+        fail_msg("%s", err.msg);
+    assert_int_equal(trainable_new(&t, m, OPTIM_ADAMW, &err), ERR_UNSUPPORTED);
+    kit_contains(err.msg, "'lora_dropout' is 0.05");
+    model_close(m);
+    over_close(&o);
+}
+
 static void patterns_choose_ranks_and_scales_as_peft_does(void **state)
 {
     struct over o;
@@ -318,6 +334,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(a_reward_model_s_head_and_scale_are_kept),
     cmocka_unit_test(what_is_not_supported_is_refused_by_its_key),
     cmocka_unit_test(an_adapter_for_another_base_is_refused),
+    cmocka_unit_test(dropout_is_passed_over_until_it_is_trained),
     cmocka_unit_test(patterns_choose_ranks_and_scales_as_peft_does),
 };
 KIT_MAIN(tests)

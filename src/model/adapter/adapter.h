@@ -49,7 +49,7 @@ struct peft {
     bool score;             // the file has a scalar head
     bool rslora;
     int64_t r;
-    double alpha;
+    double alpha, dropout;
 };
 /* Opens the folder of an adapter over a base of this config; close also after a failure. */
 int peft_open(struct peft *r, const char *dir, const struct model_config *base, struct err *err) MUST_CHECK;

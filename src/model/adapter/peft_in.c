@@ -66,6 +66,8 @@ static int read_config(struct peft *r, struct err *err)
         rc = json_double_or(r->config, "lora_alpha", 8, &r->alpha, r->config_path, err);
     if (rc == 0)
         rc = json_bool_or(r->config, "use_rslora", false, &r->rslora, r->config_path, err);
+    if (rc == 0)
+        rc = json_double_or(r->config, "lora_dropout", 0, &r->dropout, r->config_path, err);
     if (rc == 0 && (r->r < 1 || r->r > ADAPTER_RANK_MAX))
         rc = err_set(err, ERR_FORMAT, "%s: 'r' is %lld, expected 1 to %d", r->config_path,
                      (long long)r->r, ADAPTER_RANK_MAX);
@@ -368,6 +370,7 @@ static int build(struct model **out, struct peft *r, struct model *base,
         rc = read_values(m, r, err);
     if (rc == 0) {
         m->adapter->config = json_incref(r->config);
+        m->adapter->dropout = r->dropout;
         rc = facts_read(&m->config, r->dir, base->file, err);
     }
     free(mod);
