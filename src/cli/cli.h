@@ -22,6 +22,7 @@ int flags_parse(json_t *given, struct common_flags *common, const struct stage *
 
 void help_all(FILE *to);
 void help_stage(const struct stage *s, FILE *to);
+void help_plan(FILE *to);
 /* "key  value" lines, nested objects as key.sub, numbers short. */
 void print_result(const json_t *result, FILE *to);
 void print_json(const json_t *result, FILE *to);     // what --json prints

@@ -115,9 +115,9 @@ static int command(int argc, char **argv)
     if (!strcmp(name, "run"))
         return cmd_run(argc - 2, argv + 2);
     bool plan = !strcmp(name, "plan");
-    if (plan && argc < 3) {
-        fprintf(stderr, "usage: rlaif plan COMMAND [--flag value ...]\n");
-        return EXIT_USAGE;
+    if (plan && (argc < 3 || !strcmp(argv[2], "--help") || !strcmp(argv[2], "-h"))) {
+        help_plan(argc < 3 ? stderr : stdout);
+        return argc < 3 ? EXIT_USAGE : EXIT_DONE;
     }
     name = argv[1 + plan];
     const struct stage *s = stage_find(name);

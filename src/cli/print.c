@@ -15,6 +15,13 @@ void help_all(FILE *to)
                 "and --threads N. A first run: rlaif run recipes/lab-tldr.yaml\n");
 }
 
+void help_plan(FILE *to)
+{
+    fprintf(to, "rlaif plan COMMAND [--flag value ...] - the memory that a training command, generate or score would take\n\n"
+                "Takes the command's own flags; outputs need not be named, and nothing is written (docs/memory.md).\n\n"
+                "example:\n  rlaif plan sft -m models/s --dataset_name runs/lab-tldr/world/sft.jsonl\n");
+}
+
 static const char *type_word(const struct option *o)
 {
     switch (o->type) {
