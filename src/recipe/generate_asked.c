@@ -150,6 +150,8 @@ int generate_asked(struct run *run, const json_t *opt, json_t *result, struct er
     struct model *m = NULL;
     const char *stop[MAX_STOPS];
     double start = time_now();
+    if (run->device && device_is_plan(run->device))
+        return 0;       // whoever answers takes the memory; a plan buys nothing
     int rc = read_sampling(&g.sampling, stop, opt, err);
     if (rc == 0)
         rc = begin(&g, run, opt, &m, err);
