@@ -239,8 +239,8 @@ void op_head_logp(float *logp, float *entropy, float *lse, int *argmax, const st
  * soft cap.  Recomputes the logits. */
 void op_head_backward(struct tensor *dhidden, struct tensor *dw, const struct tensor *hidden, const struct weight *w,
                       const struct head_item *item, const float *dlogp, int n, float inv_temperature);
-/* Takes the scratch memory that a head of `rows` rows and as many items wants, before it is needed. */
-void op_head_prepare(const struct weight *w, int rows, bool backward);
+/* Plans what a head of `rows` rows and as many items will take: scratch memory, and for backward a copy of small heads. */
+void op_head_prepare(struct weight *w, int rows, bool backward);
 /* logits (n,V) F32, host, of the named rows, scaled and capped: for sampling. */
 void op_head_logits(float *logits, const struct tensor *hidden, const struct weight *w, const int *row, int n);
 /* From logits that op_head_logits made: what op_head_logp says of the same rows, bit for bit.  entropy may be NULL. */

@@ -47,6 +47,7 @@ struct device {
     size_t (*quantised_plan)(int in, const struct quant_rows *part, int n);
     void (*weight_prepare)(struct weight *w);       // the backward direction
     size_t (*head_plan)(const struct device *dev, int out, int in, enum dtype dtype, int rows, bool backward);  // bytes of scratch
+    size_t (*head_slab)(const struct device *dev, int out, int in, enum dtype dtype);   // of a backward copy made piece by piece; 0: whole
     void (*linear)(struct tensor *y, const struct tensor *x, const struct weight *w, bool accumulate);
     void (*linear_backward_x)(struct tensor *dx, const struct tensor *dy, const struct weight *w, bool accumulate);
     void (*linear_backward_w)(struct tensor *dw, const struct tensor *dy, const struct tensor *x);
@@ -124,5 +125,6 @@ struct moments8 {
 int cpu_device_open(struct device **out, int threads, struct err *err) MUST_CHECK;
 int plan_device_open(struct device **out, int threads, struct err *err) MUST_CHECK;
 void plan_scratch(struct device *dev, size_t bytes);    // so much scratch memory is wanted at once
+void plan_head_backward(struct weight *w);              // its backward copy, or scratch for a slab of it
 
 #endif

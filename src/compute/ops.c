@@ -572,10 +572,13 @@ void op_head_backward(struct tensor *dhidden, struct tensor *dw, const struct te
         CHECK(dw);
 }
 
-void op_head_prepare(const struct weight *w, int rows, bool backward)
+void op_head_prepare(struct weight *w, int rows, bool backward)
 {
-    if (w->dev->plan)   // others take it when they need it
-        plan_scratch(w->dev, w->dev->head_plan(w->dev, w->out, w->in, w->dtype, rows, backward));
+    if (!w->dev->plan)      // others take it when they need it
+        return;
+    plan_scratch(w->dev, w->dev->head_plan(w->dev, w->out, w->in, w->dtype, rows, backward));
+    if (backward)
+        plan_head_backward(w);
 }
 
 void op_head_logits(float *logits, const struct tensor *hidden, const struct weight *w, const int *row, int n)

@@ -15,7 +15,7 @@ struct planned {
     size_t since;               // most since the mark
     bool trial;
     double base_mb;             // resident when most was held; 0: it still is
-    struct piece *scratch;
+    struct piece *scratch, *slab;
 };
 struct planned_weight {
     struct weight base;
@@ -135,6 +135,18 @@ static void plan_weight_prepare(struct weight *w)
         mem_die("planning");
 }
 
+void plan_head_backward(struct weight *w)
+{
+    struct planned *p = w->dev->own;
+    size_t slab = plan_weight_is_quantised(w) ? 0 : p->real->head_slab(p->real, w->out, w->in, w->dtype);
+    if (!slab)
+        plan_weight_prepare(w);
+    else if (!p->slab || p->slab->bytes < slab) {
+        piece_free(w->dev, p->slab);
+        p->slab = piece_new(w->dev, slab, "weights for backward");
+    }
+}
+
 static void plan_weight_free(struct weight *w)
 {
     struct planned_weight *p = (struct planned_weight *)w;
@@ -165,6 +177,7 @@ static void plan_close(struct device *dev)
 {
     struct planned *p = dev->own;
     piece_free(dev, p->scratch);
+    piece_free(dev, p->slab);
     device_close(p->real);
     free(p);
     free(dev);

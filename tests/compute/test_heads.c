@@ -213,6 +213,37 @@ static void check_difference(const struct scene *s, struct tensor *x, const stru
         fail_msg("slope at %d,%d is %g, backward says %g", row, col, slope, t_get(dx, row, col));
 }
 
+/* A backward copy of more than 16 MB is made slab by slab; asked for beforehand, it is there whole.  Odd sizes on both sides. */
+static void a_large_head_has_the_bits_of_its_whole_copy(void **state)
+{
+    enum { V = 15011, C = 600, T = 70 };
+    struct device *dev = device(2);
+    for (enum dtype dtype = DTYPE_F32; dtype <= DTYPE_BF16; dtype++) {
+        struct tensor hidden = randoms(dev, dtype, T, C, 1, 1), values = randoms(dev, DTYPE_F32, V, C, 0.1f, 2), dh[2];
+        struct weight *w = weight_new(dev, V, C, dtype);
+        struct head_item item[T];
+        float dlogp[T];
+        weight_load(w, &values);
+        tensor_release(&values);
+        for (int i = 0; i < T; i++) {
+            item[i] = (struct head_item){ .row = i, .target = i * 200 };
+            dlogp[i] = (float)(i % 7 - 3);
+        }
+        size_t bytes = dev->weight_size(w);
+        for (int whole = 0; whole < 2; whole++) {
+            if (whole)
+                weight_prepare_backward(w);
+            dh[whole] = zeros(dev, DTYPE_F32, T, C);
+            op_head_backward(&dh[whole], NULL, &hidden, w, item, dlogp, T, 1);
+            assert_true(whole ? dev->weight_size(w) > bytes : dev->weight_size(w) == bytes);
+        }
+        same_bits(&dh[0], &dh[1], "dhidden of slabs");
+        weight_free(w);
+        RELEASE(&hidden, &dh[0], &dh[1]);
+    }
+    device_close(dev);
+}
+
 static void head_backward_is_the_slope_of_log_probs(void **state)
 {
     struct device *dev = device(2);
@@ -276,6 +307,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(logits_then_log_probs_are_the_same_bits),
     cmocka_unit_test(head_backward_agrees_with_the_definition),
     cmocka_unit_test(head_gradients_do_not_know_the_threads),
+    cmocka_unit_test(a_large_head_has_the_bits_of_its_whole_copy),
     cmocka_unit_test(head_backward_is_the_slope_of_log_probs),
     cmocka_unit_test(uniform_logits_have_entropy_log_v),
     cmocka_unit_test(scalar_heads_agree_with_the_definition),

@@ -176,6 +176,7 @@ static const struct device table = {
     .weight_new_quantised = cpu_weight_new_quantised, .weight_is_quantised = cpu_weight_is_quantised,
     .weight_size = cpu_weight_size, .weight_row = cpu_weight_row,
     .weight_plan = cpu_weight_plan, .weight_prepare = cpu_weight_prepare, .quantised_plan = quantised_plan, .head_plan = cpu_head_plan,
+    .head_slab = cpu_head_slab,
     .linear = cpu_linear, .linear_backward_x = cpu_linear_backward_x, .linear_backward_w = cpu_linear_backward_w,
     .embed = cpu_embed, .embed_weight = cpu_embed_weight, .embed_backward = cpu_embed_backward,
     .rmsnorm = cpu_rmsnorm, .rmsnorm_backward = cpu_rmsnorm_backward, .rope = cpu_rope,

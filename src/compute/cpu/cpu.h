@@ -56,7 +56,7 @@ struct cpu {
     const struct kernels *k;
     const struct quant_kernels *quant;
     struct scratch *thread;         // (threads) one per thread
-    struct scratch shared[5];       // for operations as a whole; see enum
+    struct scratch shared[6];       // for operations as a whole; see enum
     enum { FEW_UNKNOWN, FEW_USED, FEW_NOT } few;    // our own loop for few rows: does it make oneDNN's bits?
     struct rope_table {             // cosines and sines by position; several, as layers may differ in frequencies
         float *inv_freq, *cosine, *sine, factor;    // (half), (positions,half)
@@ -64,7 +64,7 @@ struct cpu {
     } rope[4];
     int rope_next;                  // which of them is the next to be replaced
 };
-enum { SHARED_UNITS, SHARED_SUMS, SHARED_LOGITS, SHARED_DLOGITS, SHARED_ROUNDED };
+enum { SHARED_UNITS, SHARED_SUMS, SHARED_LOGITS, SHARED_DLOGITS, SHARED_ROUNDED, SHARED_SLAB };
 
 static inline struct cpu *cpu_of(const struct device *dev)
 {
@@ -91,12 +91,13 @@ struct cpu_weight {
     struct packed forward, backward;    // backward.data NULL until first needed
     struct quantised *quantised;        // instead of both: a weight in blocks; of `forward` only n, k and dtype are set
 };
+struct packed packed_shape(struct cpu *cpu, int k, int n, enum dtype dtype);        // without data
 int packed_new(struct packed *p, struct cpu *cpu, int k, int n, enum dtype dtype);  // 0, or ERR_MEMORY
 void packed_release(struct packed *p);
 /* from (n,k), row n being what column n is made of, or with transposed (k,n). */
 void packed_fill(struct packed *p, const struct device *dev, const struct tensor *from, bool transposed);
-/* The transpose of `from`, in the same dtype. */
-void packed_turn(struct packed *to, const struct device *dev, const struct packed *from);
+/* Columns first .. first + to->n of the transpose of `from`, in the same dtype; first is a multiple of the layout's pair. */
+void packed_turn(struct packed *to, const struct device *dev, const struct packed *from, int first);
 /* B's rows back: row k0.. of B as (count,n) floats. */
 void packed_rows(float *to, const struct packed *p, int k0, int count);
 /* Column n of B (k floats), which is row n of the weight. */
@@ -113,9 +114,12 @@ void cpu_weight_row(float *out, const struct weight *w, int row);
 size_t cpu_weight_plan(struct device *dev, int out, int in, enum dtype dtype, bool backward);
 void cpu_weight_prepare(struct weight *w);
 size_t quantised_plan(int in, const struct quant_rows *part, int n);    // bytes (quant_pack.c)
+size_t cpu_head_slab(const struct device *dev, int out, int in, enum dtype dtype);
 const struct packed *weight_backward(const struct weight *w);   // packs it when first needed
 void cpu_linear(struct tensor *y, const struct tensor *x, const struct weight *w, bool accumulate);
 void cpu_linear_backward_x(struct tensor *dx, const struct tensor *dy, const struct weight *w, bool accumulate);
+/* The same bits without a backward copy of w where that would be large: a slab of its columns at a time, turned in scratch. */
+void cpu_slabs_backward_x(struct tensor *dx, const struct tensor *dy, const struct weight *w);
 void cpu_linear_backward_w(struct tensor *dw, const struct tensor *dy, const struct tensor *x);
 /* Products of few rows (few.c, few_avx512bf16.c): false where oneDNN has to do it. */
 struct few {

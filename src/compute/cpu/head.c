@@ -323,7 +323,7 @@ void cpu_head_backward(struct tensor *dhidden, struct tensor *dw, const struct t
         for (int r = 0; r < count; r++)
             row_dlogits(&h, cpu->k, p, r0, r, item, dlogp, inv_temperature);
         if (dhidden) {
-            cpu_linear_backward_x(&dx, &d, w, false);
+            cpu_slabs_backward_x(&dx, &d, w);
             for (int r = 0; r < count; r++)
                 cpu->k->add(t_f32(dhidden, h.row[r0 + r]), t_f32(&dx, r), DTYPE_F32, C);
         }

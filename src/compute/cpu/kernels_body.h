@@ -593,20 +593,49 @@ static void adamw8(float *p, uint8_t *m, uint8_t *v, float *m_scale, float *v_sc
     moments_encode(m, v, wide_m, wide_v, *m_scale, *v_scale, key, n);
 }
 
+/* Blocks of h x h off the diagonal change places; lo: what the upper row of two takes, hi = lo + h the lower. */
+static inline __attribute__((always_inline)) void swap_blocks(vu t[W], size_t h, vu lo)
+{
+    vu hi = lo + (uint32_t)h;
+#pragma GCC unroll 16
+    for (size_t r = 0; r < W; r++) {
+        if (r & h)
+            continue;
+        vu a = t[r], b = t[r + h];
+        t[r] = __builtin_shuffle(a, b, lo);
+        t[r + h] = __builtin_shuffle(a, b, hi);
+    }
+}
+
+static inline void transpose_tile(vu t[W])
+{
+    swap_blocks(t, 8, (vu){ 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23 });
+    swap_blocks(t, 4, (vu){ 0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27 });
+    swap_blocks(t, 2, (vu){ 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29 });
+    swap_blocks(t, 1, (vu){ 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30 });
+}
+
 static void transpose32(uint32_t *to, size_t wide, const uint32_t *from, size_t stride, size_t rows, size_t n)
 {
     for (size_t k0 = 0; k0 < n; k0 += W)
         for (size_t r0 = 0; r0 < wide; r0 += W) {
-            uint32_t tile[W][W];
-            size_t kn = n - k0 < W ? n - k0 : W;
+            vu tile[W];
+            size_t kn = n - k0 < W ? n - k0 : W, rn = wide - r0 < W ? wide - r0 : W;
+            if (kn == W && rn == W && r0 + W <= rows) {     // whole: never through memory
+                for (size_t r = 0; r < W; r++)
+                    memcpy(&tile[r], from + (r0 + r) * stride + k0, sizeof tile[r]);
+                transpose_tile(tile);
+                for (size_t k = 0; k < W; k++)
+                    memcpy(to + (k0 + k) * wide + r0, &tile[k], sizeof tile[k]);
+                continue;
+            }
             for (size_t r = 0; r < W; r++) {
+                tile[r] = (vu){ 0 };
                 if (r0 + r < rows)
-                    memcpy(tile[r], from + (r0 + r) * stride + k0, kn * sizeof tile[r][0]);
-                else
-                    memset(tile[r], 0, sizeof tile[r]);
+                    memcpy(&tile[r], from + (r0 + r) * stride + k0, kn * sizeof(uint32_t));
             }
             for (size_t k = 0; k < kn; k++)
-                for (size_t r = 0; r < W && r0 + r < wide; r++)
+                for (size_t r = 0; r < rn; r++)
                     to[(k0 + k) * wide + r0 + r] = tile[r][k];
         }
 }

@@ -108,7 +108,7 @@ const struct packed *weight_backward(const struct weight *w)
         return &c->backward;
     if (packed_new(&c->backward, cpu_of(w->dev), w->out, w->in, c->forward.dtype))
         mem_die("the backward copy of a matrix of %d x %d", w->in, w->out);
-    packed_turn(&c->backward, w->dev, &c->forward);
+    packed_turn(&c->backward, w->dev, &c->forward, 0);
     return &c->backward;
 }
 
@@ -243,6 +243,68 @@ void cpu_linear_backward_x(struct tensor *dx, const struct tensor *dy, const str
         quant_linear_backward_x(dx, dy, w, accumulate);
     else
         cpu_product(dx, dy, weight_backward(w), 0, accumulate);
+}
+
+/* ---- backward through a head ------------------------------------------------------------------- */
+
+static const size_t SLAB_BYTES = 8u << 20;
+
+/* Slabs that the columns of a backward copy are taken in: 1 where the whole of it is small. */
+static int slab_count(const struct packed *p)
+{
+    int pair = p->split ? p->layout.pair : p->n, pieces = p->n / (pair ? pair : 1);
+    size_t piece = (size_t)p->layout.k * (size_t)pair * dtype_size(p->dtype);
+    int each = SLAB_BYTES > piece ? (int)(SLAB_BYTES / piece) : 1;
+    return p->layout.bytes > 2 * SLAB_BYTES && pieces > each ? (pieces + each - 1) / each : 1;
+}
+
+/* Columns before slab s; the last slab has the odd ones too. */
+static int slab_start(const struct packed *p, int s, int slabs)
+{
+    int pair = p->layout.pair;
+    return s == slabs ? p->n : (int)((int64_t)(p->n / pair) * s / slabs) * pair;
+}
+
+static size_t slab_bytes(const struct packed *p, int slabs)
+{
+    size_t most = 0, pair = (size_t)p->layout.pair;
+    for (int s = 0; s < slabs; s++) {
+        size_t cols = (size_t)(slab_start(p, s + 1, slabs) - slab_start(p, s, slabs));
+        most = cols > most ? cols : most;
+    }
+    return (most + pair - 1) / pair * p->layout.nstride * dtype_size(p->dtype);
+}
+
+size_t cpu_head_slab(const struct device *dev, int out, int in, enum dtype dtype)
+{
+    struct packed p = packed_shape(cpu_of(dev), out, in, stored_dtype(dev, dtype));
+    int slabs = slab_count(&p);
+    return slabs > 1 ? slab_bytes(&p, slabs) : 0;
+}
+
+void cpu_slabs_backward_x(struct tensor *dx, const struct tensor *dy, const struct weight *w)
+{
+    struct cpu_weight *c = (struct cpu_weight *)w;
+    struct cpu *cpu = cpu_of(w->dev);
+    if (!c->quantised && !c->backward.k)
+        c->backward = packed_shape(cpu, w->out, w->in, c->forward.dtype);
+    int slabs = c->quantised || c->backward.data ? 1 : slab_count(&c->backward);
+    if (slabs == 1) {
+        cpu_linear_backward_x(dx, dy, w, false);
+        return;
+    }
+    struct packed slab = c->backward;
+    size_t bytes = slab_bytes(&slab, slabs);
+    slab.data = scratch_get(&cpu->shared[SHARED_SLAB], bytes);
+    for (int s = 0; s < slabs; s++) {
+        int from = slab_start(&c->backward, s, slabs);
+        slab.n = slab_start(&c->backward, s + 1, slabs) - from;
+        if (slab.layout.bytes != (size_t)w->out * (size_t)w->in * dtype_size(slab.dtype))
+            memset(slab.data, 0, bytes);
+        packed_turn(&slab, w->dev, &c->forward, from);
+        struct tensor part = tensor_cols(dx, from, slab.n);
+        cpu_product(&part, dy, &slab, 0, false);
+    }
 }
 
 /* ---- weight gradients ------------------------------------------------------------------------ */

@@ -7,19 +7,24 @@
 
 #include "compute/cpu/cpu.h"
 
+struct packed packed_shape(struct cpu *cpu, int k, int n, enum dtype dtype)
+{
+    struct packed p = { .k = k, .n = n, .dtype = dtype, .layout = onednn_layout(cpu->onednn, k, n, dtype) };
+    if (p.layout.pair) {
+        struct mm_layout one = onednn_layout(cpu->onednn, k, p.layout.pair, dtype);
+        p.split = one.pair == p.layout.pair && one.k == p.layout.k;
+    }
+    return p;
+}
+
 int packed_new(struct packed *p, struct cpu *cpu, int k, int n, enum dtype dtype)
 {
-    *p = (struct packed){ .k = k, .n = n, .dtype = dtype };
-    p->layout = onednn_layout(cpu->onednn, k, n, dtype);
+    *p = packed_shape(cpu, k, n, dtype);
     p->data = large_alloc(p->layout.bytes);
     if (!p->data)
         return ERR_MEMORY;
     if (p->layout.bytes != (size_t)k * (size_t)n * dtype_size(dtype))
         memset(p->data, 0, p->layout.bytes);    // what is padding stays zero
-    if (p->layout.pair) {
-        struct mm_layout one = onednn_layout(cpu->onednn, k, p->layout.pair, dtype);
-        p->split = one.pair == p->layout.pair && one.k == p->layout.k;
-    }
     return 0;
 }
 
@@ -125,13 +130,13 @@ void packed_column(float *to, const struct packed *p, int n)
         to[k] = value_at(p, at + k / words * pair * words + k % words);
 }
 
-/* Element by element; both layouts have short strides within a tile. */
-static void turn_tile(struct packed *to, const struct packed *from, int k0, int n0, int tile)
+/* Element by element; both layouts have short strides within a tile.  Column n is row `first` + n of from. */
+static void turn_tile(struct packed *to, const struct packed *from, int first, int k0, int n0, int tile)
 {
     int k1 = k0 + tile < to->k ? k0 + tile : to->k, n1 = n0 + tile < to->n ? n0 + tile : to->n;
     for (int k = k0; k < k1; k++)
         for (int n = n0; n < n1; n++) {
-            size_t a = mm_offset(&to->layout, k, n), b = mm_offset(&from->layout, n, k);
+            size_t a = mm_offset(&to->layout, k, n), b = mm_offset(&from->layout, first + n, k);
             if (to->dtype == DTYPE_F32)
                 ((float *)to->data)[a] = ((const float *)from->data)[b];
             else
@@ -140,29 +145,30 @@ static void turn_tile(struct packed *to, const struct packed *from, int k0, int 
 }
 
 /* bf16 in the usual layout, a whole tile of pair x pair: words of two rows become words of two columns. */
-static void turn_pairs(uint16_t *to, const uint16_t *from, size_t pair)
+static void turn_pairs(uint32_t *to, const uint32_t *from, size_t pair, const struct kernels *kernels, struct scratch *scratch)
 {
+    uint16_t *rows = scratch_get(scratch, pair * pair * sizeof *rows);      // row k of to: n = 0 .. pair
+    kernels->transpose32((uint32_t *)rows, pair / 2, from, pair, pair / 2, pair);
     for (size_t k = 0; k < pair; k += 2)
-        for (size_t n = 0; n < pair; n += 2) {
-            const uint16_t *f = from + (n / 2 * pair + k) * 2;      // rows n, n+1 of columns k, k+1
-            uint16_t *t = to + (k / 2 * pair + n) * 2;
-            t[0] = f[0], t[1] = f[2], t[2] = f[1], t[3] = f[3];
-        }
+        kernels->interleave(to + k / 2 * pair, rows + k * pair, rows + (k + 1) * pair, pair);
 }
 
-void packed_turn(struct packed *to, const struct device *dev, const struct packed *from)
+void packed_turn(struct packed *to, const struct device *dev, const struct packed *from, int first)
 {
+    struct cpu *cpu = cpu_of(dev);
     int tile = to->layout.pair > 0 ? to->layout.pair : 64, threads = cpu_threads(dev, (size_t)to->k * (size_t)to->n);
     bool words = to->dtype == DTYPE_BF16 && to->layout.pair > 0 && to->layout.pair == from->layout.pair;
-#pragma omp parallel for schedule(dynamic) num_threads(threads)
-    for (int n0 = 0; n0 < to->n; n0 += tile)
-        for (int k0 = 0; k0 < to->k; k0 += tile) {
-            if (!words || n0 + tile > to->n || k0 + tile > to->k) {
-                turn_tile(to, from, k0, n0, tile);
-                continue;
-            }
-            size_t pair = (size_t)tile, rows = (size_t)n0 / 2 * pair * 2, cols = (size_t)k0 / 2 * pair * 2;
-            turn_pairs((uint16_t *)to->data + (size_t)n0 / pair * to->layout.nstride + cols,
-                       (const uint16_t *)from->data + (size_t)k0 / pair * from->layout.nstride + rows, pair);
+    int across = (to->n + tile - 1) / tile, down = (to->k + tile - 1) / tile;
+#pragma omp parallel for schedule(static) num_threads(threads)
+    for (int i = 0; i < across * down; i++) {
+        int n0 = i / down * tile, k0 = i % down * tile;
+        if (!words || n0 + tile > to->n || k0 + tile > to->k) {
+            turn_tile(to, from, first, k0, n0, tile);
+            continue;
         }
+        size_t pair = (size_t)tile, rows = (size_t)(first + n0) * pair, cols = (size_t)k0 * pair;
+        uint16_t *t = (uint16_t *)to->data + (size_t)n0 / pair * to->layout.nstride + cols;
+        const uint16_t *f = (const uint16_t *)from->data + (size_t)k0 / pair * from->layout.nstride + rows;
+        turn_pairs((uint32_t *)t, (const uint32_t *)f, pair, cpu->k, &cpu->thread[omp_get_thread_num()]);
+    }
 }

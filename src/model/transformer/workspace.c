@@ -176,9 +176,10 @@ void workspace_prepare(struct workspace *ws, const struct model *m, int items)
     device_purpose(m->dev, "activations");
     workspace_adapter(ws, m);
     if (!m->scalar && items)
-        op_head_prepare(m->param[param_head(m)].packed, items, ws->keep);
+        op_head_prepare((struct weight *)model_head(m), items, ws->keep);
+    // of the head op_head_prepare decides; rows of an embedding are only looked up
     for (int i = 0; ws->keep && i < m->n_params; i++)
-        if (m->param[i].packed)
+        if (m->param[i].packed && i != param_embed() && i != param_head(m))
             weight_prepare_backward(m->param[i].packed);
 }
 
