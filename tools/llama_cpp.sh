@@ -15,8 +15,7 @@ for tool in cmake g++ python3; do
 done
 echo "llama_cpp: compiling llama.cpp into .llama" >&2
 tmp=$(mktemp -d); trap 'rm -rf "$tmp"' EXIT
-python3 -m pip download -q --no-deps --no-binary :all: --no-build-isolation -d "$tmp" llama-cpp-python==0.3.36 >&2 ||
-    python3 -m pip download -q --no-deps --no-binary :all: -d "$tmp" llama-cpp-python==0.3.36 >&2
+python3 -m pip download -q --no-deps --no-binary llama-cpp-python -d "$tmp" llama-cpp-python==0.3.36 >&2
 tar xzf "$tmp"/llama_cpp_python-*.tar.gz -C "$tmp"
 cmake -S "$tmp"/llama_cpp_python-*/vendor/llama.cpp -B "$tmp/build" -DCMAKE_BUILD_TYPE=Release -DGGML_NATIVE=ON -DBUILD_SHARED_LIBS=OFF \
     -DLLAMA_CURL=OFF -DLLAMA_OPENSSL=OFF -DLLAMA_BUILD_TESTS=OFF -DLLAMA_BUILD_EXAMPLES=OFF -DLLAMA_BUILD_SERVER=ON >"$tmp/log" 2>&1 ||
