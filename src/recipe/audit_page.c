@@ -8,12 +8,6 @@ enum { MAX_RATES = 20, MAX_LABELERS = 32 };
 
 struct column { const char *name, *help; void (*put)(struct buf *, const json_t *); };
 
-static double num(const json_t *o, const char *key)
-{
-    const json_t *v = json_object_get(o, key);
-    return json_is_number(v) ? json_number_value(v) : NAN;
-}
-
 static bool interval_of(const json_t *o, const char *key, double *lo, double *hi)
 {
     char ci[96];
@@ -26,7 +20,7 @@ static bool interval_of(const json_t *o, const char *key, double *lo, double *hi
 
 static void percent(struct buf *b, const json_t *o, const char *key)
 {
-    double v = num(o, key), lo, hi;
+    double v = get_number(o, key), lo, hi;
     if (!isfinite(v))
         buf_adds(b, "-");
     else if (interval_of(o, key, &lo, &hi))
@@ -37,7 +31,7 @@ static void percent(struct buf *b, const json_t *o, const char *key)
 
 static void plain(struct buf *b, const json_t *o, const char *key, const char *fmt)
 {
-    double v = num(o, key);
+    double v = get_number(o, key);
     if (!isfinite(v))
         buf_adds(b, "-");
     else if (!strcmp(fmt, "%.0f"))
@@ -50,7 +44,7 @@ static void plain(struct buf *b, const json_t *o, const char *key, const char *f
 
 static void put_pairs(struct buf *b, const json_t *o)
 {
-    buf_addf(b, "%.0f of %.0f", num(o, "answered"), num(o, "pairs"));
+    buf_addf(b, "%.0f of %.0f", get_number(o, "answered"), get_number(o, "pairs"));
 }
 static void put_alignment(struct buf *b, const json_t *o) { percent(b, o, "alignment"); }
 static void put_kappa(struct buf *b, const json_t *o) { plain(b, o, "kappa", "%.2f"); }
@@ -98,7 +92,7 @@ struct sheet {
 
 static void add_rate(struct audit_labeler *l, const char *name, const json_t *o, const char *key)
 {
-    double v = num(o, key), lo, hi;
+    double v = get_number(o, key), lo, hi;
     if (!isfinite(v) || l->n_rates == MAX_RATES)
         return;
     bool have = interval_of(o, key, &lo, &hi);
@@ -125,7 +119,7 @@ static void fill_bars(struct sheet *s, struct audit_labeler *l, const json_t *o)
         { "same slot in both orders", "same_slot" }, { "first slot", "prefers_slot_1" }, { "longer text", "prefers_longer" },
         { "text with a list", "prefers_lists" } };
     for (size_t k = 0; k < ARRAY_LEN(bars); k++) {
-        double v = num(o, bars[k].key);
+        double v = get_number(o, bars[k].key);
         char note[32];
         snprintf(note, sizeof note, "%.1f %%", 100 * v);
         if (isfinite(v))
@@ -139,11 +133,11 @@ static void fill_probes(struct sheet *s, struct audit_labeler *l, const json_t *
     const char *kind;
     json_t *p;
     json_object_foreach(json_object_get(o, "injection"), kind, p) {
-        double asked = num(p, "asked"), moved = num(p, "moved");
+        double asked = get_number(p, "asked"), moved = get_number(p, "moved");
         char note[64];
         if (l->n_probes == PROBE_MAX_KINDS || !(asked > 0))
             continue;
-        snprintf(note, sizeof note, "%.0f of %.0f, shift %+.2f", moved, asked, num(p, "shift"));
+        snprintf(note, sizeof note, "%.0f of %.0f, shift %+.2f", moved, asked, get_number(p, "shift"));
         l->probe[l->n_probes++] = (struct bar){ arena_strdup(&s->arena, kind), moved / asked, arena_strdup(&s->arena, note) };
     }
 }
@@ -154,8 +148,8 @@ static void fill(struct sheet *s, const json_t *o)
     const json_t *bin;
     size_t k;
     *l = (struct audit_labeler){ .name = json_string_value(json_object_get(o, "name")), .cell = s->cell[s->n], .rate = s->rate[s->n],
-                                 .bin = s->bin[s->n], .position = s->bar[s->n], .probe = s->probe[s->n], .accuracy = num(o, "alignment"),
-                                 .price = num(o, "price_per_thousand"), .seconds = num(o, "seconds_per_thousand") };
+                                 .bin = s->bin[s->n], .position = s->bar[s->n], .probe = s->probe[s->n], .accuracy = get_number(o, "alignment"),
+                                 .price = get_number(o, "price_per_thousand"), .seconds = get_number(o, "seconds_per_thousand") };
     if (!interval_of(o, "alignment", &l->lo, &l->hi))
         l->lo = 1, l->hi = 0;
     for (size_t c = 0; c < ARRAY_LEN(columns); c++) {
@@ -190,12 +184,12 @@ static void fill_tests(struct sheet *s, const json_t *result)
         s->p[i] = "";
     json_array_foreach(json_object_get(result, "between"), k, t) {
         int a = place(s, json_string_value(json_object_get(t, "a"))), b = place(s, json_string_value(json_object_get(t, "b")));
-        double p = num(t, "mcnemar_p");
+        double p = get_number(t, "mcnemar_p");
         char text[2][64];
         if (a < 0 || b < 0)
             continue;
-        snprintf(text[0], sizeof text[0], "%.0f : %.0f, p %.3g", num(t, "only_a"), num(t, "only_b"), p);
-        snprintf(text[1], sizeof text[1], "%.0f : %.0f, p %.3g", num(t, "only_b"), num(t, "only_a"), p);
+        snprintf(text[0], sizeof text[0], "%.0f : %.0f, p %.3g", get_number(t, "only_a"), get_number(t, "only_b"), p);
+        snprintf(text[1], sizeof text[1], "%.0f : %.0f, p %.3g", get_number(t, "only_b"), get_number(t, "only_a"), p);
         s->p[a * s->n + b] = arena_strdup(&s->arena, text[0]);
         s->p[b * s->n + a] = arena_strdup(&s->arena, text[1]);
     }

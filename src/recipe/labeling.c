@@ -171,10 +171,48 @@ void labeling_close(struct labeling *l)
     *l = (struct labeling){ 0 };
 }
 
+static int write_file(const char *path, bool pairs, const struct candidates *item, const struct label *label, int n,
+                      const struct labeler *by, bool answered_only, struct err *err)
+{
+    struct rows_out out = { 0 };
+    int rc = rows_out_open(&out, path, err);
+    for (int i = 0; i < n && rc == 0; i++) {
+        if (answered_only && label[i].state != LABEL_ANSWERED)
+            continue;
+        json_t *row = pairs ? pair_row(&item[i], &label[i], by) : label_row(&item[i], &label[i], by);
+        rc = row ? rows_out_add(&out, row, err) : err_set(err, ERR_MEMORY, "no memory to write labels");
+        json_decref(row);
+    }
+    if (rc == 0)
+        rc = rows_out_commit(&out, err);
+    rows_out_close(&out);
+    return rc;
+}
+
+int labeling_write(const char *dir, const struct candidates *item, const struct label *label, int n, const struct labeler *by,
+                   bool answered_only, struct err *err)
+{
+    char *labels = path_join(dir, "labels.jsonl"), *pairs = path_join(dir, "pairs.jsonl");
+    int rc = labels && pairs ? 0 : err_set(err, ERR_MEMORY, "no memory to write labels");
+    if (rc == 0)
+        rc = write_file(labels, false, item, label, n, by, answered_only, err);
+    if (rc == 0)
+        rc = write_file(pairs, true, item, label, n, by, true, err);
+    free(labels);
+    free(pairs);
+    return rc;
+}
+
 void set_number(json_t *result, const char *name, double value)
 {
     bool whole = value == floor(value) && fabs(value) < 1e15;
     json_object_set_new(result, name, !isfinite(value) ? json_null() : whole ? json_integer((json_int_t)value) : json_real(value));
+}
+
+double get_number(const json_t *result, const char *name)
+{
+    const json_t *v = json_object_get(result, name);
+    return json_is_number(v) ? json_number_value(v) : NAN;
 }
 
 void set_interval(json_t *result, const char *name, const struct interval *i)

@@ -76,8 +76,13 @@ int labeling_covered(const struct labeling *l, const struct label_counts *c, int
 int replies_covered(const struct ask_counts *c, const json_t *opt, struct err *err) MUST_CHECK;
 void labeling_close(struct labeling *l);
 
+/* DIR/labels.jsonl, all n labels or, with answered_only, those that were answered; and DIR/pairs.jsonl, the answered ones. */
+int labeling_write(const char *dir, const struct candidates *item, const struct label *label, int n, const struct labeler *by,
+                   bool answered_only, struct err *err);
+
 /* Figures: a number, or null where it is not finite; an interval as NAME and NAME_ci. */
 void set_number(json_t *result, const char *name, double value);
+double get_number(const json_t *result, const char *name);      // NaN where there is none
 void set_interval(json_t *result, const char *name, const struct interval *i);
 
 #endif

@@ -62,29 +62,6 @@ static int open_store(struct annotating *a, struct run *run, const json_t *opt, 
     return rc;
 }
 
-static int write_file(const struct annotating *a, const struct labeler *by, const char *dir,
-                      bool pairs, struct err *err)
-{
-    struct rows_out out = {0};
-    char *path = path_join(dir, pairs ? "pairs.jsonl" : "labels.jsonl");
-    int rc = path ? rows_out_open(&out, path, err)
-                  : err_set(err, ERR_MEMORY, "no memory to write labels");
-    for (int i = 0; i < a->n && rc == 0; i++) {
-        if (a->label[i].state != LABEL_ANSWERED)
-            continue;
-        json_t *row = pairs ? pair_row(&a->list.item[i], &a->label[i], by)
-                            : label_row(&a->list.item[i], &a->label[i], by);
-        rc = row ? rows_out_add(&out, row, err)
-                 : err_set(err, ERR_MEMORY, "no memory to write labels");
-        json_decref(row);
-    }
-    if (rc == 0)
-        rc = rows_out_commit(&out, err);
-    rows_out_close(&out);
-    free(path);
-    return rc;
-}
-
 static int write_rows(const struct annotating *a, const struct annotator *by, const char *dir,
                       struct err *err)
 {
@@ -96,9 +73,7 @@ static int write_rows(const struct annotating *a, const struct annotator *by, co
     snprintf(who.name, sizeof who.name, "%s", by->name);
     int rc = dir_make(dir, err);
     if (rc == 0)
-        rc = write_file(a, &labeler, dir, false, err);
-    if (rc == 0)
-        rc = write_file(a, &labeler, dir, true, err);
+        rc = labeling_write(dir, a->list.item, a->label, a->n, &labeler, true, err);
     return rc ? rc : rows_write_rejected(&a->rows, dir, err);
 }
 

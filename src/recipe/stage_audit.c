@@ -140,28 +140,22 @@ static int run_audit(struct run *run, const json_t *opt, json_t *result, struct 
 
 /* ---- for people ------------------------------------------------------------------------------------ */
 
-static double num(const json_t *o, const char *key)
-{
-    const json_t *v = json_object_get(o, key);
-    return json_is_number(v) ? json_number_value(v) : NAN;
-}
-
 static void print_share(FILE *to, const json_t *o, const char *key)
 {
     char ci[96];
     snprintf(ci, sizeof ci, "%s_ci", key);
     const json_t *v = json_object_get(o, ci);
-    if (!isfinite(num(o, key)))
+    if (!isfinite(get_number(o, key)))
         fprintf(to, " %20s", "-");
     else
-        fprintf(to, " %6.1f (%4.1f to %4.1f)", 100 * num(o, key), 100 * json_number_value(json_array_get(v, 0)),
+        fprintf(to, " %6.1f (%4.1f to %4.1f)", 100 * get_number(o, key), 100 * json_number_value(json_array_get(v, 0)),
                 100 * json_number_value(json_array_get(v, 1)));
 }
 
 static void print_number(FILE *to, const json_t *o, const char *key, int width, int digits)
 {
-    if (isfinite(num(o, key)))
-        fprintf(to, " %*.*f", width, digits, num(o, key));
+    if (isfinite(get_number(o, key)))
+        fprintf(to, " %*.*f", width, digits, get_number(o, key));
     else
         fprintf(to, " %*s", width, "-");
 }
@@ -173,7 +167,7 @@ static void print_audit(const json_t *result, FILE *to)
     fprintf(to, "%-28s %8s %21s %6s %21s %6s %6s %6s %6s %6s %9s %9s\n", "labeling", "answered", "agreement %", "kappa", "same slot %", "mass",
             "r len", "Brier", "ECE", "T", "tokens", "seconds");
     json_array_foreach(json_object_get(result, "labelings"), i, o) {
-        fprintf(to, "%-28s %8.0f", json_string_value(json_object_get(o, "name")), num(o, "answered"));
+        fprintf(to, "%-28s %8.0f", json_string_value(json_object_get(o, "name")), get_number(o, "answered"));
         print_share(to, o, "alignment");
         print_number(to, o, "kappa", 6, 2);
         print_share(to, o, "same_slot");
@@ -189,11 +183,11 @@ static void print_audit(const json_t *result, FILE *to)
     const json_t *between = json_object_get(result, "between");
     bool few = json_array_size(between) <= MOST_TESTS;
     if (between)
-        fprintf(to, "\nKrippendorff's alpha among them %.3f.  McNemar, pairs that only one got right%s\n", num(result, "krippendorff_alpha"),
+        fprintf(to, "\nKrippendorff's alpha among them %.3f.  McNemar, pairs that only one got right%s\n", get_number(result, "krippendorff_alpha"),
                 few ? ":" : ": see audit.html");
     json_array_foreach(few ? between : NULL, i, o)
-        fprintf(to, "  %-28s %5.0f : %-5.0f %-28s p %.4f\n", json_string_value(json_object_get(o, "a")), num(o, "only_a"), num(o, "only_b"),
-                json_string_value(json_object_get(o, "b")), num(o, "mcnemar_p"));
+        fprintf(to, "  %-28s %5.0f : %-5.0f %-28s p %.4f\n", json_string_value(json_object_get(o, "a")), get_number(o, "only_a"), get_number(o, "only_b"),
+                json_string_value(json_object_get(o, "b")), get_number(o, "mcnemar_p"));
     fputs("(tokens and seconds are per 1,000 labels)\n", to);
 }
 

@@ -134,12 +134,6 @@ static int figures(json_t *result, struct bench *b, struct err *err)
 
 /* ---- the table ------------------------------------------------------------------------------------------- */
 
-static double number(const json_t *o, const char *key)
-{
-    const json_t *v = json_object_get(o, key);
-    return json_is_number(v) ? json_number_value(v) : NAN;
-}
-
 static void print_rate(FILE *to, double rate, const char *unit)
 {
     fprintf(to, rate < 100 ? "%9.2f %-9s" : "%9.0f %-9s", rate, unit);
@@ -158,19 +152,19 @@ static void print_row(const json_t *r, FILE *to)
     }
     snprintf(per, sizeof per, "%s/s", unit);
     if (!strcmp(unit, "starts"))
-        fprintf(to, "%-34s %9.3f %-9s +-%4.1f %%", name, number(r, "seconds"), "s", 100 * number(r, "spread"));
+        fprintf(to, "%-34s %9.3f %-9s +-%4.1f %%", name, get_number(r, "seconds"), "s", 100 * get_number(r, "spread"));
     else {
         fprintf(to, "%-34s ", name);
-        print_rate(to, number(r, "rate"), per);
-        fprintf(to, " +-%4.1f %%", 100 * number(r, "spread"));
+        print_rate(to, get_number(r, "rate"), per);
+        fprintf(to, " +-%4.1f %%", 100 * get_number(r, "spread"));
     }
     json_object_foreach(json_object_get(r, "peers"), peer, p)
-        if (isfinite(number(p, "rate")))
-            fprintf(to, number(p, "rate") < 100 ? " %9.2f (%4.1f x)" : " %9.0f (%4.1f x)", number(p, "rate"), number(p, "times"));
+        if (isfinite(get_number(p, "rate")))
+            fprintf(to, get_number(p, "rate") < 100 ? " %9.2f (%4.1f x)" : " %9.0f (%4.1f x)", get_number(p, "rate"), get_number(p, "times"));
         else
             fprintf(to, " %18s", "-");
     if (limit)
-        snprintf(share, sizeof share, "%.1f %% of %s", 100 * number(r, "share"), limit);
+        snprintf(share, sizeof share, "%.1f %% of %s", 100 * get_number(r, "share"), limit);
     fprintf(to, "  %-20s %s\n", share, target ? target : "");
 }
 
@@ -181,8 +175,8 @@ static void print_bench(const json_t *result, FILE *to)
     json_t *p;
     size_t i;
     fprintf(to, "%s\npeak %.0f GFLOP/s bf16, %.0f fp32; reads %.1f GB/s; median of %.0f rounds\n\n%-34s %26s",
-            json_string_value(json_object_get(result, "machine")), number(result, "peak") / 1e9, number(result, "peak_float32") / 1e9,
-            number(result, "bandwidth") / 1e9, number(result, "rounds"), "work", "rlaif");
+            json_string_value(json_object_get(result, "machine")), get_number(result, "peak") / 1e9, get_number(result, "peak_float32") / 1e9,
+            get_number(result, "bandwidth") / 1e9, get_number(result, "rounds"), "work", "rlaif");
     json_object_foreach(json_object_get(json_array_get(list, 0), "peers"), peer, p)
         fprintf(to, " %18s", peer);
     fprintf(to, "  %-20s %s\n", "share of the limit", json_object_get(json_array_get(list, 0), "target") ? "target" : "");
@@ -200,9 +194,9 @@ static void csv_row(FILE *f, const json_t *r)
         fprintf(f, "\"%s\",", s ? s : "");
     }
     for (size_t i = 0; i < ARRAY_LEN(numbers); i++)
-        isfinite(number(r, numbers[i])) ? fprintf(f, "%.6g%s", number(r, numbers[i]), i < 3 ? "," : "") : fputs(i < 3 ? "," : "", f);
+        isfinite(get_number(r, numbers[i])) ? fprintf(f, "%.6g%s", get_number(r, numbers[i]), i < 3 ? "," : "") : fputs(i < 3 ? "," : "", f);
     json_object_foreach(json_object_get(r, "peers"), peer, p)
-        isfinite(number(p, "rate")) ? fprintf(f, ",%.6g,%.4g", number(p, "rate"), number(p, "times")) : fputs(",,", f);
+        isfinite(get_number(p, "rate")) ? fprintf(f, ",%.6g,%.4g", get_number(p, "rate"), get_number(p, "times")) : fputs(",,", f);
     fputs("\n", f);
 }
 

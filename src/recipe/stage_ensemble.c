@@ -154,29 +154,6 @@ static void combine(struct ensemble *e)
     }
 }
 
-static int write_file(const struct ensemble *e, const struct labeler *by, const char *dir,
-                      bool pairs, struct err *err)
-{
-    struct rows_out out = {0};
-    char *path = path_join(dir, pairs ? "pairs.jsonl" : "labels.jsonl");
-    int rc = path ? rows_out_open(&out, path, err)
-                  : err_set(err, ERR_MEMORY, "no memory to write labels");
-    for (int i = 0; i < e->n_items && rc == 0; i++) {
-        if (pairs && e->label[i].state != LABEL_ANSWERED)
-            continue;
-        json_t *row = pairs ? pair_row(&e->item[i], &e->label[i], by)
-                            : label_row(&e->item[i], &e->label[i], by);
-        rc = row ? rows_out_add(&out, row, err)
-                 : err_set(err, ERR_MEMORY, "no memory to write labels");
-        json_decref(row);
-    }
-    if (rc == 0)
-        rc = rows_out_commit(&out, err);
-    rows_out_close(&out);
-    free(path);
-    return rc;
-}
-
 static int write_rows(const struct ensemble *e, const json_t *opt, struct err *err)
 {
     struct provider who = {0};
@@ -188,9 +165,7 @@ static int write_rows(const struct ensemble *e, const json_t *opt, struct err *e
              opt_str(opt, "ensemble"), e->n);
     snprintf(asked.hash, sizeof asked.hash, "%s", "ensemble 1");
     int rc = dir_make(dir, err);
-    if (rc == 0)
-        rc = write_file(e, &by, dir, false, err);
-    return rc ? rc : write_file(e, &by, dir, true, err);
+    return rc ? rc : labeling_write(dir, e->item, e->label, e->n_items, &by, false, err);
 }
 
 static int figures(json_t *result, const struct ensemble *e, struct err *err)

@@ -98,24 +98,7 @@ static int by_people(struct labelling *l, const json_t *opt, struct err *err)
 
 static int write_rows(const struct labelling *l, const char *dir, struct err *err)
 {
-    char *paths[] = { path_join(dir, "labels.jsonl"), path_join(dir, "pairs.jsonl") };
-    int rc = paths[0] && paths[1] ? 0 : err_set(err, ERR_MEMORY, "no memory to write labels");
-    for (int k = 0; k < 2 && rc == 0; k++) {
-        struct rows_out out = { 0 };
-        rc = rows_out_open(&out, paths[k], err);
-        for (int i = 0; i < l->n && rc == 0; i++) {
-            if (k == 1 && l->label[i].state != LABEL_ANSWERED)
-                continue;       // listed in labels.jsonl with its state
-            json_t *row = k ? pair_row(&l->list.item[i], &l->label[i], &l->by) : label_row(&l->list.item[i], &l->label[i], &l->by);
-            rc = row ? rows_out_add(&out, row, err) : err_set(err, ERR_MEMORY, "no memory to write labels");
-            json_decref(row);
-        }
-        if (rc == 0)
-            rc = rows_out_commit(&out, err);
-        rows_out_close(&out);
-    }
-    free(paths[0]);
-    free(paths[1]);
+    int rc = labeling_write(dir, l->list.item, l->label, l->n, &l->by, false, err);
     return rc ? rc : rows_write_rejected(&l->rows, dir, err);
 }
 
@@ -231,6 +214,8 @@ static int run_label(struct run *run, const json_t *opt, json_t *result, struct 
         return err_set(err, ERR_USAGE, "label needs --labeler MODEL (or, in the lab, --truth FILE)");
     if (!dir && !dry)
         return err_set(err, ERR_USAGE, "label needs --output_dir DIR");
+    if (people && opt_given(opt, "probes"))
+        return err_set(err, ERR_USAGE, "--probes needs --labeler");
     int rc = read_pairs(&l, opt, err);
     if (rc == 0 && dry) {
         rc = rehearse(&l, run, opt, result, err);
@@ -258,7 +243,7 @@ static int run_label(struct run *run, const json_t *opt, json_t *result, struct 
     if (rc == 0)
         rc = figures(result, &l, (uint64_t)opt_int(opt, "seed"), err);
     if (rc == 0 && opt_given(opt, "probes"))
-        rc = people ? err_set(err, ERR_USAGE, "--probes needs --labeler") : probe(result, &l, opt, err);
+        rc = probe(result, &l, opt, err);
     if (rc == 0)
         rc = write_figures(result, dir, err);
     labeling_close(&by);
