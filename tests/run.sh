@@ -12,6 +12,7 @@ export HF_HUB_OFFLINE=1
 limit=${TEST_TIMEOUT:-600}
 pass=0 fail=0 skip=0
 log=$(mktemp) ; trap 'rm -f "$log"' EXIT
+failed=()               # said once more at the end, where the last lines of a long log still show it
 count() { grep -E "$1" "$log" | sort -u | wc -l; }
 for t in "$@"; do
     start=$(date +%s%N)
@@ -32,9 +33,12 @@ for t in "$@"; do
     if [ "$f" -gt 0 ]; then
         [ $rc -eq 124 ] && echo "    stopped after $limit s"
         [ $rc -ne 0 ] && echo "    exit code $rc"
-        grep -vE '^\[ +(RUN|OK) |^ok ' "$log" | tail -60 | sed 's/^/    /'
+        said=$(grep -vE '^\[ +(RUN|OK) |^ok ' "$log" | tail -60 | sed 's/^/    /')
+        echo "$said"
+        failed+=("${t#"${BUILD:-build}"/}: exit code $rc after $((ms / 1000)) s" "$(tail -25 <<<"$said")")
     fi
 done
+[ ${#failed[@]} -gt 0 ] && printf '%s\n' "" "what failed:" "${failed[@]}" ""
 [ $skip -gt 0 ] && echo "$skip skipped"
 echo "$pass passed, $fail failed"
 [ $fail -eq 0 ]
