@@ -236,6 +236,32 @@ static struct verdict slowly(void *arg, const char *prompt)
     return longer(arg, prompt);
 }
 
+/* Switching to the journal of many readers is the one step for which SQLite itself does not wait. */
+static void processes_that_make_a_store_at_once_all_get_it(void **state)
+{
+    enum { ROUNDS = 60, PROCESSES = 4 };
+    for (int round = 0; round < ROUNDS; round++) {
+        char path[1200];
+        snprintf(path, sizeof path, "%s.%d", kit_path(__func__), round);
+        pid_t child[PROCESSES];
+        for (int k = 0; k < PROCESSES; k++)
+            if ((child[k] = fork()) == 0) {
+                struct store *s = NULL;
+                struct err err = {0};
+                int rc = store_open(&s, path, &err);
+                if (rc)
+                    fprintf(stderr, "%s\n", err.msg);
+                store_close(s);
+                _exit(rc != 0);
+            }
+        for (int k = 0; k < PROCESSES; k++) {
+            int status = 1;
+            waitpid(child[k], &status, 0);
+            assert_int_equal(status, 0);
+        }
+    }
+}
+
 static void two_processes_label_into_one_store(void **state)
 {
     const char *path = kit_path(__func__);
@@ -424,6 +450,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(replies_of_format_1_are_found_and_not_asked_again),
     cmocka_unit_test(a_damaged_file_of_format_1_is_left_as_it_was),
     cmocka_unit_test(a_later_format_is_refused),
+    cmocka_unit_test(processes_that_make_a_store_at_once_all_get_it),
     cmocka_unit_test(two_processes_label_into_one_store),
     cmocka_unit_test(a_kill_loses_no_committed_reply),
     cmocka_unit_test(a_full_disk_stops_with_a_sentence_and_nothing_is_corrupt),

@@ -9,6 +9,7 @@
 
 #define STORE_APPLICATION 0x524c4146 // "RLAF", SQLite's application_id
 #define STORE_VERSION 2              // user_version: the schema
+#define STORE_WAIT_MS 20000          // how long another process may hold the file before that is an error
 
 enum {
     MEMO_LABELER,

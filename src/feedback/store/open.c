@@ -1,16 +1,17 @@
-/* feedback/store/open.c - opening, the schema, transactions; what is wrong with a file, in a
- * sentence.
+/* feedback/store/open.c - opening, the schema, transactions; what is wrong with a file, in a sentence.
  *
  *     labelers     fingerprint, and the name people know it by
  *     protocols    hash or name
  *     texts        prompts, candidates, heads of prompts, settings: each text once
- *     questions    head + body (of messages: their JSON) + prefill: each question once, whoever
- * was asked replies      what one labeler said to one question, drawn once labels       what a
- * protocol made of replies
+ *     questions    head + body (of messages: their JSON) + prefill: each question once, whoever was asked
+ *     replies      what one labeler said to one question, drawn once
+ *     labels       what a protocol made of replies
  *
  * Write-ahead log: a killed process loses its open transaction, nothing else.  The file is a
  * cache: exported rows are what other stages read. */
 #include "feedback/store/internal.h"
+
+#include <unistd.h>
 
 /* ---- errors
  * ------------------------------------------------------------------------------------- */
@@ -79,12 +80,25 @@ bool store_is_one(const char *path)
     return is;
 }
 
+/* SQLite does not wait, whatever its time-out, where two connections that read want to write: it
+ * answers at once that one must let go, as when processes switch a new file to its journal
+ * together.  Opening has done nothing yet that could be lost, so it simply tries again. */
+static int db_exec_patiently(struct store *s, const char *sql, struct err *err)
+{
+    double until = time_now() + STORE_WAIT_MS / 1e3;
+    int code;
+    while ((code = sqlite3_exec(s->db, sql, NULL, NULL, NULL) & 0xff) == SQLITE_BUSY &&
+           time_now() < until)
+        usleep(2000 + getpid() % 7 * 500); // not in step with who else tries
+    return code == SQLITE_OK ? 0 : db_error(s, "opening", err);
+}
+
 /* An empty database becomes ours, one of an older format this one; anything else has to say
  * that it is ours. */
 static int store_schema(struct store *s, struct err *err)
 {
     int64_t app = 0, version = 0, tables = 0, old = 0;
-    int rc = db_exec(s, "BEGIN IMMEDIATE", "opening", err); // two processes may come at once
+    int rc = db_exec_patiently(s, "BEGIN IMMEDIATE", err); // two processes may come at once
     if (rc == 0)
         rc = db_number(s, "PRAGMA application_id", &app, err);
     if (rc == 0)
@@ -118,7 +132,7 @@ int store_connect(struct store *s, int flags, struct err *err)
         return err_set(err, ERR_IO, "%s: cannot open the label store: %s", s->path,
                        s->db ? sqlite3_errmsg(s->db) : "no memory");
     sqlite3_extended_result_codes(s->db, 1);
-    sqlite3_busy_timeout(s->db, 20000);
+    sqlite3_busy_timeout(s->db, STORE_WAIT_MS);
     return 0;
 }
 
@@ -166,11 +180,10 @@ int store_open(struct store **out, const char *path, struct err *err)
     // NORMAL: safe against kills; a power cut may cost the last commits, never the file.  Room for the index pages that new
     // keys fall on at random, and rare checkpoints, so that each is written once for many keys (docs/speed.md).
     if (rc == 0)
-        rc = db_exec(s,
-                     "PRAGMA journal_mode=WAL; PRAGMA "
-                     "synchronous=NORMAL; PRAGMA foreign_keys=OFF;"
-                     "PRAGMA cache_size=-131072; PRAGMA wal_autocheckpoint=25000;",
-                     "opening", err);
+        rc = db_exec_patiently(s,
+                               "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA foreign_keys=OFF;"
+                               "PRAGMA cache_size=-131072; PRAGMA wal_autocheckpoint=25000;",
+                               err);
     if (rc == 0)
         rc = store_schema(s, err);
     if (rc == 0)
