@@ -239,6 +239,11 @@ void op_head_logp(float *logp, float *entropy, float *lse, int *argmax, const st
  * soft cap.  Recomputes the logits. */
 void op_head_backward(struct tensor *dhidden, struct tensor *dw, const struct tensor *hidden, const struct weight *w,
                       const struct head_item *item, const float *dlogp, int n, float inv_temperature);
+/* Both at once, for losses whose dlogp is known before the log-probs are: three large multiplications instead of four, with the bits of
+ * op_head_logp (each output may be NULL) and of op_head_backward. */
+void op_head_learn(float *logp, float *entropy, int *argmax, struct tensor *dhidden, struct tensor *dw,
+                   const struct tensor *hidden, const struct weight *w, const struct head_item *item, const float *dlogp, int n,
+                   float inv_temperature);
 /* Plans what a head of `rows` rows and as many items will take: scratch memory, and for backward a copy of small heads. */
 void op_head_prepare(struct weight *w, int rows, bool backward);
 /* logits (n,V) F32, host, of the named rows, scaled and capped: for sampling. */

@@ -89,8 +89,9 @@ struct device {
 
     void (*head_logp)(float *logp, float *entropy, float *lse, int *argmax, const struct tensor *hidden,
                       const struct weight *w, const struct head_item *item, int n, float inv_temperature);
-    void (*head_backward)(struct tensor *dhidden, struct tensor *dw, const struct tensor *hidden, const struct weight *w,
-                          const struct head_item *item, const float *dlogp, int n, float inv_temperature);
+    void (*head_learn)(float *logp, float *entropy, int *argmax, struct tensor *dhidden, struct tensor *dw,
+                       const struct tensor *hidden, const struct weight *w, const struct head_item *item, const float *dlogp,
+                       int n, float inv_temperature);
     void (*head_logits)(float *logits, const struct tensor *hidden, const struct weight *w, const int *row, int n);
     void (*logits_logp)(float *logp, float *entropy, const float *logits, const struct weight *w, const int *target, int n,
                         float inv_temperature);

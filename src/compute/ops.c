@@ -551,8 +551,9 @@ void op_head_logp(float *logp, float *entropy, float *lse, int *argmax, const st
     check_numbers(w->dev, logp, n, __func__);
 }
 
-void op_head_backward(struct tensor *dhidden, struct tensor *dw, const struct tensor *hidden, const struct weight *w,
-                      const struct head_item *item, const float *dlogp, int n, float inv_temperature)
+void op_head_learn(float *logp, float *entropy, int *argmax, struct tensor *dhidden, struct tensor *dw,
+                   const struct tensor *hidden, const struct weight *w, const struct head_item *item, const float *dlogp, int n,
+                   float inv_temperature)
 {
     PROFILE(__func__);
     check_items(hidden, w, item, n);
@@ -565,11 +566,18 @@ void op_head_backward(struct tensor *dhidden, struct tensor *dw, const struct te
         SHAPE(dw, w->out, w->in);
     }
     if (n)
-        w->dev->head_backward(dhidden, dw, hidden, w, item, dlogp, n, inv_temperature);
+        w->dev->head_learn(logp, entropy, argmax, dhidden, dw, hidden, w, item, dlogp, n, inv_temperature);
+    check_numbers(w->dev, logp, n, __func__);
     if (dhidden)
         CHECK(dhidden);
     if (dw)
         CHECK(dw);
+}
+
+void op_head_backward(struct tensor *dhidden, struct tensor *dw, const struct tensor *hidden, const struct weight *w,
+                      const struct head_item *item, const float *dlogp, int n, float inv_temperature)
+{
+    op_head_learn(NULL, NULL, NULL, dhidden, dw, hidden, w, item, dlogp, n, inv_temperature);
 }
 
 void op_head_prepare(struct weight *w, int rows, bool backward)

@@ -30,18 +30,17 @@ static int micro(struct trainer *t, const struct samples *all, const int *item, 
         count += forest_items(&t->forest, seg[0], from, t->item + count);
     }
     model_forward(t->ws, t->net[0].model, &t->forest);
-    workspace_argmax(t->ws, t->row);
-    model_logp(t->ws, t->logp, t->entropy, NULL, t->item, count, 1);
     t->start[0] = 0;
     t->start[1] = count;
     struct logp_batch b = {.n = 1, .start = t->start, .now = t->logp, .denom = denom};
-    double loss = objective_sft(t->dlogp, &b), entropy = 0, right = 0;
+    objective_sft_slope(t->dlogp, &b);
+    double loss = router_loss(t, count / denom), entropy = 0, right = 0;
+    model_learn(t->ws, t->net[0].t, t->logp, t->entropy, t->row, t->item, t->dlogp, count, 1);
+    loss += objective_sft(&b);
     for (int i = 0; i < count; i++) {
         entropy += t->entropy[i];
         right += t->row[i] == t->item[i].target;
     }
-    loss += router_loss(t, count / denom);
-    model_backward(t->ws, t->net[0].t, t->item, t->dlogp, count, 1, NULL, NULL, 0);
     t->loss += loss;
     trainer_count(t, t->forest.tokens.n);
     meter_add(t, "loss", loss * denom, count);

@@ -198,7 +198,6 @@ struct workspace {
     struct head_item *item;
     int *item_from;
     float *number;
-    int *argmax;            // where the next model_logp writes each item's likeliest token; NULL: nowhere
     size_t item_cap, item_from_cap, number_cap;
 };
 

@@ -256,8 +256,6 @@ void workspace_prepare(struct workspace *ws, const struct model *m, int items);
 void model_forward(struct workspace *ws, const struct model *m, const struct forest *f);
 /* After a forward: what the head says at (row, target) items (see compute.h), rows counted over the forest's tokens. */
 void model_logp(struct workspace *ws, float *logp, float *entropy, float *lse, const struct head_item *item, int n, float temperature);
-/* The next model_logp on ws also writes each item's likeliest token into argmax (n). */
-void workspace_argmax(struct workspace *ws, int *argmax);
 void model_score(struct workspace *ws, float *score, const int *row, int n);     // raw scalar head at rows
 /* Items for the completion `seg`: one per token of it, the row before it (last of its parent for the first) predicting it.
  * from: first token of the segment wanted (0: all; a root's first token has no predecessor and is left out).  Returns the count; item has room for len. */
@@ -277,6 +275,10 @@ void trainable_free(struct trainable *t);
 /* Adds gradients of sum dlogp*logp + sum dscore*score to t; call after model_forward on a keeping workspace. Either list may be empty. */
 void model_backward(struct workspace *ws, struct trainable *t, const struct head_item *item, const float *dlogp, int n_items, float temperature,
                     const int *score_row, const float *dscore, int n_scores);
+/* model_logp and model_backward at once, bit for bit, for losses whose dlogp does not depend on the log-probs: the head is
+ * multiplied once less.  Outputs over items: log-probs, the entropy, the likeliest token; each may be NULL. */
+void model_learn(struct workspace *ws, struct trainable *t, float *logp, float *entropy, int *argmax, const struct head_item *item,
+                 const float *dlogp, int n_items, float temperature);
 void trainable_zero(struct trainable *t);                   // gradients
 double trainable_grad_norm(const struct trainable *t);      // global L2; NaN or infinity when any gradient is
 /* Name of the first parameter whose gradient is not finite, or NULL. */

@@ -28,8 +28,10 @@ int objective_pairs(const int *start, int n);
 
 /* ---- supervised: sft.c, reward.c ------------------------------------------------------ */
 
-/* Minus the sum of log-probs over denom (tokens of the whole step: a token mean).  Fills dlogp (T). */
-double objective_sft(float *dlogp, const struct logp_batch *b);
+/* Minus the sum of log-probs over denom (tokens of the whole step: a token mean), and its derivative by them, dlogp (T),
+ * which they do not decide: b->now may be NULL there. */
+double objective_sft(const struct logp_batch *b);
+void objective_sft_slope(float *dlogp, const struct logp_batch *b);
 
 /* Reward modelling: score (2P) holds chosen and rejected side by side, p (P) the probability that the first
  * is the better one (NULL: certainly), margin (P) is subtracted from the difference D (NULL: 0):

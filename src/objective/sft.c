@@ -19,12 +19,16 @@ int objective_pairs(const int *start, int n)
     return count;
 }
 
-double objective_sft(float *dlogp, const struct logp_batch *b)
+double objective_sft(const struct logp_batch *b)
 {
     double sum = 0;
-    for (int t = b->start[0]; t < b->start[b->n]; t++) {
+    for (int t = b->start[0]; t < b->start[b->n]; t++)
         sum += b->now[t];
-        dlogp[t] = (float)(-1.0 / b->denom);
-    }
     return b->denom > 0 ? -sum / b->denom : 0;
+}
+
+void objective_sft_slope(float *dlogp, const struct logp_batch *b)
+{
+    for (int t = b->start[0]; t < b->start[b->n]; t++)
+        dlogp[t] = (float)(-1.0 / b->denom);
 }

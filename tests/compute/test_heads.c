@@ -173,6 +173,37 @@ static void head_backward_agrees_with_the_definition(void **state)
     device_close(dev);
 }
 
+/* A loss whose slope is known beforehand asks for both at once. */
+static void learning_has_the_bits_of_log_probs_and_of_backward(void **state)
+{
+    struct device *dev = device(2);
+    for (int i = 0; i < CASES; i++)
+        for (enum dtype dtype = DTYPE_F32; dtype <= DTYPE_BF16; dtype++) {
+            int c = i % (int)ARRAY_LEN(cases), form = i / (int)ARRAY_LEN(cases), best[2][200];
+            if (form && c > 3)
+                continue;
+            struct scene s;
+            float logp[2][200], entropy[2][200];
+            scene_init(&s, dev, c, dtype, form);
+            struct tensor dh[2], dw[2];
+            for (int both = 0; both < 2; both++) {
+                dh[both] = randoms(dev, DTYPE_F32, cases[c].T, cases[c].C, 1, 5);
+                dw[both] = randoms(dev, DTYPE_F32, cases[c].V, cases[c].C, 1, 6);
+            }
+            op_head_logp(logp[0], entropy[0], NULL, best[0], &s.hidden, s.w, s.item, s.n, 1 / 0.7f);
+            op_head_backward(&dh[0], &dw[0], &s.hidden, s.w, s.item, s.dlogp, s.n, 1 / 0.7f);
+            op_head_learn(logp[1], entropy[1], best[1], &dh[1], &dw[1], &s.hidden, s.w, s.item, s.dlogp, s.n, 1 / 0.7f);
+            assert_memory_equal(logp[0], logp[1], (size_t)s.n * sizeof(float));
+            assert_memory_equal(entropy[0], entropy[1], (size_t)s.n * sizeof(float));
+            assert_memory_equal(best[0], best[1], (size_t)s.n * sizeof(int));
+            same_bits(&dh[0], &dh[1], "dhidden");
+            same_bits(&dw[0], &dw[1], "dw");
+            RELEASE(&dh[0], &dh[1], &dw[0], &dw[1]);
+            scene_release(&s);
+        }
+    device_close(dev);
+}
+
 static void head_gradients_do_not_know_the_threads(void **state)
 {
     uint64_t hash[3];
@@ -306,6 +337,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(log_probs_do_not_know_their_company),
     cmocka_unit_test(logits_then_log_probs_are_the_same_bits),
     cmocka_unit_test(head_backward_agrees_with_the_definition),
+    cmocka_unit_test(learning_has_the_bits_of_log_probs_and_of_backward),
     cmocka_unit_test(head_gradients_do_not_know_the_threads),
     cmocka_unit_test(a_large_head_has_the_bits_of_its_whole_copy),
     cmocka_unit_test(head_backward_is_the_slope_of_log_probs),

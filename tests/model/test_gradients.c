@@ -246,6 +246,45 @@ static void accumulating_equals_one_big_batch(void **state)
     accumulate((struct tiny_options){.seed = 5, .adapter = true});
 }
 
+/* Items in another order than their rows, and what an adapter does to the head. */
+static void learn_at_once(struct tiny_options o)
+{
+    struct device *dev = tiny_device(2);
+    struct model *m = tiny_model(dev, o);
+    struct trainable *one = tiny_trainable(m), *two = tiny_trainable(m);
+    struct loss l = {0};
+    float logp[2][MAX_ITEMS], entropy[2][MAX_ITEMS];
+    int best[MAX_ITEMS];
+    make_forest(&l, false, 12);
+    struct workspace *ws = tiny_workspace(m, l.f.tokens.n, true);
+    loss_backward(ws, one, &l);
+    model_logp(ws, logp[0], entropy[0], NULL, l.item, l.n, l.temperature);
+    model_forward(ws, m, &l.f);
+    model_learn(ws, two, logp[1], entropy[1], best, l.item, l.weight, l.n, l.temperature);
+    assert_memory_equal(logp[0], logp[1], (size_t)l.n * sizeof(float));
+    assert_memory_equal(entropy[0], entropy[1], (size_t)l.n * sizeof(float));
+    assert_true(gradient_distance(one, two) == 0);
+    for (int i = 0; i < l.n; i++)   // the likeliest token is at least as likely as the item's
+        l.item[i].target = best[i];
+    model_logp(ws, logp[1], NULL, NULL, l.item, l.n, l.temperature);
+    for (int i = 0; i < l.n; i++)
+        assert_true(logp[1][i] >= logp[0][i] && logp[1][i] > -logf(TINY_VOCAB));
+    workspace_free(ws);
+    trainable_free(one);
+    trainable_free(two);
+    model_close(m);
+    forest_release(&l.f);
+    device_close(dev);
+}
+
+static void learning_is_log_probs_and_backward_at_once(void **state)
+{
+    learn_at_once((struct tiny_options){.seed = 5});
+    learn_at_once((struct tiny_options){.seed = 5, .dtype = DTYPE_BF16, .untied = true});
+    learn_at_once((struct tiny_options){.seed = 5, .adapter = true});
+    learn_at_once((struct tiny_options){.seed = 5, .adapter = true, .whole = true});
+}
+
 static uint64_t masters_hash(const struct model *m)
 {
     uint64_t h = 0;
@@ -370,6 +409,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(gradients_match_differences_with_an_adapter),
     cmocka_unit_test(a_shared_prompt_has_the_plain_batch_s_gradient),
     cmocka_unit_test(accumulating_equals_one_big_batch),
+    cmocka_unit_test(learning_is_log_probs_and_backward_at_once),
     cmocka_unit_test(a_saved_state_goes_on_bit_for_bit),
     cmocka_unit_test(so_does_an_adapter_s),
     cmocka_unit_test(a_state_of_another_shape_or_cut_short_is_refused),

@@ -189,7 +189,7 @@ static const struct device table = {
     .combine = cpu_combine, .combine_backward = cpu_combine_backward,
     // A few numbers per row beside two matrices per expert: the definitions will do.
     .route = define_route, .route_backward = define_route_backward, .column_sums = define_column_sums,
-    .head_logp = cpu_head_logp, .head_backward = cpu_head_backward, .head_logits = cpu_head_logits,
+    .head_logp = cpu_head_logp, .head_learn = cpu_head_learn, .head_logits = cpu_head_logits,
     .logits_logp = cpu_logits_logp, .scalar_head = cpu_scalar_head, .scalar_head_backward = cpu_scalar_head_backward,
     .sumsq = cpu_sumsq, .adamw = cpu_adamw, .adamw8 = cpu_adamw8,
 };

@@ -175,8 +175,9 @@ void cpu_adamw(struct tensor *master, struct tensor *m, struct tensor *v, const 
 void cpu_adamw8(struct tensor *master, struct moments8 *m, const struct tensor *grad, const struct adamw *h);
 void cpu_head_logp(float *logp, float *entropy, float *lse, int *argmax, const struct tensor *hidden,
                    const struct weight *w, const struct head_item *item, int n, float inv_temperature);
-void cpu_head_backward(struct tensor *dhidden, struct tensor *dw, const struct tensor *hidden, const struct weight *w,
-                       const struct head_item *item, const float *dlogp, int n, float inv_temperature);
+void cpu_head_learn(float *logp, float *entropy, int *argmax, struct tensor *dhidden, struct tensor *dw,
+                    const struct tensor *hidden, const struct weight *w, const struct head_item *item, const float *dlogp, int n,
+                    float inv_temperature);
 size_t cpu_head_plan(const struct device *dev, int out, int in, enum dtype dtype, int rows, bool backward);
 void cpu_head_logits(float *logits, const struct tensor *hidden, const struct weight *w, const int *row, int n);
 void cpu_logits_logp(float *logp, float *entropy, const float *logits, const struct weight *w, const int *target, int n,

@@ -216,6 +216,22 @@ static struct row_summary merge(const struct logit_stats *s, int chunks, const s
     return out;
 }
 
+/* Of row r's items, what its chunks say together; each output may be NULL. */
+static void say_row(const struct head_rows *h, int r, const struct row_summary *s, float *logp, float *entropy, float *lse,
+                    int *argmax)
+{
+    for (int i = h->first[r]; i < h->first[r + 1]; i++) {
+        if (logp)
+            logp[i] = (float)(h->target[i] - s->lse);
+        if (entropy)
+            entropy[i] = (float)s->entropy;
+        if (lse)
+            lse[i] = (float)s->lse;
+        if (argmax)
+            argmax[i] = s->argmax;
+    }
+}
+
 void cpu_head_logp(float *logp, float *entropy, float *lse, int *argmax, const struct tensor *hidden,
                    const struct weight *w, const struct head_item *item, int n, float inv_temperature)
 {
@@ -226,15 +242,7 @@ void cpu_head_logp(float *logp, float *entropy, float *lse, int *argmax, const s
     run_tiles(&h, w->dev, p, 0, h.n, item, inv_temperature);
     for (int r = 0; r < h.n; r++) {
         struct row_summary s = merge(h.stats + (size_t)r * (size_t)h.chunks, h.chunks, p);
-        for (int i = h.first[r]; i < h.first[r + 1]; i++) {
-            logp[i] = (float)(h.target[i] - s.lse);
-            if (entropy)
-                entropy[i] = (float)s.entropy;
-            if (lse)
-                lse[i] = (float)s.lse;
-            if (argmax)
-                argmax[i] = s.argmax;
-        }
+        say_row(&h, r, &s, logp, entropy, lse, argmax);
     }
 }
 
@@ -264,8 +272,8 @@ void cpu_logits_logp(float *logp, float *entropy, const float *logits, const str
 
 /* dlogits = inv_temperature * (sum of the row's dlogp * onehot - total * p), where p is the exponentials that are there
  * already times e^(the chunk's maximum - lse), and times the slope of the soft cap. */
-static void row_dlogits(const struct head_rows *h, const struct kernels *k, const struct packed *p, int r0, int r,
-                        const struct head_item *item, const float *dlogp, float by)
+static struct row_summary row_dlogits(const struct head_rows *h, const struct kernels *k, const struct packed *p, int r0, int r,
+                                      const struct head_item *item, const float *dlogp, float by)
 {
     const struct logit_stats *stats = h->stats + (size_t)r * (size_t)h->chunks;
     struct row_summary s = merge(stats, h->chunks, p);
@@ -290,6 +298,7 @@ static void row_dlogits(const struct head_rows *h, const struct kernels *k, cons
         }
         t_set(&h->e, r, item[i].target, (float)(out * (mine - total * q)));
     }
+    return s;
 }
 
 static struct tensor scratch_tensor(const struct tensor *like, enum dtype dtype, int rows, int cols, char **at)
@@ -299,15 +308,16 @@ static struct tensor scratch_tensor(const struct tensor *like, enum dtype dtype,
     return t;
 }
 
-void cpu_head_backward(struct tensor *dhidden, struct tensor *dw, const struct tensor *hidden, const struct weight *w,
-                       const struct head_item *item, const float *dlogp, int n, float inv_temperature)
+void cpu_head_learn(float *logp, float *entropy, int *argmax, struct tensor *dhidden, struct tensor *dw,
+                    const struct tensor *hidden, const struct weight *w, const struct head_item *item, const float *dlogp, int n,
+                    float inv_temperature)
 {
     struct device *dev = w->dev;
     struct cpu *cpu = cpu_of(dev);
     const struct packed *p = &((const struct cpu_weight *)w)->forward;
     size_t V = (size_t)w->out, C = (size_t)w->in;
     int step = backward_step(V, dtype_size(w->dtype));
-    struct head_rows h = { .form = w->logits, .quantised = ((const struct cpu_weight *)w)->quantised };
+    struct head_rows h = { .argmax = argmax, .form = w->logits, .quantised = ((const struct cpu_weight *)w)->quantised };
     rows_prepare(&h, cpu, p, item, n, step);
     int most = h.n < step ? h.n : step;
     char *at = scratch_get(&cpu->shared[SHARED_DLOGITS], backward_bytes(V, C, dtype_size(w->dtype), most));
@@ -320,8 +330,10 @@ void cpu_head_backward(struct tensor *dhidden, struct tensor *dw, const struct t
         run_tiles(&h, dev, p, r0, count, item, inv_temperature);
         struct tensor d = tensor_rows(&h.e, 0, count), x = tensor_rows(&rows, 0, count), dx = tensor_rows(&drows, 0, count);
 #pragma omp parallel for schedule(static) num_threads(threads)
-        for (int r = 0; r < count; r++)
-            row_dlogits(&h, cpu->k, p, r0, r, item, dlogp, inv_temperature);
+        for (int r = 0; r < count; r++) {
+            struct row_summary s = row_dlogits(&h, cpu->k, p, r0, r, item, dlogp, inv_temperature);
+            say_row(&h, r0 + r, &s, logp, entropy, NULL, argmax);
+        }
         if (dhidden) {
             cpu_slabs_backward_x(&dx, &d, w);
             for (int r = 0; r < count; r++)

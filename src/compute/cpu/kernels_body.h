@@ -212,11 +212,19 @@ static double sumsq(const float *x, size_t n)
 {
     typedef float vf8 __attribute__((vector_size(32)));
     vd sum[4] = { { 0 } };      // four chains, since each addition waits for the one before
-    for (size_t i = 0; i < n; i += 8) {
+    size_t i = 0;
+    for (; n - i >= 32; i += 32)
+        for (size_t j = 0; j < 4; j++) {
+            vf8 a;
+            memcpy(&a, x + i + 8 * j, sizeof a);
+            vd d = __builtin_convertvector(a, vd);
+            sum[j] += d * d;
+        }
+    for (size_t j = 0; i < n; i += 8, j++) {
         vf8 a = { 0 };
         memcpy(&a, x + i, (n - i < 8 ? n - i : 8) * sizeof *x);
         vd d = __builtin_convertvector(a, vd);
-        sum[i / 8 % 4] += d * d;
+        sum[j] += d * d;
     }
     vd all = (sum[0] + sum[1]) + (sum[2] + sum[3]);
     return ((all[0] + all[4]) + (all[2] + all[6])) + ((all[1] + all[5]) + (all[3] + all[7]));

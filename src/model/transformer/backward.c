@@ -165,21 +165,34 @@ static void layer_backward(struct workspace *ws, struct trainable *t, int l, int
 }
 
 /* dnorm = gradient of the final hidden states. */
-static void head_backward(struct workspace *ws, struct trainable *t, const struct head_item *item, const float *dlogp,
-                          int n_items, float temperature)
+static void head_backward(struct workspace *ws, struct trainable *t, struct head_says says, const struct head_item *item,
+                          const float *dlogp, int n, float temperature)
 {
     const struct model *m = t->model;
     bool moved;
     BUG_IF(m->scalar || temperature <= 0);
     struct tensor hidden = first_rows(&ws->hidden, ws->n_tokens), dhidden = first_rows(&ws->dnorm, ws->n_tokens);
-    const struct head_item *sorted = workspace_sort_items(ws, item, n_items, &moved);
-    for (int i = 0; moved && i < n_items; i++)
-        ws->number[i] = dlogp[ws->item_from[i]];
-    const float *by = moved ? ws->number : dlogp;
+    const struct head_item *sorted = workspace_sort_items(ws, item, n, &moved);
+    struct head_says to = says;
+    if (moved) {        // in the order of rows, and back
+        for (int i = 0; i < n; i++)
+            ws->number[i] = dlogp[ws->item_from[i]];
+        dlogp = ws->number;
+        to.logp = says.logp ? ws->number + n : NULL;
+        to.entropy = says.entropy ? ws->number + 2 * n : NULL;
+        to.argmax = says.argmax ? (int *)(ws->number + 3 * n) : NULL;
+    }
     if (m->adapter && m->adapter->head)
-        head_adapter_backward(ws, t, &dhidden, &hidden, sorted, by, n_items, 1 / temperature);
+        head_adapter_learn(ws, t, to, &dhidden, &hidden, sorted, dlogp, n, 1 / temperature);
     else
-        op_head_backward(&dhidden, gradient(t, param_head(m)), &hidden, model_head(m), sorted, by, n_items, 1 / temperature);
+        op_head_learn(to.logp, to.entropy, to.argmax, &dhidden, gradient(t, param_head(m)), &hidden, model_head(m), sorted, dlogp, n,
+                      1 / temperature);
+    if (!moved)
+        return;
+    scatter_numbers(says.logp, to.logp, ws->item_from, n);
+    scatter_numbers(says.entropy, to.entropy, ws->item_from, n);
+    for (int i = 0; says.argmax && i < n; i++)
+        says.argmax[ws->item_from[i]] = to.argmax[i];
 }
 
 static void embed_backward(struct workspace *ws, struct trainable *t, struct tensor *dx)
@@ -200,8 +213,8 @@ static void embed_backward(struct workspace *ws, struct trainable *t, struct ten
     embed_adapter_backward(ws, t, dx, &low);
 }
 
-void model_backward(struct workspace *ws, struct trainable *t, const struct head_item *item, const float *dlogp, int n_items,
-                    float temperature, const int *score_row, const float *dscore, int n_scores)
+static void backward(struct workspace *ws, struct trainable *t, struct head_says says, const struct head_item *item, const float *dlogp,
+                     int n_items, float temperature, const int *score_row, const float *dscore, int n_scores)
 {
     PROFILE("backward");
     const struct model *m = t->model;
@@ -214,7 +227,7 @@ void model_backward(struct workspace *ws, struct trainable *t, const struct head
 
     op_zero(&dhidden);
     if (n_items)
-        head_backward(ws, t, item, dlogp, n_items, temperature);
+        head_backward(ws, t, says, item, dlogp, n_items, temperature);
     if (n_scores)
         op_scalar_head_backward(&dhidden, gradient(t, param_head(m)), &hidden, &m->param[param_head(m)].value, score_row,
                                 dscore, n_scores);
@@ -225,4 +238,16 @@ void model_backward(struct workspace *ws, struct trainable *t, const struct head
         layer_backward(ws, t, l, n);
     }
     embed_backward(ws, t, &dx);
+}
+
+void model_backward(struct workspace *ws, struct trainable *t, const struct head_item *item, const float *dlogp, int n_items,
+                    float temperature, const int *score_row, const float *dscore, int n_scores)
+{
+    backward(ws, t, (struct head_says){ 0 }, item, dlogp, n_items, temperature, score_row, dscore, n_scores);
+}
+
+void model_learn(struct workspace *ws, struct trainable *t, float *logp, float *entropy, int *argmax, const struct head_item *item,
+                 const float *dlogp, int n_items, float temperature)
+{
+    backward(ws, t, (struct head_says){ logp, entropy, argmax }, item, dlogp, n_items, temperature, NULL, NULL, 0);
 }

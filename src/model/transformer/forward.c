@@ -267,7 +267,7 @@ void model_forward(struct workspace *ws, const struct model *m, const struct for
 
 /* ---- heads -------------------------------------------------------------------------------- */
 
-static void scatter_numbers(float *dst, const float *src, const int *from, int n)
+void scatter_numbers(float *dst, const float *src, const int *from, int n)
 {
     for (int i = 0; dst && i < n; i++)
         dst[from[i]] = src[i];
@@ -283,14 +283,11 @@ void head_logp(struct workspace *ws, const struct model *m, const struct tensor 
     struct tensor in = head_input(ws, m, hidden);
     const struct head_item *sorted = workspace_sort_items(ws, item, n, &moved);
     if (!moved) {
-        op_head_logp(logp, entropy, lse, ws->argmax, &in, head, item, n, 1 / temperature);
+        op_head_logp(logp, entropy, lse, NULL, &in, head, item, n, 1 / temperature);
         return;
     }
     float *a = ws->number, *b = a + n, *c = b + n;
-    int *best = ws->argmax ? (int *)(c + n) : NULL;
-    op_head_logp(a, entropy ? b : NULL, lse ? c : NULL, best, &in, head, sorted, n, 1 / temperature);
-    for (int i = 0; best && i < n; i++)
-        ws->argmax[ws->item_from[i]] = best[i];
+    op_head_logp(a, entropy ? b : NULL, lse ? c : NULL, NULL, &in, head, sorted, n, 1 / temperature);
     scatter_numbers(logp, a, ws->item_from, n);
     scatter_numbers(entropy, b, ws->item_from, n);
     scatter_numbers(lse, c, ws->item_from, n);
@@ -301,12 +298,6 @@ void model_logp(struct workspace *ws, float *logp, float *entropy, float *lse, c
 {
     struct tensor hidden = first_rows(&ws->hidden, ws->n_tokens);
     head_logp(ws, ws->model, &hidden, logp, entropy, lse, item, n, temperature);
-    ws->argmax = NULL;
-}
-
-void workspace_argmax(struct workspace *ws, int *argmax)
-{
-    ws->argmax = argmax;
 }
 
 void model_score(struct workspace *ws, float *score, const int *row, int n)

@@ -76,8 +76,8 @@ struct tensor head_input(struct workspace *ws, const struct model *m, const stru
 }
 
 /* From dlogits to dhidden, and to A and B of the head. */
-void head_adapter_backward(struct workspace *ws, struct trainable *t, struct tensor *dhidden, const struct tensor *hidden,
-                           const struct head_item *item, const float *dlogp, int n, float inv_temperature)
+void head_adapter_learn(struct workspace *ws, struct trainable *t, struct head_says says, struct tensor *dhidden,
+                        const struct tensor *hidden, const struct head_item *item, const float *dlogp, int n, float inv_temperature)
 {
     const struct model *m = t->model;
     const struct lora *l = m->param[param_head(m)].lora;
@@ -89,7 +89,7 @@ void head_adapter_backward(struct workspace *ws, struct trainable *t, struct ten
     struct tensor to_x = tensor_cols(&dx, 0, C), to_h = tensor_cols(&dx, C, r), to_b = tensor_cols(&dw, C, r);
     op_zero(&dx);
     op_zero(&dw);
-    op_head_backward(&dx, &dw, &x, m->adapter->head, item, dlogp, n, inv_temperature);
+    op_head_learn(says.logp, says.entropy, says.argmax, &dx, &dw, &x, m->adapter->head, item, dlogp, n, inv_temperature);
     op_add(dhidden, &to_x);
     op_copy(&low, &to_h);
     op_axpy(&t->grad[l->part[0].b], &to_b, l->part[0].scale);

@@ -47,10 +47,12 @@ void workspace_adapter(struct workspace *ws, const struct model *m);
 void embed_adapter(struct workspace *ws, const struct model *m, struct tensor *x, const int *ids);
 /* From dx (T,C) F32, and in the compute dtype in low. */
 void embed_adapter_backward(struct workspace *ws, struct trainable *t, const struct tensor *dx, const struct tensor *low);
+/* What a backward pass tells of its items as well: op_head_learn's outputs. */
+struct head_says { float *logp, *entropy; int *argmax; };
 /* What the head reads of hidden states: themselves, or a copy in the workspace with an adapter's h behind each. */
 struct tensor head_input(struct workspace *ws, const struct model *m, const struct tensor *hidden);
-void head_adapter_backward(struct workspace *ws, struct trainable *t, struct tensor *dhidden, const struct tensor *hidden,
-                           const struct head_item *item, const float *dlogp, int n, float inv_temperature);
+void head_adapter_learn(struct workspace *ws, struct trainable *t, struct head_says says, struct tensor *dhidden,
+                        const struct tensor *hidden, const struct head_item *item, const float *dlogp, int n, float inv_temperature);
 
 /* Room for so many runs and keys in the workspace's lists. */
 void workspace_lists(struct workspace *ws, size_t runs, size_t keys);
@@ -60,6 +62,8 @@ int workspace_order(struct workspace *ws, int n);
 /* Positions and attention runs of a forest whose keys are its own rows. */
 void workspace_set_forest(struct workspace *ws, const struct forest *f);
 const struct head_item *workspace_sort_items(struct workspace *ws, const struct head_item *item, int n, bool *moved);
+
+void scatter_numbers(float *dst, const float *src, const int *from, int n);     // dst[from[i]] = src[i]; dst NULL: nothing
 
 /* Log-probs of items over any hidden states, in any order of rows. */
 void head_logp(struct workspace *ws, const struct model *m, const struct tensor *hidden, float *logp, float *entropy,

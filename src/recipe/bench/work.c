@@ -164,8 +164,7 @@ static int run_train(struct bench_work *w, struct err *err)
     struct adamw h = { .lr = 1e-4f, .beta1 = 0.9f, .beta2 = 0.999f, .eps = 1e-8f, .scale = 1, .step = ++o->steps };
     trainable_zero(o->train);
     model_forward(o->ws, o->trained, &o->forest);
-    model_logp(o->ws, o->logp, NULL, NULL, o->item, o->items, 1);
-    model_backward(o->ws, o->train, o->item, o->dlogp, o->items, 1, NULL, NULL, 0);
+    model_learn(o->ws, o->train, o->logp, NULL, NULL, o->item, o->dlogp, o->items, 1);
     if (!(trainable_grad_norm(o->train) > 0))
         return err_set(err, ERR_NUMERIC, "%s: the gradient is not a positive number", o->row->name);
     trainable_step(o->train, &h);
