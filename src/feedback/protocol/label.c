@@ -25,7 +25,7 @@ static int no_memory(struct err *err)
 
 /* ---- a unit: items whose questions are in memory together --------------------------------------- */
 
-enum { UNIT_VIEWS = 2048 };
+enum { UNIT_VIEWS = 4096 };
 
 struct asked {
     int item;                   // of the unit

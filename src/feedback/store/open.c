@@ -169,6 +169,28 @@ int store_make(struct store *s, struct err *err)
     return rc ? rc : db_exec(s, sql, "making tables", err);
 }
 
+/* NORMAL: safe against kills; a power cut may cost the last commits, never the file.  New keys fall
+ * on index pages at random, so there is room for many of them, and checkpoints are rare: each page
+ * is written once for many keys.  Large pages, of which fewer are written (docs/speed.md); a file
+ * that is there keeps the size it was made with. */
+static int store_tune(struct store *s, struct err *err)
+{
+    enum { PAGE = 16384, CACHE = 128 << 20, LOG = 100 << 20 };
+    char sql[256];
+    int64_t page = 0;
+    snprintf(sql, sizeof sql,
+             "PRAGMA page_size=%d; PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;"
+             "PRAGMA foreign_keys=OFF; PRAGMA cache_size=-%d;",
+             PAGE, CACHE >> 10);
+    int rc = db_exec_patiently(s, sql, err);
+    if (rc == 0)
+        rc = db_number(s, "PRAGMA page_size", &page, err);
+    if (rc)
+        return rc;
+    snprintf(sql, sizeof sql, "PRAGMA wal_autocheckpoint=%lld", (long long)(LOG / page));
+    return db_exec(s, sql, "opening", err);
+}
+
 int store_open(struct store **out, const char *path, struct err *err)
 {
     struct store *s = mem_alloc(1, sizeof *s);
@@ -177,13 +199,8 @@ int store_open(struct store **out, const char *path, struct err *err)
         return err_set(err, ERR_MEMORY, "no memory for a label store");
     }
     int rc = store_connect(s, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, err);
-    // NORMAL: safe against kills; a power cut may cost the last commits, never the file.  Room for the index pages that new
-    // keys fall on at random, and rare checkpoints, so that each is written once for many keys (docs/speed.md).
     if (rc == 0)
-        rc = db_exec_patiently(s,
-                               "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA foreign_keys=OFF;"
-                               "PRAGMA cache_size=-131072; PRAGMA wal_autocheckpoint=25000;",
-                               err);
+        rc = store_tune(s, err);
     if (rc == 0)
         rc = store_schema(s, err);
     if (rc == 0)
