@@ -28,8 +28,10 @@ static const struct bench_row rows[] = {
     { "prompts 4 x 700 on Q4_0", BENCH_SCORE, SHAPE_135M, "Q4_0", 4, 700, 0, 0, "as bf16" },
     { "prompts 16 x 700, 500 shared", BENCH_SCORE, SHAPE_135M, NULL, 16, 700, 500, 0, "75 % of peak" },
     { "label 8 pairs of 300, 1000 shared", BENCH_LABEL, SHAPE_135M, NULL, 8, 300, 1000, 0, "6 x transformers, 3 x llama.cpp" },
+    { "label 8 pairs of 300 on Q8_0", BENCH_LABEL, SHAPE_135M, "Q8_0", 8, 300, 1000, 0, "3 x llama.cpp" },
     { "rollouts 8 x 128", BENCH_ROLLOUT, SHAPE_135M, NULL, 8, 64, 0, 128, NULL },
     { "rollouts 32 x 128", BENCH_ROLLOUT, SHAPE_135M, NULL, 32, 64, 0, 128, "6 x transformers, 3 x llama.cpp" },
+    { "rollouts 32 x 128 on Q8_0", BENCH_ROLLOUT, SHAPE_135M, "Q8_0", 32, 64, 0, 128, "3 x llama.cpp" },
     { "rollouts 64 x 128", BENCH_ROLLOUT, SHAPE_135M, NULL, 64, 64, 0, 128, "1.3 x those of 8" },
     { "one sequence", BENCH_ROLLOUT, SHAPE_135M, NULL, 1, 4, 0, 128, "90 % of bandwidth" },
     { "one sequence on Q8_0", BENCH_ROLLOUT, SHAPE_135M, "Q8_0", 1, 4, 0, 128, "85 % of bandwidth" },
@@ -122,6 +124,8 @@ static int figures(json_t *result, struct bench *b, struct err *err)
 {
     int bad = json_object_set_new(result, "rows", json_array());
     json_object_set_new(result, "machine", json_string(device_describe(b->models.dev)));
+    bad |= json_object_set_new(result, "weights", json_string(b->own ? b->models.weights.own : "bf16, for peers too; "
+                               "where a row says \"on TYPE\", that GGUF file, for peers the very same one"));
     set_number(result, "peak", b->peak);
     set_number(result, "peak_float32", b->peak_f32);
     set_number(result, "bandwidth", b->bandwidth);
@@ -182,6 +186,7 @@ static void print_bench(const json_t *result, FILE *to)
     fprintf(to, "  %-20s %s\n", "share of the limit", json_object_get(json_array_get(list, 0), "target") ? "target" : "");
     json_array_foreach(list, i, r)
         print_row(r, to);
+    fprintf(to, "\nweights: %s\n", json_string_value(json_object_get(result, "weights")));
 }
 
 static void csv_row(FILE *f, const json_t *r)

@@ -74,7 +74,8 @@ double bench_head_ops(const struct model_config *c, double rows);
 /* ---- peers (peers.c) ----------------------------------------------------------------------------- */
 
 /* Another program that does the same work: it reads a line of JSON per run from its standard input,
- *     {"work":"rollouts 32 x 128","kind":"rollout","n":32,"length":64,"shared":0,"add":128,"threads":2,"folder":PATH,"gguf":PATH}
+ *     {"work":"rollouts 32 x 128","kind":"rollout","n":32,"length":64,"shared":0,"add":128,"threads":2,
+ *      "quantised":false,"folder":PATH,"gguf":PATH}
  * and answers with a line {"units":4096,"seconds":12.3}, or {"skip":"why"}.  tools/peers holds two. */
 struct bench_peer;
 int bench_peer_start(struct bench_peer **out, const char *name, const char *command, struct err *err) MUST_CHECK;
