@@ -120,7 +120,7 @@ static double measure_bandwidth(struct device *dev)
 
 static void *cpu_alloc(struct device *dev, size_t bytes)
 {
-    void *p = large_alloc(bytes);
+    void *p = piece_new(cpu_of(dev), bytes);
     if (p)
         memset(p, 0, bytes);
     return p;
@@ -128,7 +128,7 @@ static void *cpu_alloc(struct device *dev, size_t bytes)
 
 static void cpu_release(struct device *dev, void *p)
 {
-    free(p);
+    piece_free(p);
 }
 
 static void cpu_write(struct tensor *t, int row, int n, const void *src, enum dtype from)
@@ -155,6 +155,7 @@ static void cpu_close(struct device *dev)
         for (size_t i = 0; i < ARRAY_LEN(cpu->shared); i++)
             free(cpu->shared[i].p);
         onednn_close(cpu->onednn);
+        regions_close(cpu);
         free(cpu->thread);
         for (size_t i = 0; i < ARRAY_LEN(cpu->rope); i++) {
             free(cpu->rope[i].inv_freq);

@@ -55,6 +55,7 @@ struct cpu {
     struct onednn *onednn;
     const struct kernels *k;
     const struct quant_kernels *quant;
+    struct region *region;          // where the next weight goes; NULL: a new one
     struct scratch *thread;         // (threads) one per thread
     struct scratch shared[6];       // for operations as a whole; see enum
     enum { FEW_UNKNOWN, FEW_USED, FEW_NOT } few;    // our own loop for few rows: does it make oneDNN's bits?
@@ -71,6 +72,10 @@ static inline struct cpu *cpu_of(const struct device *dev)
     return dev->own;
 }
 void *large_alloc(size_t bytes);        // 64-byte aligned, not zeroed, in large pages where there are any; free()
+/* Memory of a weight, likewise, in large pages from a quarter of a megabyte on (region.c); NULL without memory. */
+void *piece_new(struct cpu *cpu, size_t bytes);
+void piece_free(void *piece);           // NULL is fine
+void regions_close(struct cpu *cpu);
 /* At least bytes, not zeroed, valid until asked again.  Without memory the program ends: operations are
  * sized by tensors that exist already, and scratch is small beside them. */
 void *scratch_get(struct scratch *s, size_t bytes);

@@ -20,7 +20,7 @@ struct packed packed_shape(struct cpu *cpu, int k, int n, enum dtype dtype)
 int packed_new(struct packed *p, struct cpu *cpu, int k, int n, enum dtype dtype)
 {
     *p = packed_shape(cpu, k, n, dtype);
-    p->data = large_alloc(p->layout.bytes);
+    p->data = piece_new(cpu, p->layout.bytes);
     if (!p->data)
         return ERR_MEMORY;
     if (p->layout.bytes != (size_t)k * (size_t)n * dtype_size(dtype))
@@ -30,7 +30,7 @@ int packed_new(struct packed *p, struct cpu *cpu, int k, int n, enum dtype dtype
 
 void packed_release(struct packed *p)
 {
-    free(p->data);
+    piece_free(p->data);
     *p = (struct packed){ 0 };
 }
 

@@ -150,7 +150,7 @@ size_t quantised_plan(int in, const struct quant_rows *part, int n)
     return bytes;
 }
 
-static int part_new(struct quant_part *p, size_t *bytes, const struct quant_rows *rows, int col, int in)
+static int part_new(struct quant_part *p, struct cpu *cpu, size_t *bytes, const struct quant_rows *rows, int col, int in)
 {
     const struct quant_form *f = &quant_forms[rows->type];
     *p = (struct quant_part){ .type = rows->type, .col = col, .cols = rows->n };
@@ -158,7 +158,7 @@ static int part_new(struct quant_part *p, size_t *bytes, const struct quant_rows
     p->blocks = in / f->values;
     struct streams s = streams_of(rows, in);
     *bytes = s.scale + s.high + s.quant;
-    p->quant = large_alloc(*bytes);
+    p->quant = piece_new(cpu, *bytes);
     if (!p->quant)
         return ERR_MEMORY;
     p->high = p->quant + s.quant;
@@ -216,7 +216,7 @@ static int fill_part(struct quant_part *p, struct device *dev, const struct quan
 void quantised_free(struct quantised *q)
 {
     for (int i = 0; q && i < q->n_parts; i++)
-        free(q->part[i].quant);
+        piece_free(q->part[i].quant);
     free(q);
 }
 
@@ -226,7 +226,7 @@ int quantised_new(struct quantised **out, struct device *dev, int in, const stru
     int rc = q ? 0 : ERR_MEMORY, col = 0;
     for (int i = 0; rc == 0 && i < n; i++) {
         size_t bytes = 0;
-        rc = part_new(&q->part[q->n_parts], &bytes, &part[i], col, in);
+        rc = part_new(&q->part[q->n_parts], cpu_of(dev), &bytes, &part[i], col, in);
         if (rc == 0)
             rc = fill_part(&q->part[q->n_parts++], dev, &part[i], i, fault);
         q->groups += q->part[i].groups;
