@@ -2,7 +2,8 @@
  *
  * While tokens are generated a weight is read from memory for every 1 to 64 rows.  oneDNN computes when the data has
  * arrived and waits when it has not; here each round of the inner loop also asks for a piece of the block of
- * columns that comes next, so that reading and computing overlap.  A block is 64 columns; a tile is up to six rows of it, four
+ * columns that comes next, so that reading and computing overlap.  With very few rows there is nothing to overlap, and the
+ * processor's own reading ahead is faster (docs/speed.md).  A block is 64 columns; a tile is up to six rows of it, four
  * registers each.  Sums add pairs of k in order, in chunks that start at zero, as oneDNN does on processors of this
  * kind: few.c compares the bits before it trusts this, and takes oneDNN where they differ. */
 #include <immintrin.h>
@@ -124,10 +125,12 @@ static void run_block(const struct few *f, int block, int row_from, int row_to, 
 
 void few_avx512bf16(const struct few *f, int block_from, int block_to, int row_from, int row_to)
 {
+    enum { ASKING_PAYS = 9 };       // rows
     if (row_from >= row_to)
         return;         // fewer rows than threads
     for (int b = block_from; b < block_to; b++) {
-        const char *next = b + 1 < block_to ? (const char *)(f->b + (size_t)(b + 1) * f->nstride) : NULL;
+        bool ask = b + 1 < block_to && row_to - row_from >= ASKING_PAYS;
+        const char *next = ask ? (const char *)(f->b + (size_t)(b + 1) * f->nstride) : NULL;
         run_block(f, b, row_from, row_to, next);
     }
 }

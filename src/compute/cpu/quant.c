@@ -82,7 +82,7 @@ void quant_linear(struct tensor *y, const struct tensor *x, const struct quantis
     struct cpu *cpu = cpu_of(y->dev);
     struct quant_act a = { .data = scratch_get(&cpu->shared[SHARED_ROUNDED], quant_act_bytes(x->rows, x->cols)) };
     quant_round(&a, x);
-    int threads = cpu_threads(y->dev, (size_t)x->rows * (size_t)y->cols * (size_t)x->cols / 64);
+    int threads = cpu_threads(y->dev, (size_t)x->rows * (size_t)y->cols * (size_t)x->cols / 8);
     int tiles = (x->rows + QUANT_TILE - 1) / QUANT_TILE, slabs = tiles == 1 ? stretches(q, threads) : (q->groups + SLAB - 1) / SLAB;
 #pragma omp parallel for schedule(dynamic) num_threads(threads)
     for (int u = 0; u < tiles * slabs; u++) {
