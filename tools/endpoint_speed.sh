@@ -4,12 +4,14 @@
 #   1. A real llama-server with 16 slots, asked 16 at a time for texts, beside llama-batched-bench on the same file with the
 #      same numbers of tokens, in turns: tokens per second, and per second of the processor that each of the two used (what
 #      counts on a machine that others use, too).
-#   2. The scripted server (tests/kit/judge.c): processor time and memory of our side over N (100000) questions; and with TLS.
+#   2. The scripted server (tests/kit/judge.c), which answers at once: processor time and memory of our side over N (100000)
+#      questions; and with TLS.
+#   3. What TLS costs: the same server takes 30 ms for an answer, 6000 questions 16 at a time, without and with TLS in turns.
 #
-# LLAMA_BIN names a folder with both programs (else tools/llama_cpp.sh compiles them).  ROUNDS=3 TOKENS=64 THREADS=1 N=100000 PART=1|2
+# LLAMA_BIN names a folder with both programs (else tools/llama_cpp.sh compiles them).  ROUNDS=3 TOKENS=64 THREADS=1 N=100000 PART=1|2|3
 set -eu
 cd "$(dirname "$0")/.."
-build=$1 rounds=${ROUNDS:-3} tokens=${TOKENS:-64} threads=${THREADS:-1} n=${N:-100000} part=${PART:-12}
+build=$1 rounds=${ROUNDS:-3} tokens=${TOKENS:-64} threads=${THREADS:-1} n=${N:-100000} part=${PART:-123}
 model=models/smollm2/SmolLM2-135M-Instruct.Q4_1.gguf
 T=$(mktemp -d "${TMPDIR:-/tmp}/rlaif-speed-XXXXXX")
 pids=
@@ -39,16 +41,30 @@ beside_llama() {
     done
 }
 
-# scripted SETUP SCHEME: N questions
+# scripted DIR SETUP: starts a server
 scripted() {
-    local dir=$T/$2
-    mkdir -p "$dir"
-    printf '%b' "$1" >"$dir/setup"; : >"$dir/faults"
-    "$build/tests/judge" "$dir" & pids="$pids $!"
-    while [ ! -s "$dir/port" ]; do sleep 0.05; done
+    mkdir -p "$T/$1"
+    printf '%b' "$2" >"$T/$1/setup"; : >"$T/$1/faults"
+    "$build/tests/judge" "$T/$1" & pids="$pids $!"
+    while [ ! -s "$T/$1/port" ]; do sleep 0.05; done
+}
+# asked DIR SCHEME N: N questions to it
+asked() {
     printf '%-7s' "$2"
-    CURL_CA_BUNDLE=$dir/cert.pem "$build/tests/flood" "$2://127.0.0.1:$(cat "$dir/port")/v1" "$n" 16
+    CURL_CA_BUNDLE=$T/$1/cert.pem "$build/tests/flood" "$2://127.0.0.1:$(cat "$T/$1/port")/v1" "$3" 16
+}
+what_tls_costs() {
+    local i
+    scripted late 'kind openai\nlatency 0.03\n'
+    scripted late-tls 'kind openai\nlatency 0.03\ntls 1\n'
+    for i in $(seq "$rounds"); do asked late http 6000; asked late-tls https 6000; done | tee "$T/late.txt"
+    awk '{ match($0, /[0-9.]+\/s/); rate[$1] += substr($0, RSTART) + 0 }
+        END { printf "with TLS / without: %.3f of the questions per second\n", rate["https"] / rate["http"] }' "$T/late.txt"
 }
 
 case $part in *1*) beside_llama ;; esac
-case $part in *2*) scripted 'kind openai\n' http; scripted 'kind openai\ntls 1\n' https ;; esac
+case $part in *2*)
+    scripted http 'kind openai\n'; asked http http "$n"
+    scripted https 'kind openai\ntls 1\n'; asked https https "$n" ;;
+esac
+case $part in *3*) what_tls_costs ;; esac
