@@ -138,6 +138,40 @@ static void thoughts_are_switched_off_or_taken_off(void **state)
     }
 }
 
+/* The lists of the thought speak for "2"; the one after it has what the prompt wants. */
+static void a_thinking_judges_probabilities_are_those_after_the_thought(void **state)
+{
+    static const char *const setup[] = {"kind openai\nthinks 2\n", "kind openai\nthinks 2\ntags 1\n",
+                                        "kind vllm\nthinks 2\ntags 1\nsplit 1\n"};
+    for (size_t i = 0; i < ARRAY_LEN(setup); i++) {
+        judge_start(setup[i]);
+        struct provider *p = judge_open(0);
+        kit_contains(provider_endpoint_facts(p), "thinks, log-probs after thoughts");
+        const struct chat_message m[] = {{"user", "Which? {{p=0.8}}"}};
+        struct ask a = judge_words(NULL);
+        a.message = m, a.n_messages = 1;
+        struct reply *r = judge_ask(p, &a);
+        assert_true(r->has_logps);
+        near(exp(r->word[0].sum), 0.9 * 0.8);
+        near(exp(r->word[1].sum), 0.9 * 0.2);
+        near(r->mass, 0.9);
+        kit_contains(r->thinking, "\"2\"? No.");
+        const struct chat_message wordy[] = {{"user", "Which? {{p=0.8}}{{say The first, 1.}}"}};
+        a.message = wordy;
+        r = judge_ask(p, &a); // no word begins the answer: the text says it
+        assert_false(r->has_logps);
+        assert_string_equal(r->text, "The first, 1.");
+        provider_free(p);
+        judge_stop(NULL);
+    }
+    judge_start("kind openai\nthinks 2\ntop 0\n");
+    struct provider *p = judge_open(0);
+    assert_null(strstr(provider_endpoint_facts(p), "after thoughts"));
+    struct ask a = judge_words("Which? {{p=0.8}}");
+    assert_false(judge_ask(p, &a)->has_logps);
+    provider_free(p);
+}
+
 static void schemas_are_used_where_they_are_kept(void **state)
 {
     static const struct chat_message m[] = {{"user", "Which? {{say 2}}"}};
@@ -446,6 +480,7 @@ static const struct CMUnitTest tests[] = {
     with_judge(a_server_without_log_probs_says_a_verdict),
     with_judge(a_shorter_list_is_asked_for),
     with_judge(thoughts_are_switched_off_or_taken_off),
+    with_judge(a_thinking_judges_probabilities_are_those_after_the_thought),
     with_judge(schemas_are_used_where_they_are_kept),
     with_judge(refusals_are_a_state_of_their_own),
     with_judge(draws_are_samples),

@@ -54,7 +54,7 @@ static struct setup {
     double latency;   // seconds an answer takes
     bool split;       // "10" is two tokens
     bool tags;        // thoughts come as <think>, not in a field
-    bool thinks;      // thinks before every answer unless told not to
+    int thinks;       // 1: thinks before every answer unless told not to; 2: always
     bool prefill;     // continues the assistant's message
     bool schema;      // takes JSON schemas
     bool tls;         // speaks TLS with a certificate nobody knows
@@ -115,7 +115,7 @@ static void read_setup(void)
         setup.seed = !strcmp(name, "seed") ? (unsigned)v : setup.seed;
         setup.split |= !strcmp(name, "split");
         setup.tags |= !strcmp(name, "tags");
-        setup.thinks |= !strcmp(name, "thinks");
+        setup.thinks = !strcmp(name, "thinks") ? (int)v : setup.thinks;
         setup.prefill |= !strcmp(name, "prefill");
         setup.schema |= !strcmp(name, "schema");
         setup.tls |= !strcmp(name, "tls");
@@ -337,10 +337,25 @@ static json_t *list_json(const struct list *l, int top)
     return a;
 }
 
+/* The tokens of a thought, whose lists are about something else. */
+static void think_json(json_t *a, int top)
+{
+    static const char *const token[] = {"<think>", "\n", "Now,", " \"", "2", "\"?", " No.", "\n", "</think>", "\n\n"};
+    struct list l = {.n = 0};
+    put(&l, "2", 0.97);
+    put(&l, "1", 0.01);
+    for (int i = 0; i < (int)(sizeof token / sizeof token[0]); i++)
+        if (setup.tags || (i > 1 && i < 7)) // those of a server that takes thoughts apart have no tags
+            json_array_append_new(a, json_pack("{s:s,s:f,s:o}", "token", token[i], "logprob", -0.1,
+                                               "top_logprobs", list_json(&l, top)));
+}
+
 /* [{token, logprob, top_logprobs}] of every token said. */
-static json_t *said_json(const char *text, const struct list *l, int top)
+static json_t *said_json(const char *text, const struct list *l, int top, bool thinks)
 {
     json_t *a = json_array();
+    if (thinks)
+        think_json(a, top);
     if (!strcmp(text, "10") && setup.split) { // how a number is cut into tokens
         json_array_append_new(a, json_pack("{s:s,s:f,s:o}", "token", "1", "logprob", -0.1,
                                            "top_logprobs", list_json(l, top)));
@@ -404,7 +419,7 @@ static void serve_chat(struct request *r)
     const char *role = json_string_value(json_object_get(last, "role"));
     what_next(&l, r);
     say(text, sizeof text, r, &l);
-    bool thinks = mark(r, "{{think}}") || (setup.thinks && !wants_no_thoughts(r));
+    bool thinks = mark(r, "{{think}}") || setup.thinks == 2 || (setup.thinks && !wants_no_thoughts(r));
     if (json_object_get(r->json, "response_format") && !setup.schema) {
         refuse(r, 400, "invalid_request_error", "response_format is not supported");
         return;
@@ -432,7 +447,7 @@ static void serve_chat(struct request *r)
     if (json_is_true(json_object_get(r->json, "logprobs")) && !refused)
         json_object_set_new(
             choice, "logprobs",
-            json_pack("{s:o}", "content", said_json(text, &l, (int)json_integer_value(top))));
+            json_pack("{s:o}", "content", said_json(text, &l, (int)json_integer_value(top), thinks)));
     reply_json(r, 200,
                json_pack("{s:s,s:s,s:[o],s:o}", "object", "chat.completion", "model",
                          setup.model, "choices", choice, "usage", usage(r, 1, thinks ? 7 : 0)));
@@ -479,7 +494,7 @@ static void serve_native(struct request *r)
         json_pack("{s:s,s:i,s:i,s:s,s:{s:i}}", "content", text, "tokens_evaluated", in,
                   "tokens_predicted", 1, "stop_type", "limit", "timings", "cache_n", in / 2);
     if (top > 0)
-        json_object_set_new(v, "completion_probabilities", said_json(text, &l, top));
+        json_object_set_new(v, "completion_probabilities", said_json(text, &l, top, false));
     reply_json(r, 200, v);
 }
 

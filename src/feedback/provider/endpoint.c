@@ -159,7 +159,8 @@ static int next_start(struct run *k, struct job *j, struct err *err)
 
 static bool can_go_on(const struct server *s, const struct ask *a)
 {
-    return !s->batch && (request_is_text(s, a) || s->prefill != PREFILL_NONE);
+    return !s->batch && (request_is_text(s, a) ||
+                         (s->prefill != PREFILL_NONE && s->thinking != THINKING_ALWAYS));
 }
 
 static int use_list(struct run *k, struct job *j, const json_t *list, struct err *err)
@@ -209,7 +210,7 @@ static int use_reply(struct run *k, struct job *j, const json_t *v, double secon
     struct reply *r = j->out, part = {0};
     struct err why = {0};
     const json_t *list = NULL;
-    int rc = reply_read(&part, &list, v, &why);
+    int rc = reply_read(&part, &list, v, j->ask, &why);
     if (rc == ERR_MEMORY) {
         reply_release(&part);
         return err_set(err, rc, "%s", why.msg);
@@ -467,7 +468,8 @@ static void name_provider(struct provider *p, const struct server *s)
     bool known = s->kind == SERVER_LLAMA && s->weights[0];
     buf_addf(&b, "endpoint 1\n%d\n%s\n%s\n%s\n%d %d %d %d %d %d %d", s->kind,
              known ? "" : s->base, s->model, s->weights, s->chat, s->text, s->top_chat,
-             s->top_text, s->prefill, s->thinking, s->schema);
+             s->top_text, s->prefill,
+             s->thinking + (s->thought_logps ? 10 : 0), s->schema);
     if (b.failed)
         mem_die("no memory for a labeler's name");
     hash_hex(hex, hash_bytes(b.s, b.len));

@@ -41,6 +41,7 @@ struct server {
     int top_chat, top_text; // longest list of log-probs of each; 0: none
     enum prefill_how prefill;
     enum thinking_how thinking;
+    bool thought_logps; // gives the verdict's list after thoughts that cannot be switched off
     bool schema;
     bool new_limit;      // wants max_completion_tokens instead of max_tokens
     bool no_temperature; // takes its own only
@@ -86,9 +87,11 @@ enum outcome {
 };
 /* What a call that has ended means; all but OK leave a sentence, without the key, in err. */
 enum outcome call_outcome(const struct http_call *c, const struct server *s, struct err *err);
-/* Members that all kinds of replies have: text, thoughts, tokens, refusal; and the list after
- * which a word is looked for, borrowed from v (*top NULL: none came). */
-int reply_read(struct reply *r, const json_t **top, const json_t *v,
+/* Members that all kinds of replies have: text, thoughts, tokens, refusal; and the list in which
+ * a's words are looked for, borrowed from v (*top NULL: none came).  That is the list of the first
+ * token; after thoughts, of the first token of what follows them that is more than blanks and
+ * quotes, provided that it spells one of the words: else the text has to say it. */
+int reply_read(struct reply *r, const json_t **top, const json_t *v, const struct ask *a,
                struct err *err) MUST_CHECK;
 /* Takes <think>...</think> off the front of text; what was in it goes to *thinking (NULL
  * allowed: thrown away).  An unclosed <think> takes everything.  Both are replaced in place. */

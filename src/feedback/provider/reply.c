@@ -175,6 +175,70 @@ static const json_t *first_list(const json_t *logprobs)
     return json_is_array(tops) ? json_array_get(tops, 0) : NULL;
 }
 
+/* ---- the verdict's place after thoughts -------------------------------------------------- */
+
+static const char *token_of(const json_t *content, size_t i)
+{
+    const char *s = json_string_value(json_object_get(json_array_get(content, i), "token"));
+    return s ? s : "";
+}
+
+/* Whether the tokens from `at` on spell the text, blanks before it and one token (the end of a
+ * turn) after it aside. */
+static bool spells_from(const json_t *content, size_t at, const char *text, size_t n_text)
+{
+    size_t i = at, n = json_array_size(content), blank = 1;
+    for (; i < n && n_text; i++) {
+        const char *s = token_of(content, i);
+        s += blank ? strspn(s, " \t\r\n") : 0;
+        size_t len = strlen(s), same = len < n_text ? len : n_text;
+        if (memcmp(s, text, same) || (len > n_text && s[n_text + strspn(s + n_text, " \t\r\n")]))
+            return false;
+        blank = blank && !len;
+        text += same;
+        n_text -= same;
+    }
+    return n_text == 0 && i + 1 >= n;
+}
+
+/* Moves *s past blanks; the length of what is left without those at its end. */
+static size_t trim(const char **s)
+{
+    static const char blanks[] = " \t\r\n";
+    *s += strspn(*s, blanks);
+    size_t n = strlen(*s);
+    while (n && strchr(blanks, (*s)[n - 1]))
+        n--;
+    return n;
+}
+
+static bool is_word(const char *token, const struct ask *a)
+{
+    size_t n = trim(&token);
+    for (int w = 0; w < a->n_words; w++)
+        if (n == strlen(a->word[w]) && !memcmp(token, a->word[w], n))
+            return true;
+    return false;
+}
+
+/* Servers list the tokens of the thought with those of the answer, or the answer's alone, and mark the
+ * thought in ways of their own: the answer is the tail that spells the text. */
+static const json_t *list_after_thought(const json_t *logprobs, const char *text, const struct ask *a)
+{
+    const json_t *content = json_object_get(logprobs, "content");
+    size_t n_text = trim(&text), n = json_array_size(content), at = n;
+    size_t least = n > n_text + 8 ? n - n_text - 8 : 0; // a token is a byte at least
+    bool found = false;
+    while (n_text && !found && at > least)
+        found = spells_from(content, --at, text, n_text);
+    for (; found && at < n; at++) {
+        const char *s = token_of(content, at);
+        if (s[strspn(s, " \t\r\n\"'`*")])
+            return is_word(s, a) ? json_object_get(json_array_get(content, at), "top_logprobs") : NULL;
+    }
+    return NULL;
+}
+
 static int take_text(char **to, const char *from, struct err *err)
 {
     free(*to);
@@ -203,7 +267,8 @@ static int read_choice(struct reply *r, const json_t **top, const json_t *choice
     return rc;
 }
 
-int reply_read(struct reply *r, const json_t **top, const json_t *v, struct err *err)
+int reply_read(struct reply *r, const json_t **top, const json_t *v, const struct ask *a,
+               struct err *err)
 {
     const json_t *choice = json_array_get(json_object_get(v, "choices"), 0);
     const json_t *content = json_object_get(v, "content");
@@ -226,5 +291,9 @@ int reply_read(struct reply *r, const json_t **top, const json_t *v, struct err 
     if (r->thinking &&
         !r->thinking_tokens) // not counted by the server: four bytes are about one
         r->thinking_tokens = (int)(strlen(r->thinking) / 4) + 1;
-    return r->text ? 0 : err_set(err, ERR_MEMORY, "no memory for a reply");
+    if (!r->text)
+        return err_set(err, ERR_MEMORY, "no memory for a reply");
+    if (*top && r->thinking)
+        *top = list_after_thought(json_object_get(choice, "logprobs"), r->text, a);
+    return 0;
 }

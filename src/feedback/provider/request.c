@@ -45,18 +45,19 @@ bool request_has_logps(const struct server *s, const struct ask *a)
         return s->top_text > 0;
     if (a->prefill && a->prefill[0] && s->prefill == PREFILL_NONE)
         return false; // the first token would not be the word's
-    if (s->split && s->prefill == PREFILL_NONE && words_overlap(a))
+    bool always = s->thinking == THINKING_ALWAYS;
+    if (s->split && (s->prefill == PREFILL_NONE || always) && words_overlap(a))
         return false; // the second half of "10" could not be asked for
-    return s->top_chat > 0 && s->thinking != THINKING_ALWAYS;
+    return s->top_chat > 0 && (!always || s->thought_logps);
 }
 
 static int longest_reply(const struct server *s, const struct ask *a)
 {
-    bool words = a->kind == ASK_WORDS;
-    if (words && request_has_logps(s, a))
+    bool words = a->kind == ASK_WORDS, always = s->thinking == THINKING_ALWAYS;
+    if (words && request_has_logps(s, a) && (!always || request_is_text(s, a)))
         return 1;
     int n = words ? SHORT_REPLY : a->sampling.max_new_tokens;
-    return s->thinking == THINKING_ALWAYS ? n + THINKING_ROOM : n;
+    return always ? n + THINKING_ROOM : n;
 }
 
 static void set(json_t *o, const char *key, json_t *v)

@@ -205,7 +205,7 @@ static int try_ask(struct reply *r, json_t **v, const json_t **top, bool *ok, st
         return rc;
     rc = probe(v, why, s, h, q.url, &q.body, err);
     if (rc == 0 && *v)
-        *ok = reply_read(r, top, *v, NULL) == 0;
+        *ok = reply_read(r, top, *v, a, NULL) == 0;
     request_release(&q);
     return rc;
 }
@@ -226,13 +226,19 @@ static int less(int top)
     return top > TOP_HOSTED ? TOP_HOSTED : top > TOP_LEAST ? TOP_LEAST : 0;
 }
 
-/* The tokens in which "10" was said. */
-static bool said_split(const json_t *v)
+/* The tokens in which "10" was said: whose list top is. */
+static bool said_split(const json_t *v, const json_t *top)
 {
-    const json_t *choice = json_array_get(json_object_get(v, "choices"), 0);
+    const json_t *choice = json_array_get(json_object_get(v, "choices"), 0), *said;
     const json_t *content = json_object_get(json_object_get(choice, "logprobs"), "content");
-    const char *t = json_string_value(json_object_get(json_array_get(content, 0), "token"));
-    return t && !strcmp(t + strspn(t, " \n"), "1");
+    size_t i;
+    json_array_foreach(content, i, said)
+    {
+        const char *t = json_string_value(json_object_get(said, "token"));
+        if (top && json_object_get(said, "top_logprobs") == top)
+            return t && !strcmp(t + strspn(t, " \n"), "1");
+    }
+    return false;
 }
 
 static bool thinks(const struct reply *r)
@@ -270,15 +276,10 @@ static int probe_chat(struct server *s, struct http *h, struct err *err)
         bool ok;
         int rc = try_ask(&r, &v, &top, &ok, &why, s, h, &a, err);
         if (ok) {
-            if (s->top_chat && !top) { // takes the wish and does not fulfil it
-                s->top_chat = 0;
-                s->thinking = thinks(&r) ? THINKING_ALWAYS : THINKING_NONE;
-            } else if (s->top_chat && (int)json_array_size(top) < s->top_chat) {
-                s->top_chat = (int)json_array_size(top);
-            }
-            s->split = said_split(v);
-            if (thinks(&r))
-                s->thinking = THINKING_ALWAYS;
+            s->thinking = thinks(&r) ? THINKING_ALWAYS : THINKING_NONE;
+            if (s->thinking == THINKING_NONE && (int)json_array_size(top) < s->top_chat)
+                s->top_chat = (int)json_array_size(top); // 0: takes the wish and does not fulfil it
+            s->split = said_split(v, top);
         }
         try_end(&r, v);
         if (rc || ok)
@@ -290,6 +291,34 @@ static int probe_chat(struct server *s, struct http *h, struct err *err)
     }
     s->chat = false;
     return 0;
+}
+
+/* A judge that always thinks: does it list the tokens after the thought?  A thought is long, and so
+ * are its lists: no more is asked for than hosted servers give. */
+static int probe_thought(struct server *s, struct http *h, struct err *err)
+{
+    static const char *const word[] = {"10", "1"}; // in one token, or in two
+    struct ask a = {.kind = ASK_WORDS,
+                    .message = repeat_message,
+                    .n_messages = 1,
+                    .word = word,
+                    .n_words = 2};
+    struct err why = {0};
+    struct reply r;
+    json_t *v;
+    const json_t *top = NULL;
+    bool ok;
+    if (s->top_chat == 0)
+        return 0;
+    s->top_chat = s->top_chat < TOP_HOSTED ? s->top_chat : TOP_HOSTED;
+    s->thought_logps = true;
+    s->split = false;
+    int rc = try_ask(&r, &v, &top, &ok, &why, s, h, &a, err);
+    s->top_chat = ok ? (int)json_array_size(top) : 0;
+    s->thought_logps = s->top_chat > 0;
+    s->split = said_split(v, top);
+    try_end(&r, v);
+    return rc;
 }
 
 static int probe_thinking(struct server *s, struct http *h, struct err *err)
@@ -319,7 +348,7 @@ static int probe_thinking(struct server *s, struct http *h, struct err *err)
             return rc;
     }
     s->thinking = THINKING_ALWAYS;
-    return rc;
+    return rc ? rc : probe_thought(s, h, err);
 }
 
 /* A begun alphabet: who goes on with it continues answers. */
@@ -449,6 +478,6 @@ char *server_describe(const struct server *s)
                  s->top_text ? "log-probs" : "no log-probs");
     if (s->top_chat || s->top_text)
         buf_addf(&b, " of %d tokens", s->top_text > s->top_chat ? s->top_text : s->top_chat);
-    buf_adds(&b, thinking[s->thinking]);
+    buf_addf(&b, "%s%s", thinking[s->thinking], s->thought_logps ? ", log-probs after thoughts" : "");
     return buf_take(&b);
 }
