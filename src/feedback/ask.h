@@ -131,4 +131,21 @@ struct hash128 ask_settings_hash(const struct ask *ask);    // of the words, sam
  * is empty after an error.  The caller releases the replies. */
 int ask_all(struct asker *a, struct reply *out, const struct ask *ask, int n, struct err *err) MUST_CHECK;
 
+/* ---- many questions of one text each ------------------------------------------------------------ */
+
+/* What is asked in one call, and what came back.  Everything is its own until ask_list_release. */
+struct ask_list {
+    struct ask *ask;                // (room) n of them are in use
+    struct reply *reply;            // (room) of ask_list_send; empty before
+    struct chat_message *turn;      // (room) texts put as a user's turn
+    char **text;                    // (room)
+    int n, room;
+};
+int ask_list_init(struct ask_list *q, int room, struct err *err) MUST_CHECK;
+/* One more, at most room of them: how it is asked, and its text, which is taken (NULL: there was no memory for it).
+ * chat: as a user's turn, else as a text that is continued. */
+int ask_list_add(struct ask_list *q, const struct ask *how, char *text, bool chat, struct err *err) MUST_CHECK;
+int ask_list_send(struct ask_list *q, struct asker *a, struct err *err) MUST_CHECK;    // as ask_all
+void ask_list_release(struct ask_list *q);    // zeroed afterwards; fine after a failed ask_list_init
+
 #endif

@@ -96,58 +96,37 @@ static int read_rows(struct work *w, const json_t *opt, struct err *err)
     return rc;
 }
 
-static int first_ask(struct ask *out, struct work *w, int i, struct err *err)
+static char *first_question(const struct work *w, int i)
 {
-    static const char *const stop[] = { "\n\nHuman:" };
     const char *prompt = w->item[i].prompt;
-    bool transcript = str_starts(prompt + strspn(prompt, " \n"), "Human:");
-    struct chat_message *m = arena_alloc(&w->arena, sizeof *m);
-    char *plain = arena_strdup(&w->arena, prompt);
-    struct buf b = { 0 };
-    buf_addf(&b, transcript ? "%s" : "Human: %s\n\nAssistant:", prompt);
-    if (b.s && !w->how.chat)
-        plain = arena_strdup(&w->arena, b.s);
-    bool failed = b.failed;
-    buf_release(&b);
-    if (!m || !plain || failed)
-        return no_memory(err);
-    *m = (struct chat_message){ "user", plain };
-    *out = (struct ask){ .kind = ASK_TEXT, .protocol = "answer 1", .sampling = w->how.sampling };
-    out->sampling.seed = w->how.seed;
-    out->sampling.stop = stop;
-    out->sampling.n_stop = 1;
-    if (w->how.chat) {
-        out->message = m;
-        out->n_messages = 1;
-    } else {
-        out->prompt = plain;
-    }
-    return 0;
+    bool talk = !w->how.chat && !str_starts(prompt + strspn(prompt, " \n"), "Human:");
+    return str_printf(talk ? "Human: %s\n\nAssistant:" : "%s", prompt);
 }
 
 static int first_answers(struct work *w, struct err *err)
 {
-    struct ask *ask = mem_alloc((size_t)w->n, sizeof *ask);
-    struct reply *reply = mem_alloc((size_t)w->n, sizeof *reply);
-    int m = 0, rc = ask && reply ? 0 : no_memory(err);
+    static const char *const stop[] = { "\n\nHuman:" };
+    struct ask ask = { .kind = ASK_TEXT, .protocol = "answer 1", .sampling = w->how.sampling };
+    struct ask_list list;
+    ask.sampling.seed = w->how.seed;
+    ask.sampling.stop = stop;
+    ask.sampling.n_stop = 1;
+    int rc = ask_list_init(&list, w->n, err);
     for (int i = 0; i < w->n && rc == 0; i++)
         if (!w->item[i].response)
-            rc = first_ask(&ask[m++], w, i, err);
-    if (rc == 0 && m)
-        rc = ask_all(&w->asker, reply, ask, m, err);
+            rc = ask_list_add(&list, &ask, first_question(w, i), w->how.chat, err);
+    if (rc == 0)
+        rc = ask_list_send(&list, &w->asker, err);
     for (int i = 0, k = 0; i < w->n && rc == 0; i++) {
         if (w->item[i].response)
             continue;
-        const char *text = reply[k].state == REPLY_OK && reply[k].text ? reply[k].text : "";
-        if (!(w->item[i].response = arena_strdup(&w->arena, text)))
+        const struct reply *r = &list.reply[k++];
+        w->item[i].response = arena_strdup(&w->arena, r->state == REPLY_OK && r->text ? r->text : "");
+        if (!w->item[i].response)
             rc = no_memory(err);
-        k++;
     }
-    w->answered = m;
-    if (rc == 0)
-        replies_release(reply, m);
-    free(ask);
-    free(reply);
+    w->answered = list.n;
+    ask_list_release(&list);
     return rc;
 }
 

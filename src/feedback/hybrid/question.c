@@ -16,8 +16,7 @@ void style_defaults(struct style *s)
     *s = (struct style){.min_mass = 0.5, .temperature = 0.7f, .max_new_tokens = 256, .seed = 1};
 }
 
-/* ---- reading ------------------------------------------------------------------------------
- */
+/* ---- reading ------------------------------------------------------------------------ */
 
 static int word_at(const char *p)
 {
@@ -64,55 +63,12 @@ static struct yes_no from_words(const struct reply *r, double min_mass)
     return v;
 }
 
-/* ---- asking
- * ---------------------------------------------------------------------------------- */
+/* ---- asking ------------------------------------------------------------------------- */
 
-struct unit {
-    struct ask *ask;
-    struct reply *reply;
-    struct chat_message *message;
-    char **text;
-    int n;
-};
-
-static void unit_release(struct unit *u)
+/* The question with what follows it; `open` begins the answer of one that is continued. */
+static char *worded(const char *question, const char *behind, const char *open, bool chat)
 {
-    for (int i = 0; u->text && i < u->n; i++)
-        free(u->text[i]);
-    if (u->reply)
-        replies_release(u->reply, u->n);
-    free(u->ask);
-    free(u->reply);
-    free(u->message);
-    free(u->text);
-}
-
-static int unit_new(struct unit *u, int n, struct err *err)
-{
-    *u = (struct unit){
-        mem_alloc((size_t)n, sizeof *u->ask), mem_alloc((size_t)n, sizeof *u->reply),
-        mem_alloc((size_t)n, sizeof *u->message), mem_alloc((size_t)n, sizeof *u->text), n};
-    return u->ask && u->reply && u->message && u->text
-               ? 0
-               : err_set(err, ERR_MEMORY, "no memory for %d questions", n);
-}
-
-/* Question i of the unit: text and what follows it, plain or as a user's turn. */
-static int put(struct unit *u, int i, struct ask ask, const char *question, const char *behind,
-               const char *open, bool chat, struct err *err)
-{
-    u->text[i] = str_printf("%s%s%s", question, behind, chat ? "" : open);
-    if (!u->text[i])
-        return err_set(err, ERR_MEMORY, "no memory for a question");
-    u->ask[i] = ask;
-    if (chat) {
-        u->message[i] = (struct chat_message){"user", u->text[i]};
-        u->ask[i].message = &u->message[i];
-        u->ask[i].n_messages = 1;
-    } else {
-        u->ask[i].prompt = u->text[i];
-    }
-    return 0;
+    return str_printf("%s%s%s", question, behind, chat ? "" : open);
 }
 
 static struct sampling sampling_of(const struct style *s, bool greedy)
@@ -130,58 +86,54 @@ static int yes_no_words(struct yes_no *out, struct asker *a, const char *protoco
                         struct err *err)
 {
     static const char *const word[] = {"yes", "no", "Yes", "No"};
-    struct unit u;
+    struct ask_list q;
     struct ask ask = {.kind = ASK_WORDS,
                       .word = word,
                       .n_words = 4,
                       .sampling = sampling_of(s, true),
                       .protocol = protocol};
-    int rc = unit_new(&u, n, err);
+    int rc = ask_list_init(&q, n, err);
     for (int i = 0; i < n && rc == 0; i++)
-        rc = put(&u, i, ask, question[i], " Answer yes or no.", "\nAnswer:", s->chat, err);
+        rc = ask_list_add(&q, &ask, worded(question[i], " Answer yes or no.", "\nAnswer:", s->chat), s->chat, err);
     if (rc == 0)
-        rc = ask_all(a, u.reply, u.ask, n, err);
+        rc = ask_list_send(&q, a, err);
     for (int i = 0; i < n && rc == 0; i++)
-        out[i] = from_words(&u.reply[i], s->min_mass);
-    unit_release(&u);
+        out[i] = from_words(&q.reply[i], s->min_mass);
+    ask_list_release(&q);
     return rc;
 }
 
-/* Written checks: the share of yes among those that say either. */
+/* The share of yes among written checks that say either. */
+static struct yes_no from_votes(const struct reply *r, int votes)
+{
+    int yes = 0, all = 0;
+    bool lost = false;
+    for (int k = 0; k < votes; k++) {
+        int said = r[k].state == REPLY_OK ? yes_no_read(r[k].text ? r[k].text : "") : -1;
+        yes += said == 1;
+        all += said >= 0;
+        lost = lost || r[k].state == REPLY_FAILED || r[k].state == REPLY_TOO_LONG;
+    }
+    return (struct yes_no){all ? (double)yes / all : NAN, (double)all / votes, all > 0, lost && !all};
+}
+
 static int yes_no_votes(struct yes_no *out, struct asker *a, const char *protocol,
                         const char *const *question, int n, const struct style *s,
                         struct err *err)
 {
-    struct unit u;
-    struct ask ask = {
-        .kind = ASK_TEXT, .sampling = sampling_of(s, false), .protocol = protocol};
-    int rc = unit_new(&u, n * s->votes, err);
+    static const char behind[] = " Work it out step by step, then end with a line \"Answer: yes\" or \"Answer: no\".";
+    struct ask_list q;
+    struct ask ask = {.kind = ASK_TEXT, .sampling = sampling_of(s, false), .protocol = protocol};
+    int rc = ask_list_init(&q, n * s->votes, err);
     for (int i = 0; i < n * s->votes && rc == 0; i++) {
         ask.draw = i % s->votes;
-        rc = put(&u, i, ask, question[i / s->votes],
-                 " Work it out step by step, then end with a line \"Answer: yes\" or \"Answer: "
-                 "no\".",
-                 "\nCheck:", s->chat, err);
+        rc = ask_list_add(&q, &ask, worded(question[i / s->votes], behind, "\nCheck:", s->chat), s->chat, err);
     }
     if (rc == 0)
-        rc = ask_all(a, u.reply, u.ask, u.n, err);
-    for (int i = 0; i < n && rc == 0; i++) {
-        int yes = 0, all = 0;
-        bool lost = false;
-        for (int k = i * s->votes; k < (i + 1) * s->votes; k++) {
-            int said = u.reply[k].state == REPLY_OK
-                           ? yes_no_read(u.reply[k].text ? u.reply[k].text : "")
-                           : -1;
-            yes += said == 1;
-            all += said >= 0;
-            lost = lost || u.reply[k].state == REPLY_FAILED ||
-                   u.reply[k].state == REPLY_TOO_LONG;
-        }
-        out[i] =
-            (struct yes_no){all ? (double)yes / all : NAN, (double)all / s->votes, all > 0,
-                            lost && !all};
-    }
-    unit_release(&u);
+        rc = ask_list_send(&q, a, err);
+    for (int i = 0; i < n && rc == 0; i++)
+        out[i] = from_votes(&q.reply[i * s->votes], s->votes);
+    ask_list_release(&q);
     return rc;
 }
 
@@ -203,23 +155,23 @@ int ask_texts(const char **out, struct asker *a, const char *protocol,
 {
     int rc = 0, all = n * draws;
     for (int at = 0; at < all && rc == 0; at += UNIT) {
-        struct unit u;
-        struct ask ask = {
-            .kind = ASK_TEXT, .sampling = sampling_of(s, false), .protocol = protocol};
-        rc = unit_new(&u, all - at < UNIT ? all - at : UNIT, err);
-        for (int i = 0; i < u.n && rc == 0; i++) {
+        struct ask_list q;
+        struct ask ask = {.kind = ASK_TEXT, .sampling = sampling_of(s, false), .protocol = protocol};
+        int part = all - at < UNIT ? all - at : UNIT;
+        rc = ask_list_init(&q, part, err);
+        for (int i = 0; i < part && rc == 0; i++) {
             ask.draw = (at + i) % draws;
-            rc = put(&u, i, ask, question[(at + i) / draws], "", "", s->chat, err);
+            rc = ask_list_add(&q, &ask, strdup(question[(at + i) / draws]), s->chat, err);
         }
         if (rc == 0)
-            rc = ask_all(a, u.reply, u.ask, u.n, err);
-        for (int i = 0; i < u.n && rc == 0; i++) {
-            const struct reply *r = &u.reply[i];
+            rc = ask_list_send(&q, a, err);
+        for (int i = 0; i < part && rc == 0; i++) {
+            const struct reply *r = &q.reply[i];
             out[at + i] = arena_strdup(arena, r->state == REPLY_OK && r->text ? r->text : "");
             if (!out[at + i])
                 rc = err_set(err, ERR_MEMORY, "no memory for a reply");
         }
-        unit_release(&u);
+        ask_list_release(&q);
     }
     return rc;
 }

@@ -109,28 +109,6 @@ struct shown {
     int i;
     bool swapped;
 };
-struct unit {
-    struct shown *shown;
-    struct ask *ask;
-    struct reply *reply;
-    struct chat_message *message;
-    char **text;
-    int n;
-};
-
-static void unit_release(struct unit *u)
-{
-    for (int k = 0; u->text && k < u->n; k++)
-        free(u->text[k]);
-    if (u->reply)
-        replies_release(u->reply, u->n);
-    free(u->shown);
-    free(u->ask);
-    free(u->reply);
-    free(u->message);
-    free(u->text);
-}
-
 static bool drawn(const struct judge_options *o, const char *instruction)
 {
     struct rng r;
@@ -138,51 +116,34 @@ static bool drawn(const struct judge_options *o, const char *instruction)
     return rng_below(&r, 2);
 }
 
-static int unit_new(struct unit *u, const struct judge_options *o,
-                    const struct judge_item *item, int n, struct err *err)
+/* Which questions n items make; how many. */
+static int list_shown(struct shown *shown, const struct judge_options *o, const struct judge_item *item, int n)
 {
-    size_t most = 2 * (size_t)n;
-    *u = (struct unit){mem_alloc(most, sizeof *u->shown), mem_alloc(most, sizeof *u->ask),
-                       mem_alloc(most, sizeof *u->reply), mem_alloc(most, sizeof *u->message),
-                       mem_alloc(most, sizeof *u->text),  0};
-    if (!u->shown || !u->ask || !u->reply || !u->message || !u->text)
-        return err_set(err, ERR_MEMORY, "no memory to judge %d pairs", n);
+    int m = 0;
     for (int i = 0; i < n; i++) {
         if (!strcmp(item[i].first, item[i].second))
             continue;
         bool first = o->order == JUDGE_RANDOM && drawn(o, item[i].instruction);
-        u->shown[u->n++] = (struct shown){i, first};
+        shown[m++] = (struct shown){i, first};
         if (o->order == JUDGE_BOTH)
-            u->shown[u->n++] = (struct shown){i, !first};
+            shown[m++] = (struct shown){i, !first};
     }
-    return 0;
+    return m;
 }
 
-static int unit_write(struct unit *u, const struct judge_options *o,
-                      const struct judge_item *item, struct err *err)
+static struct ask judge_ask(const struct judge_options *o)
 {
     static const char *const word[] = {"m", "M"}, *const stop[] = {"\n\n"};
-    for (int k = 0; k < u->n; k++) {
-        struct ask *a = &u->ask[k];
-        u->text[k] = judge_question(o, &item[u->shown[k].i], u->shown[k].swapped);
-        if (!u->text[k])
-            return err_set(err, ERR_MEMORY, "no memory for a question");
-        *a = (struct ask){.kind = o->kind == JUDGE_TEXT ? ASK_TEXT : ASK_WORDS,
-                          .protocol = JUDGE_PROTOCOL,
-                          .order = u->shown[k].swapped};
-        sampling_defaults(&a->sampling);
-        a->sampling.temperature = 0;
-        a->sampling.max_new_tokens = o->kind == JUDGE_TEXT ? 50 : 4;
-        a->sampling.stop = stop;
-        a->sampling.n_stop = o->kind == JUDGE_TEXT && !o->chat;
-        a->word = o->kind == JUDGE_TEXT ? NULL : word;
-        a->n_words = o->kind == JUDGE_TEXT ? 0 : 2;
-        u->message[k] = (struct chat_message){"user", u->text[k]};
-        a->prompt = o->chat ? NULL : u->text[k];
-        a->message = o->chat ? &u->message[k] : NULL;
-        a->n_messages = o->chat;
-    }
-    return 0;
+    bool text = o->kind == JUDGE_TEXT;
+    struct ask ask = {.kind = text ? ASK_TEXT : ASK_WORDS, .protocol = JUDGE_PROTOCOL};
+    sampling_defaults(&ask.sampling);
+    ask.sampling.temperature = 0;
+    ask.sampling.max_new_tokens = text ? 50 : 4;
+    ask.sampling.stop = stop;
+    ask.sampling.n_stop = text && !o->chat;
+    ask.word = text ? NULL : word;
+    ask.n_words = text ? 0 : 2;
+    return ask;
 }
 
 /* What the replies to one item make together. */
@@ -206,17 +167,24 @@ static int judge_unit(struct judgement *out, struct asker *a, const struct judge
                       const struct judge_item *item, int n, struct arena *arena,
                       struct err *err)
 {
-    struct unit u;
-    int rc = unit_new(&u, o, item, n, err);
+    struct ask_list q;
+    struct ask ask = judge_ask(o);
+    struct shown *shown = mem_alloc(2 * (size_t)n, sizeof *shown);
+    int m = shown ? list_shown(shown, o, item, n) : 0, rc = ask_list_init(&q, m, err);
+    if (rc == 0 && !shown)
+        rc = err_set(err, ERR_MEMORY, "no memory to judge %d pairs", n);
+    for (int k = 0; k < m && rc == 0; k++) {
+        ask.order = shown[k].swapped;
+        rc = ask_list_add(&q, &ask, judge_question(o, &item[shown[k].i], shown[k].swapped), o->chat, err);
+    }
     if (rc == 0)
-        rc = unit_write(&u, o, item, err);
-    if (rc == 0 && u.n)
-        rc = ask_all(a, u.reply, u.ask, u.n, err);
+        rc = ask_list_send(&q, a, err);
     for (int i = 0; i < n && rc == 0; i++)
         out[i] = (struct judgement){.preference = 1.5, .order = {NAN, NAN}};
-    for (int k = 0; k < u.n && rc == 0; k++)
-        judge_add(&out[u.shown[k].i], o, &u.reply[k], u.shown[k].swapped, arena);
-    unit_release(&u);
+    for (int k = 0; k < m && rc == 0; k++)
+        judge_add(&out[shown[k].i], o, &q.reply[k], shown[k].swapped, arena);
+    ask_list_release(&q);
+    free(shown);
     return rc;
 }
 

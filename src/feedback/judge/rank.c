@@ -101,14 +101,10 @@ bool order_read(int *place, int n, const char *text)
 
 struct listed {
     int order[JUDGE_MAX_OUTPUTS];
-    char *question;
-    struct chat_message message;
 };
 
-static int list_ask(struct listed *l, struct ask *ask, const struct judge_options *o,
-                    const struct rank_item *item, struct err *err)
+static void draw_order(struct listed *l, const struct judge_options *o, const struct rank_item *item)
 {
-    static const char *const stop[] = {"\n"};
     struct rng r;
     for (int i = 0; i < item->n; i++)
         l->order[i] = i;
@@ -116,21 +112,18 @@ static int list_ask(struct listed *l, struct ask *ask, const struct judge_option
              hash_bytes(item->instruction, strlen(item->instruction)).lo, 1);
     if (o->order != JUDGE_FIXED)
         rng_shuffle(&r, l->order, item->n);
-    l->question = list_question(item, l->order, o->chat);
-    if (!l->question)
-        return err_set(err, ERR_MEMORY, "no memory for a question");
-    l->message = (struct chat_message){"user", l->question};
-    *ask = (struct ask){.kind = ASK_TEXT,
-                        .prompt = o->chat ? NULL : l->question,
-                        .message = o->chat ? &l->message : NULL,
-                        .n_messages = o->chat,
-                        .protocol = RANK_PROTOCOL};
-    sampling_defaults(&ask->sampling);
-    ask->sampling.temperature = 0;
-    ask->sampling.max_new_tokens = 8 * item->n;
-    ask->sampling.stop = stop;
-    ask->sampling.n_stop = !o->chat;
-    return 0;
+}
+
+static struct ask list_ask(const struct judge_options *o, int n)
+{
+    static const char *const stop[] = {"\n"};
+    struct ask ask = {.kind = ASK_TEXT, .protocol = RANK_PROTOCOL};
+    sampling_defaults(&ask.sampling);
+    ask.sampling.temperature = 0;
+    ask.sampling.max_new_tokens = 8 * n;
+    ask.sampling.stop = stop;
+    ask.sampling.n_stop = !o->chat;
+    return ask;
 }
 
 static void list_read(struct ranked *out, const struct listed *l, const struct reply *r, int n,
@@ -148,23 +141,22 @@ static void list_read(struct ranked *out, const struct listed *l, const struct r
 static int listwise(struct ranked *out, struct asker *a, const struct judge_options *o,
                     const struct rank_item *item, int n, struct arena *arena, struct err *err)
 {
+    struct ask_list q;
     struct listed *l = mem_alloc((size_t)n, sizeof *l);
-    struct ask *ask = mem_alloc((size_t)n, sizeof *ask);
-    struct reply *reply = mem_alloc((size_t)n, sizeof *reply);
-    int rc = l && ask && reply ? 0 : err_set(err, ERR_MEMORY, "no memory to rank outputs");
-    for (int i = 0; i < n && rc == 0; i++)
-        rc = list_ask(&l[i], &ask[i], o, &item[i], err);
+    int rc = ask_list_init(&q, n, err);
+    if (rc == 0 && !l)
+        rc = err_set(err, ERR_MEMORY, "no memory to rank outputs");
+    for (int i = 0; i < n && rc == 0; i++) {
+        struct ask ask = list_ask(o, item[i].n);
+        draw_order(&l[i], o, &item[i]);
+        rc = ask_list_add(&q, &ask, list_question(&item[i], l[i].order, o->chat), o->chat, err);
+    }
     if (rc == 0)
-        rc = ask_all(a, reply, ask, n, err);
+        rc = ask_list_send(&q, a, err);
     for (int i = 0; i < n && rc == 0; i++)
-        list_read(&out[i], &l[i], &reply[i], item[i].n, arena);
-    for (int i = 0; i < n && l; i++)
-        free(l[i].question);
-    if (reply)
-        replies_release(reply, n);
+        list_read(&out[i], &l[i], &q.reply[i], item[i].n, arena);
+    ask_list_release(&q);
     free(l);
-    free(ask);
-    free(reply);
     return rc;
 }
 
