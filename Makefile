@@ -111,12 +111,12 @@ $(BUILD)/tests/version.o: src/base/version.c
 	@mkdir -p $(@D)
 	$(call say,cc)$(CC) $(ALLC) -c $< -o $@
 # What tests of net/ and feedback/ talk to, and shell tests.
-$(BUILD)/tests/hub: tests/kit/hub.c
+$(BUILD)/tests/hub $(BUILD)/tests/judge: $(BUILD)/tests/%: tests/kit/%.c $(BUILD)/tests/serve.o
 	@mkdir -p $(@D)
-	$(call say,link)$(CC) $(ALLC) -Wno-format-truncation -MF $@.d -MT $@ -o $@ $< $(LINK) -lcrypto
-$(BUILD)/tests/judge: tests/kit/judge.c
+	$(call say,link)$(CC) $(ALLC) -Itests -Wno-format-truncation -MF $@.d -MT $@ -o $@ $< $(BUILD)/tests/serve.o $(LINK) -ljansson -lssl -lcrypto -lm
+$(BUILD)/tests/serve.o: tests/kit/serve.c
 	@mkdir -p $(@D)
-	$(call say,link)$(CC) $(ALLC) -Itests -Wno-format-truncation -MF $@.d -MT $@ -o $@ $< $(LINK) -ljansson -lssl -lcrypto -lm
+	$(call say,cc)$(CC) $(ALLC) -Itests -Wno-format-truncation -c $< -o $@
 $(BUILD)/tests/torture_labels: tests/kit/torture_labels.c
 	@mkdir -p $(@D)
 	$(call say,link)$(CC) $(ALLC) -Itests -Wno-format-truncation -MF $@.d -MT $@ -o $@ $< $(LINK) -ljansson -lsqlite3
@@ -225,4 +225,4 @@ clean:  ## removes the build folder
 	rm -rf $(BUILD)
 
 -include $(foreach r,$(ROOMS),$(patsubst %.o,%.d,$(call objs,$(r)))) $(TESTBIN:=.d) $(EXAMPLES:=.d) \
-         $(TESTOBJ:.o=.d) $(BUILD)/tests/hub.d $(BUILD)/tests/judge.d $(BUILD)/tests/torture_labels.d $(BUILD)/tests/flood.d
+         $(TESTOBJ:.o=.d) $(BUILD)/tests/serve.d $(BUILD)/tests/hub.d $(BUILD)/tests/judge.d $(BUILD)/tests/torture_labels.d $(BUILD)/tests/flood.d

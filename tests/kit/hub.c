@@ -14,30 +14,24 @@
  * redirect to another host, here the second port, and named by SHA-256; others by git's SHA-1.
  * /echo answers with what it was sent.  One process per connection, which X-Process names; all
  * die with the process that started the first. */
-#include <arpa/inet.h>
+#include "kit/serve.h"
+
 #include <dirent.h>
 #include <fcntl.h>
 #include <openssl/evp.h>
-#include <poll.h>
-#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
-enum { FAULTS = 32, HEAD = 16384 };
+enum { HEAD = 16384 };
 
-static char root[512];
-static int port[2];
-static int *used; // (FAULTS) shared by all processes: how often each fault was met
+static int port[2]; // of the Hub and of the other host
 
 /* What a request meets beyond the ordinary.  -1, NULL: nothing. */
 struct fault {
@@ -61,17 +55,16 @@ struct fault {
 
 struct request {
     int fd, which; // which: 0 hub, 1 cdn
-    char method[8], path[2048], query[512], auth[256], body[4096];
-    long from; // -1: no range
-    size_t n_body;
-    bool close;
+    struct serve_head head;
+    char path[2048], query[512], body[4096]; // of its target; what was sent
     struct fault f;
 };
 
 /* ---- the script ---------------------------------------------------------------------- */
 
-static void apply(struct fault *f, const char *action, const char *a, const char *b)
+static void apply(void *fault, const char *action, const char *a, const char *b)
 {
+    struct fault *f = fault;
     long n = atol(a);
     if (!strcmp(action, "status")) {
         f->status = (int)n;
@@ -97,37 +90,13 @@ static void apply(struct fault *f, const char *action, const char *a, const char
 
 static void find_faults(struct request *r)
 {
-    char path[600], line[1024], what[2100];
+    char what[2100];
     r->f = (struct fault){.drop = -1, .stall = -1, .flip = -1, .shorten = -1};
-    snprintf(path, sizeof path, "%s/faults", root);
-    snprintf(what, sizeof what, "%s %s %s", r->which ? "cdn" : "hub", r->method, r->path);
-    FILE *s = fopen(path, "r");
-    for (int i = 0; s && i < FAULTS && fgets(line, sizeof line, s); i++) {
-        char part[256], action[32], a[256] = "", b[256] = "";
-        int count;
-        if (sscanf(line, "%d %255s %31s %255s %255[^\n]", &count, part, action, a, b) < 3 ||
-            !strstr(what, part))
-            continue;
-        if (__atomic_fetch_add(&used[i], 1, __ATOMIC_SEQ_CST) < count)
-            apply(&r->f, action, a, b);
-    }
-    if (s)
-        fclose(s);
+    snprintf(what, sizeof what, "%s %s %s", r->which ? "cdn" : "hub", r->head.method, r->path);
+    serve_faults(what, &r->f, apply);
 }
 
 /* ---- small things -------------------------------------------------------------------- */
-
-static bool send_all(int fd, const char *p, size_t n)
-{
-    while (n) {
-        ssize_t w = send(fd, p, n, MSG_NOSIGNAL);
-        if (w <= 0)
-            return false;
-        p += w;
-        n -= (size_t)w;
-    }
-    return true;
-}
 
 static char *slurp(const char *path, size_t *n)
 {
@@ -183,16 +152,12 @@ static bool is_large(const char *path)
 
 static void note(const struct request *r, int status)
 {
-    char path[600], line[4096], range[32] = "-";
-    if (r->from >= 0)
-        snprintf(range, sizeof range, "%ld", r->from);
-    int n =
-        snprintf(line, sizeof line, "%s %s %s range=%s auth=%s %d\n", r->which ? "cdn" : "hub",
-                 r->method, r->path, range, r->auth[0] ? r->auth : "-", status);
-    snprintf(path, sizeof path, "%s/log", root);
-    int fd = open(path, O_WRONLY | O_CREAT | O_APPEND, 0666);
-    if (fd >= 0 && write(fd, line, (size_t)n) == n)
-        close(fd);
+    char line[4096], range[32] = "-";
+    if (r->head.from >= 0)
+        snprintf(range, sizeof range, "%ld", r->head.from);
+    snprintf(line, sizeof line, "%s %s %s range=%s auth=%s %d\n", r->which ? "cdn" : "hub",
+             r->head.method, r->path, range, r->head.auth[0] ? r->head.auth : "-", status);
+    serve_log(line);
 }
 
 /* ---- replies ------------------------------------------------------------------------- */
@@ -203,11 +168,11 @@ static void reply(struct request *r, int status, const char *headers, const char
     char head[4096];
     int k = snprintf(
         head, sizeof head, "HTTP/1.1 %d X\r\nContent-Length: %zu\r\nX-Process: %d\r\n%s%s\r\n",
-        status, n, (int)getpid(), headers, r->close ? "Connection: close\r\n" : "");
+        status, n, (int)getpid(), headers, r->head.close ? "Connection: close\r\n" : "");
     note(r, status);
-    if (!send_all(r->fd, head, (size_t)k) ||
-        (strcmp(r->method, "HEAD") && !send_all(r->fd, body, n)))
-        r->close = true;
+    if (!serve_send(r->fd, head, (size_t)k) ||
+        (strcmp(r->head.method, "HEAD") && !serve_send(r->fd, body, n)))
+        r->head.close = true;
 }
 
 static void refuse(struct request *r, int status, const char *code)
@@ -227,7 +192,7 @@ static void send_body(struct request *r, const char *p, size_t n)
             m = (size_t)f->drop > at ? (size_t)f->drop - at : 0;
         if (f->stall >= 0 && at + m > (size_t)f->stall)
             m = (size_t)f->stall > at ? (size_t)f->stall - at : 0;
-        if (!send_all(r->fd, p + at, m))
+        if (!serve_send(r->fd, p + at, m))
             exit(0);
         if (f->stall >= 0 && at + m >= (size_t)f->stall)
             sleep(30), exit(0);
@@ -238,15 +203,15 @@ static void send_body(struct request *r, const char *p, size_t n)
     }
 }
 
-/* A file, or the part from r->from, with what the script wants wrong about it. */
+/* A file, or the part from r->head.from, with what the script wants wrong about it. */
 static void serve_file(struct request *r, const char *full, const char *headers)
 {
-    size_t n = 0, from = r->from > 0 ? (size_t)r->from : 0, at;
+    size_t n = 0, from = r->head.from > 0 ? (size_t)r->head.from : 0, at;
     char *p = slurp(full, &n), head[4096];
     const struct fault *f = &r->f;
     if (f->flip >= 0 && (size_t)f->flip < n)
         p[f->flip] ^= 1;
-    bool part = r->from >= 0 && !f->norange;
+    bool part = r->head.from >= 0 && !f->norange;
     if (part && from >= n) {
         reply(r, 416, "", "", 0);
         free(p);
@@ -265,12 +230,12 @@ static void serve_file(struct request *r, const char *full, const char *headers)
     k += snprintf(head + k, sizeof head - (size_t)k, "\r\n");
     note(r, part ? 206 : 200);
     at = f->shifted ? 0 : from;
-    if (!send_all(r->fd, head, (size_t)k))
+    if (!serve_send(r->fd, head, (size_t)k))
         exit(0);
-    if (strcmp(r->method, "HEAD"))
+    if (strcmp(r->head.method, "HEAD"))
         send_body(r, p + at, len);
-    for (long i = 0; i < f->extra && strcmp(r->method, "HEAD"); i++)
-        if (!send_all(r->fd, "x", 1))
+    for (long i = 0; i < f->extra && strcmp(r->head.method, "HEAD"); i++)
+        if (!serve_send(r->fd, "x", 1))
             exit(0);
     free(p);
 }
@@ -404,16 +369,16 @@ static bool commit_of(char commit[41], const char *folder, const char *rev)
 static bool may_see(struct request *r, const char *folder)
 {
     char path[1200];
-    bool good = !strcmp(r->auth, "Bearer hf_good");
+    bool good = !strcmp(r->head.auth, "Bearer hf_good");
     struct stat st;
     snprintf(path, sizeof path, "%s/gated", folder);
     if (!good && stat(path, &st) == 0) {
-        refuse(r, r->auth[0] ? 403 : 401, "GatedRepo");
+        refuse(r, r->head.auth[0] ? 403 : 401, "GatedRepo");
         return false;
     }
     snprintf(path, sizeof path, "%s/private", folder);
     if (stat(folder, &st) || (!good && stat(path, &st) == 0)) {
-        refuse(r, r->auth[0] ? 404 : 401, "RepoNotFound");
+        refuse(r, r->head.auth[0] ? 404 : 401, "RepoNotFound");
         return false;
     }
     return true;
@@ -459,7 +424,7 @@ static void serve_hub(struct request *r)
     if (!rev)
         rev = "main";
     unquote(rev);
-    snprintf(folder, sizeof folder, "%s/repos/%s/%s/%s", root, kind, org, name);
+    snprintf(folder, sizeof folder, "%s/%s/%s/%s", serve_path("repos"), kind, org, name);
     if (!may_see(r, folder))
         return;
     if (!commit_of(commit, folder, rev)) {
@@ -498,7 +463,7 @@ static void serve(struct request *r)
     char full[4096], head[400], path[2048];
     find_faults(r);
     if (r->f.garbage) {
-        send_all(r->fd, "220 mail.example ESMTP\r\n\r\n", 26);
+        serve_send(r->fd, "220 mail.example ESMTP\r\n\r\n", 26);
         exit(0);
     }
     if (r->f.loop) {
@@ -507,23 +472,22 @@ static void serve(struct request *r)
         reply(r, 302, head, "", 0);
     } else if (r->f.body) {
         size_t n = 0;
-        snprintf(full, sizeof full, "%s/body", root);
-        char *p = slurp(full, &n);
+        char *p = slurp(serve_path("body"), &n);
         reply(r, 200, "", p ? p : "", n);
         free(p);
     } else if (r->f.status) {
         snprintf(head, sizeof head, "%s%s", r->f.header, r->f.header[0] ? "\r\n" : "");
         reply(r, r->f.status, head, "trouble", 7);
     } else if (!strcmp(r->path, "/echo")) {
-        snprintf(head, sizeof head, "X-Method: %s\r\n", r->method);
-        reply(r, 200, head, r->body, r->n_body);
+        snprintf(head, sizeof head, "X-Method: %s\r\n", r->head.method);
+        reply(r, 200, head, r->body, r->head.n_body);
     } else if (r->which == 0) {
         serve_hub(r);
     } else {
         struct stat st;
         snprintf(path, sizeof path, "%s", r->path);
         unquote(path);
-        snprintf(full, sizeof full, "%s/repos%s", root,
+        snprintf(full, sizeof full, "%s%s", serve_path("repos"),
                  !strncmp(path, "/cdn/", 5) ? path + 4 : "/none");
         if (stat(full, &st) || !S_ISREG(st.st_mode))
             reply(r, 404, "", "", 0);
@@ -538,38 +502,25 @@ static void serve(struct request *r)
 
 static bool read_request(struct request *r)
 {
-    char head[HEAD + 1], target[2600];
+    char head[HEAD + 1];
     size_t n = 0;
     while (n < HEAD && (n < 4 || !memmem(head, n, "\r\n\r\n", 4))) {
-        ssize_t got = recv(r->fd, head + n, n ? 1 : 1, 0);
+        ssize_t got = recv(r->fd, head + n, 1, 0);
         if (got <= 0)
             return false;
         n += (size_t)got;
     }
     head[n] = 0;
-    if (sscanf(head, "%7s %2599s", r->method, target) != 2)
+    if (!serve_parse(&r->head, head))
         return false;
+    char *target = r->head.target;
     size_t q = strcspn(target, "?");
     snprintf(r->query, sizeof r->query, "%s", target[q] ? target + q + 1 : "");
-    target[q] = 0;
-    snprintf(r->path, sizeof r->path, "%.2000s", target);
-    r->from = -1;
-    r->auth[0] = 0;
-    r->n_body = 0;
-    for (char *s = strstr(head, "\r\n"); s && s[2] != '\r'; s = strstr(s + 2, "\r\n")) {
-        if (!strncasecmp(s + 2, "authorization:", 14))
-            sscanf(s + 16, " %255[^\r]", r->auth);
-        else if (!strncasecmp(s + 2, "range: bytes=", 13))
-            r->from = atol(s + 15);
-        else if (!strncasecmp(s + 2, "connection: close", 17))
-            r->close = true;
-        else if (!strncasecmp(s + 2, "content-length:", 15))
-            r->n_body = (size_t)atol(s + 17);
-    }
-    if (r->n_body >= sizeof r->body)
+    snprintf(r->path, sizeof r->path, "%.*s", (int)q, target);
+    if (r->head.n_body >= sizeof r->body)
         return false;
-    for (size_t have = 0; have < r->n_body;) {
-        ssize_t got = recv(r->fd, r->body + have, r->n_body - have, 0);
+    for (size_t have = 0; have < r->head.n_body;) {
+        ssize_t got = recv(r->fd, r->body + have, r->head.n_body - have, 0);
         if (got <= 0)
             return false;
         have += (size_t)got;
@@ -577,58 +528,23 @@ static bool read_request(struct request *r)
     return true;
 }
 
-static int listen_on(int which)
-{
-    struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t n = sizeof a;
-    int fd = socket(AF_INET, SOCK_STREAM, 0);
-    if (fd < 0 || bind(fd, (struct sockaddr *)&a, n) || listen(fd, 64) ||
-        getsockname(fd, (struct sockaddr *)&a, &n)) {
-        perror("hub");
-        exit(1);
-    }
-    port[which] = ntohs(a.sin_port);
-    return fd;
-}
-
 static void on_connection(int fd, int which)
 {
     struct request r = {.fd = fd, .which = which};
-    while (!r.close && read_request(&r))
+    while (!r.head.close && read_request(&r))
         serve(&r);
-    exit(0);
 }
 
 int main(int argc, char **argv)
 {
+    int fd[2];
+    char text[64];
     if (argc != 2)
         return 2;
-    snprintf(root, sizeof root, "%s", argv[1]);
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    signal(SIGCHLD, SIG_IGN);
-    used = mmap(NULL, FAULTS * sizeof *used, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
-                -1, 0);
-    struct pollfd p[2] = {{.fd = listen_on(0), .events = POLLIN},
-                          {.fd = listen_on(1), .events = POLLIN}};
-    char tmp[600], path[600];
-    snprintf(tmp, sizeof tmp, "%s/ports.tmp", root);
-    snprintf(path, sizeof path, "%s/ports", root);
-    FILE *f = fopen(tmp, "w");
-    if (!f || fprintf(f, "%d %d\n", port[0], port[1]) < 0 || fclose(f) || rename(tmp, path)) {
-        perror(path);
-        return 1;
-    }
-    while (poll(p, 2, -1) >= 0 || true) {
-        for (int i = 0; i < 2; i++) {
-            int fd = p[i].revents & POLLIN ? accept(p[i].fd, NULL, NULL) : -1;
-            if (fd >= 0 && fork() == 0) {
-                prctl(PR_SET_PDEATHSIG, SIGKILL);
-                close(p[0].fd);
-                close(p[1].fd);
-                on_connection(fd, i);
-            }
-            if (fd >= 0)
-                close(fd);
-        }
-    }
+    serve_in(argv[1]);
+    for (int i = 0; i < 2; i++)
+        fd[i] = serve_listen(&port[i]);
+    snprintf(text, sizeof text, "%d %d\n", port[0], port[1]);
+    serve_publish("ports", text);
+    serve_forever(fd, 2, on_connection);
 }

@@ -19,31 +19,24 @@
  *     {{long}}    the prompt is too long
  * One process per connection; all die with the process that started the first. */
 #include "kit/prompt_hash.h"
+#include "kit/serve.h"
 
-#include <arpa/inet.h>
-#include <fcntl.h>
 #include <jansson.h>
 #include <math.h>
+#include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
-#include <poll.h>
-#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
-enum { FAULTS = 32, MAX_REQUEST = 1 << 22 };
-
-static char root[512];
+enum { MAX_REQUEST = 1 << 22 };
 
 static struct setup {
     char kind[16];  // openai, llama, vllm
@@ -64,7 +57,6 @@ static struct setup {
 
 /* What all processes count together. */
 static struct shared {
-    int used[FAULTS];
     int running, requests;
 } * shared;
 
@@ -82,12 +74,10 @@ struct fault {
 struct request {
     int fd;
     SSL *ssl;
-    char method[8], path[256], auth[128], *text;
-    size_t n_text;
+    struct serve_head head;
     char *rest; // bytes read of the next request
     size_t n_rest;
     char *prompt; // what is asked, markers included
-    bool close;
     json_t *json;
     struct fault f;
 };
@@ -96,9 +86,8 @@ struct request {
 
 static void read_setup(void)
 {
-    char path[600], name[64], value[128];
-    snprintf(path, sizeof path, "%s/setup", root);
-    FILE *f = fopen(path, "r");
+    char name[64], value[128];
+    FILE *f = fopen(serve_path("setup"), "r");
     while (f && fscanf(f, "%63s %127s", name, value) == 2) {
         double v = atof(value);
         if (!strcmp(name, "kind"))
@@ -124,8 +113,9 @@ static void read_setup(void)
         fclose(f);
 }
 
-static void apply(struct fault *f, const char *action, const char *a, const char *b)
+static void apply(void *fault, const char *action, const char *a, const char *b)
 {
+    struct fault *f = fault;
     if (!strcmp(action, "status")) {
         f->status = atoi(a);
         snprintf(f->header, sizeof f->header, "%s", b);
@@ -158,26 +148,14 @@ static void draw_fault(struct fault *f, int number)
 
 static void find_faults(struct request *r)
 {
-    char path[600], line[1024], what[8192];
+    char what[8192];
     r->f = (struct fault){.drop = -1};
     int number = __atomic_fetch_add(&shared->requests, 1, __ATOMIC_SEQ_CST);
-    if (setup.fail > 0 && !strcmp(r->method, "POST"))
+    if (setup.fail > 0 && !strcmp(r->head.method, "POST"))
         draw_fault(&r->f, number);
-    snprintf(path, sizeof path, "%s/faults", root);
-    snprintf(what, sizeof what, "%s %s %.7000s", r->method, r->path,
+    snprintf(what, sizeof what, "%s %s %.7000s", r->head.method, r->head.target,
              r->prompt ? r->prompt : "");
-    FILE *s = fopen(path, "r");
-    for (int i = 0; s && i < FAULTS && fgets(line, sizeof line, s); i++) {
-        char part[256], action[32], a[256] = "", b[256] = "";
-        int count;
-        if (sscanf(line, "%d %255s %31s %255s %255[^\n]", &count, part, action, a, b) < 3 ||
-            !strstr(what, part))
-            continue;
-        if (__atomic_fetch_add(&shared->used[i], 1, __ATOMIC_SEQ_CST) < count)
-            apply(&r->f, action, a, b);
-    }
-    if (s)
-        fclose(s);
+    serve_faults(what, &r->f, apply);
 }
 
 /* ---- bytes --------------------------------------------------------------------------- */
@@ -189,26 +167,15 @@ static ssize_t get(struct request *r, char *p, size_t n)
 
 static bool send_all(struct request *r, const char *p, size_t n)
 {
-    while (n) {
-        ssize_t w = r->ssl ? SSL_write(r->ssl, p, (int)n) : send(r->fd, p, n, MSG_NOSIGNAL);
-        if (w <= 0)
-            return false;
-        p += w;
-        n -= (size_t)w;
-    }
-    return true;
+    return r->ssl ? SSL_write(r->ssl, p, (int)n) == (int)n : serve_send(r->fd, p, n);
 }
 
 static void note(const struct request *r, int status)
 {
-    char path[600], line[1024];
-    int n =
-        snprintf(line, sizeof line, "%s %s %d %016llx auth=%s\n", r->method, r->path, status,
-                 (unsigned long long)prompt_hash(r->prompt), r->auth[0] ? r->auth : "-");
-    snprintf(path, sizeof path, "%s/log", root);
-    int fd = open(path, O_WRONLY | O_CREAT | O_APPEND, 0666);
-    if (fd >= 0 && write(fd, line, (size_t)n) == n)
-        close(fd);
+    char line[1024];
+    snprintf(line, sizeof line, "%s %s %d %016llx auth=%s\n", r->head.method, r->head.target, status,
+             (unsigned long long)prompt_hash(r->prompt), r->head.auth[0] ? r->head.auth : "-");
+    serve_log(line);
 }
 
 static void reply(struct request *r, int status, const char *headers, const char *body)
@@ -538,7 +505,7 @@ static void find_prompt(struct request *r)
 {
     const json_t *p = json_object_get(r->json, "prompt"), *m, *list;
     size_t i, n = 0;
-    r->prompt = calloc(r->n_text + 1, 1);
+    r->prompt = calloc(r->head.n_body + 1, 1);
     if (json_is_string(p))
         strcpy(r->prompt, json_string_value(p));
     json_array_foreach(p, i, m) r->prompt[i] = (char)json_integer_value(m);
@@ -552,15 +519,15 @@ static void find_prompt(struct request *r)
 
 static bool is(const struct request *r, const char *path)
 {
-    return !strcmp(r->path, path);
+    return !strcmp(r->head.target, path);
 }
 
 static void answer(struct request *r)
 {
     bool llama = !strcmp(setup.kind, "llama"), vllm = !strcmp(setup.kind, "vllm");
     const char *model = json_string_value(json_object_get(r->json, "model"));
-    if (setup.key[0] && strncmp(r->auth, "Bearer ", 7) == 0
-            ? strcmp(r->auth + 7, setup.key) != 0
+    if (setup.key[0] && strncmp(r->head.auth, "Bearer ", 7) == 0
+            ? strcmp(r->head.auth + 7, setup.key) != 0
             : setup.key[0] != 0)
         refuse(r, 401, "invalid_api_key", "Incorrect API key provided: sk-ba***ad.");
     else if (is(r, "/v1/models"))
@@ -604,7 +571,7 @@ static void serve(struct request *r)
 {
     const struct fault *f = &r->f;
     int running = __atomic_add_fetch(&shared->running, 1, __ATOMIC_SEQ_CST);
-    bool post = !strcmp(r->method, "POST");
+    bool post = !strcmp(r->head.method, "POST");
     char head[300];
     find_faults(r);
     usleep((useconds_t)(1e6 * f->late));
@@ -634,26 +601,6 @@ static void serve(struct request *r)
 
 /* ---- connections --------------------------------------------------------------------- */
 
-static bool read_head(struct request *r, char *head)
-{
-    size_t n = 0;
-    char *s = strstr(head, "\r\n");
-    r->auth[0] = 0;
-    r->n_text = 0;
-    if (sscanf(head, "%7s %255s", r->method, r->path) != 2)
-        return false;
-    for (; s && s[2] != '\r'; s = strstr(s + 2, "\r\n")) {
-        if (!strncasecmp(s + 2, "authorization:", 14))
-            sscanf(s + 16, " %127[^\r]", r->auth);
-        else if (!strncasecmp(s + 2, "connection: close", 17))
-            r->close = true;
-        else if (!strncasecmp(s + 2, "content-length:", 15))
-            n = (size_t)atol(s + 17);
-    }
-    r->n_text = n;
-    return n < MAX_REQUEST;
-}
-
 static bool read_request(struct request *r)
 {
     static char all[MAX_REQUEST + 65536];
@@ -672,23 +619,26 @@ static bool read_request(struct request *r)
     char line[65600];
     memcpy(line, all, head);
     line[head] = 0;
-    if (!read_head(r, line))
+    if (!serve_parse(&r->head, line) || r->head.n_body >= MAX_REQUEST)
         return false;
-    while (n < head + r->n_text) {
-        ssize_t got = get(r, all + n, head + r->n_text - n);
+    const char *text = all + head;
+    size_t n_text = r->head.n_body;
+    while (n < head + n_text) {
+        ssize_t got = get(r, all + n, head + n_text - n);
         if (got <= 0)
             return false;
         n += (size_t)got;
     }
-    r->text = all + head;
-    r->n_rest = n - head - r->n_text;
-    r->rest = r->n_rest ? memcpy(malloc(r->n_rest), r->text + r->n_text, r->n_rest) : r->rest;
-    r->json = r->n_text ? json_loadb(r->text, r->n_text, 0, NULL) : NULL;
+    r->n_rest = n - head - n_text;
+    r->rest = r->n_rest ? memcpy(malloc(r->n_rest), text + n_text, r->n_rest) : r->rest;
+    r->json = n_text ? json_loadb(text, n_text, 0, NULL) : NULL;
     find_prompt(r);
     return true;
 }
 
-static void on_connection(int fd, SSL_CTX *tls)
+static SSL_CTX *tls; // NULL: plain
+
+static void on_connection(int fd, int which)
 {
     struct request r = {.fd = fd, .rest = malloc(1)};
     int one = 1;
@@ -699,19 +649,17 @@ static void on_connection(int fd, SSL_CTX *tls)
         if (SSL_accept(r.ssl) != 1)
             exit(0);
     }
-    while (!r.close && read_request(&r)) {
+    while (!r.head.close && read_request(&r)) {
         serve(&r);
         json_decref(r.json);
         free(r.prompt);
     }
-    exit(0);
 }
 
 /* A certificate for 127.0.0.1 that it signs itself; who wants to trust it reads ROOT/cert.pem.
  */
 static SSL_CTX *make_tls(void)
 {
-    char path[600], tmp[600];
     EVP_PKEY *key = EVP_EC_gen("P-256");
     X509 *x = X509_new();
     X509_set_version(x, 2);
@@ -729,60 +677,31 @@ static SSL_CTX *make_tls(void)
     X509_add_ext(x, e, -1);
     X509_EXTENSION_free(e);
     X509_sign(x, key, EVP_sha256());
-    snprintf(path, sizeof path, "%s/cert.pem", root);
-    snprintf(tmp, sizeof tmp, "%s/cert.tmp", root);
-    FILE *f = fopen(tmp, "w");
-    if (!f || !PEM_write_X509(f, x) || fclose(f) || rename(tmp, path))
+    char *pem = NULL;
+    size_t size = 0;
+    FILE *f = open_memstream(&pem, &size);
+    if (!f || !PEM_write_X509(f, x) || fclose(f))
         exit(1);
+    serve_publish("cert.pem", pem);
+    free(pem);
     SSL_CTX *c = SSL_CTX_new(TLS_server_method());
     SSL_CTX_use_certificate(c, x);
     SSL_CTX_use_PrivateKey(c, key);
     return c;
 }
 
-static int listen_on(int *port)
-{
-    struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t n = sizeof a;
-    int fd = socket(AF_INET, SOCK_STREAM, 0);
-    if (fd < 0 || bind(fd, (struct sockaddr *)&a, n) || listen(fd, 256) ||
-        getsockname(fd, (struct sockaddr *)&a, &n)) {
-        perror("judge");
-        exit(1);
-    }
-    *port = ntohs(a.sin_port);
-    return fd;
-}
-
 int main(int argc, char **argv)
 {
-    char tmp[600], path[600];
-    int port;
+    int port, fd;
+    char text[32];
     if (argc != 2)
         return 2;
-    snprintf(root, sizeof root, "%s", argv[1]);
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    signal(SIGCHLD, SIG_IGN);
+    serve_in(argv[1]);
     read_setup();
-    shared =
-        mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    SSL_CTX *tls = setup.tls ? make_tls() : NULL;
-    int fd = listen_on(&port);
-    snprintf(tmp, sizeof tmp, "%s/port.tmp", root);
-    snprintf(path, sizeof path, "%s/port", root);
-    FILE *f = fopen(tmp, "w");
-    if (!f || fprintf(f, "%d\n", port) < 0 || fclose(f) || rename(tmp, path)) {
-        perror(path);
-        return 1;
-    }
-    for (;;) {
-        int c = accept(fd, NULL, NULL);
-        if (c >= 0 && fork() == 0) {
-            prctl(PR_SET_PDEATHSIG, SIGKILL);
-            close(fd);
-            on_connection(c, tls);
-        }
-        if (c >= 0)
-            close(c);
-    }
+    shared = serve_shared(sizeof *shared);
+    tls = setup.tls ? make_tls() : NULL;
+    fd = serve_listen(&port);
+    snprintf(text, sizeof text, "%d\n", port);
+    serve_publish("port", text);
+    serve_forever(&fd, 1, on_connection);
 }
