@@ -125,7 +125,6 @@ void cpu_linear(struct tensor *y, const struct tensor *x, const struct weight *w
 void cpu_linear_backward_x(struct tensor *dx, const struct tensor *dy, const struct weight *w, bool accumulate);
 /* The same bits without a backward copy of w where that would be large: a slab of its columns at a time, turned in scratch. */
 void cpu_slabs_backward_x(struct tensor *dx, const struct tensor *dy, const struct weight *w);
-void cpu_linear_backward_w(struct tensor *dw, const struct tensor *dy, const struct tensor *x);
 /* Products of few rows (few.c, few_avx512bf16.c): false where oneDNN has to do it. */
 struct few {
     const uint16_t *a; size_t lda; int rows;        // (rows,k)
@@ -135,10 +134,30 @@ struct few {
 };
 void few_avx512bf16(const struct few *f, int block_from, int block_to, int row_from, int row_to);
 bool cpu_few_rows(struct tensor *y, const struct tensor *x, const struct packed *p, int n0, bool accumulate);
+/* Whether this processor's bf16 products are what our own loops make of them, pairs added in order: asked once, by comparing bits. */
+bool cpu_adds_pairs(struct cpu *cpu);
 /* y = x B over columns n0 .. n0+y->cols of B, multiples of p->layout.pair where p->split. */
 /* The size a unit of `rows` rows is rounded up to: one of nine up to 64. */
 int unit_rows(int rows);
 void cpu_product(struct tensor *y, const struct tensor *x, const struct packed *p, int n0, bool accumulate);
+
+/* ---- gradients of weights (gradient.c, gradient_avx512bf16.c) ------------------------------- */
+
+void cpu_linear_backward_w(struct tensor *dw, const struct tensor *dy, const struct tensor *x);
+/* dw (..,cols) += dy^T x over n rows, in pieces. */
+enum { GRADIENT_COLS = 64 };
+struct gradient {
+    float *dw; size_t ldw; int cols;
+    const uint16_t *dy; size_t ldy;
+    const uint16_t *x; size_t ldx;
+    int n, pieces;
+    const int *piece;       // rows of each, even but for the last
+    uint32_t *packed;       // x in pairs of rows, [cols / 64 rounded up][pairs][64]
+};
+void gradient_pack(const struct gradient *g, int pair);     // one pair of rows of x, into packed
+/* Rows row .. row+rows-1 of dw; panel: scratch of gradient_panel words. */
+void gradient_rows(const struct gradient *g, uint32_t *panel, int row, int rows);
+size_t gradient_panel(const struct gradient *g, int rows);
 
 /* ---- the layers between (rows.c) and the heads (head.c) -------------------------------------- */
 

@@ -67,7 +67,7 @@ static bool check_shape(struct cpu *cpu, int k, int n, enum dtype out, bool accu
     return same;
 }
 
-static bool trusted(struct cpu *cpu)
+bool cpu_adds_pairs(struct cpu *cpu)
 {
     if (cpu->few == FEW_UNKNOWN) {
         bool same = check_shape(cpu, 192, 128, DTYPE_BF16, false, 16) && check_shape(cpu, 1536, 64, DTYPE_F32, true, 8) &&
@@ -84,7 +84,7 @@ bool cpu_few_rows(struct tensor *y, const struct tensor *x, const struct packed 
     struct cpu *cpu = cpu_of(dev);
     bool fits = x->rows <= MOST_ROWS && p->dtype == DTYPE_BF16 && x->dtype == DTYPE_BF16 && p->layout.pair == BLOCK &&
                 p->k % 2 == 0 && p->k <= MOST_K && n0 % BLOCK == 0 && (!accumulate || y->dtype == DTYPE_F32);
-    if (!fits || !trusted(cpu))
+    if (!fits || !cpu_adds_pairs(cpu))
         return false;
     struct few f = { .a = x->data, .lda = x->stride, .rows = x->rows, .nstride = p->layout.nstride, .k = p->k, .chunk = chunk_of(p->k), .cols = y->cols,
                      .c = y->data, .ldc = y->stride, .out = y->dtype, .accumulate = accumulate };

@@ -69,7 +69,7 @@ size_t cpu_head_plan(const struct device *dev, int out, int in, enum dtype dtype
     size_t V = (size_t)out, C = (size_t)in, size = dtype_size(dtype);
     size_t bytes = rows_bytes(out / CHUNK + 1, in, size, (size_t)rows, (size_t)rows);
     int step = backward_step(V, size);
-    if (backward)   // and the last rows of dw's product, padded
+    if (backward)   // and what dw's product copies
         bytes += backward_bytes(V, C, size, rows < step ? rows : step) + BLOCK * (V + C) * size;
     return bytes;
 }

@@ -6,10 +6,7 @@
  * has the same bits in units of any size and in slabs of any width.
  *
  * Where the processor cannot multiply bf16, weights are packed as float (of rounded values) and units convert
- * their rows on the way in and out.
- *
- * Weight gradients are products of two activations.  Rows are taken in fixed pieces of 512, then 256, 128 and 64, the
- * last padded with zeros, each added to dw in order; units are blocks of dw, so threads never meet. */
+ * their rows on the way in and out. */
 #include <omp.h>
 
 #include "compute/cpu/cpu.h"
@@ -304,75 +301,5 @@ void cpu_slabs_backward_x(struct tensor *dx, const struct tensor *dy, const stru
         packed_turn(&slab, w->dev, &c->forward, from);
         struct tensor part = tensor_cols(dx, from, slab.n);
         cpu_product(&part, dy, &slab, 0, false);
-    }
-}
-
-/* ---- weight gradients ------------------------------------------------------------------------ */
-
-enum { DW_ROWS = 96, DW_COLS = 768, PIECE = 512, PIECE_MIN = 64 };
-
-static int next_piece(int left)
-{
-    int piece = PIECE;
-    while (piece > PIECE_MIN && piece > left)
-        piece /= 2;
-    return piece;
-}
-
-/* dw block (o0.., i0..) += piece of dy^T x, for `k` rows. */
-static const struct mm *piece_mm(struct cpu *cpu, const struct tensor *dw, const struct tensor *dy, const struct tensor *x,
-                                 int o0, int i0, int k)
-{
-    struct mm_shape s = { .k = k, .in = dy->dtype, .out = DTYPE_F32, .accumulate = true,
-                          .lda = (int)dy->stride, .ldb = (int)x->stride, .ldc = (int)dw->stride };
-    s.m = dw->rows - o0 < DW_ROWS ? dw->rows - o0 : DW_ROWS;
-    s.n = dw->cols - i0 < DW_COLS ? dw->cols - i0 : DW_COLS;
-    return onednn_mm(cpu->onednn, &s);
-}
-
-static void add_piece(struct tensor *dw, const struct tensor *dy, const struct tensor *x)
-{
-    struct cpu *cpu = cpu_of(dw->dev);
-    int down = (dw->rows + DW_ROWS - 1) / DW_ROWS, across = (dw->cols + DW_COLS - 1) / DW_COLS;
-    int threads = cpu_threads(dw->dev, (size_t)dw->rows * (size_t)dw->cols * (size_t)x->rows / 8);
-    const struct mm **mm = scratch_get(&cpu->shared[SHARED_UNITS], (size_t)(down * across) * sizeof *mm);
-    for (int i = 0; i < down * across; i++)
-        mm[i] = piece_mm(cpu, dw, dy, x, i / across * DW_ROWS, i % across * DW_COLS, x->rows);
-#pragma omp parallel for schedule(dynamic) num_threads(threads)
-    for (int i = 0; i < down * across; i++) {
-        int o0 = i / across * DW_ROWS, i0 = i % across * DW_COLS;
-        struct tensor c = tensor_cols(dw, i0, dw->cols - i0);
-        struct tensor a = tensor_cols(dy, o0, dy->cols - o0), b = tensor_cols(x, i0, x->cols - i0);
-        mm_run(mm[i], omp_get_thread_num(), t_row(&c, o0), t_row(&a, 0), t_row(&b, 0));
-    }
-}
-
-/* A dense copy of rows start.. in dtype, padded with rows of zeros up to `rows`. */
-static struct tensor padded(struct device *dev, const struct tensor *t, int start, int rows, enum dtype dtype, char *at)
-{
-    struct tensor c = { .dev = dev, .dtype = dtype, .rows = rows, .cols = t->cols, .stride = (size_t)t->cols, .data = at };
-    int have = t->rows - start < rows ? t->rows - start : rows;
-    struct tensor from = tensor_rows(t, start, have), to = tensor_rows(&c, 0, have);
-    cpu_copy(&to, &from);
-    memset(t_row(&c, have), 0, (size_t)(rows - have) * c.stride * dtype_size(dtype));
-    return c;
-}
-
-void cpu_linear_backward_w(struct tensor *dw, const struct tensor *dy, const struct tensor *x)
-{
-    struct cpu *cpu = cpu_of(dw->dev);
-    enum dtype dtype = stored_dtype(dw->dev, x->dtype);
-    for (int t = 0, piece; t < x->rows; t += piece) {
-        piece = next_piece(x->rows - t);
-        if (dtype == x->dtype && piece <= x->rows - t) {
-            struct tensor a = tensor_rows(dy, t, piece), b = tensor_rows(x, t, piece);
-            add_piece(dw, &a, &b);
-            continue;
-        }
-        size_t bytes = ((size_t)piece * (size_t)dy->cols * dtype_size(dtype) + 63) / 64 * 64;
-        char *at = scratch_get(&cpu->shared[SHARED_SUMS], bytes + (size_t)piece * (size_t)x->cols * dtype_size(dtype));
-        struct tensor a = padded(dw->dev, dy, t, piece, dtype, at);
-        struct tensor b = padded(dw->dev, x, t, piece, dtype, at + bytes);
-        add_piece(dw, &a, &b);
     }
 }
