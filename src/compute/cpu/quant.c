@@ -67,13 +67,14 @@ void quant_product_tile(struct tensor *y, const struct quantised *q, const struc
     groups_tile(y, q, a, row0, from, to, col0, accumulate);
 }
 
-/* Into how many stretches few rows cut the columns: one for each thread, and more where a thread that is held up would keep the
- * others waiting for long. */
+/* Into how many stretches few rows cut the columns: as many for each thread, and more than one where a thread that is held up would
+ * keep the others waiting for long. */
 static int stretches(const struct quantised *q, int threads)
 {
     enum { BYTES = 256 << 10, MOST = 8 };
     size_t n = q->bytes / BYTES;
-    return n < (size_t)threads ? threads : n > (size_t)(MOST * threads) ? MOST * threads : (int)n;
+    int each = (int)((n + (size_t)threads - 1) / (size_t)threads);
+    return threads * (each < 1 ? 1 : each > MOST ? MOST : each);
 }
 
 void quant_linear(struct tensor *y, const struct tensor *x, const struct quantised *q, bool accumulate)
