@@ -318,8 +318,7 @@ static int calibration(json_t *o, const struct audited *a, struct err *err)
 
 /* ---- what it cost ------------------------------------------------------------------------------------------ */
 
-/* label_results.json beside the rows; NULL where it is not there.  The caller's. */
-static json_t *label_results(const char *labels)
+json_t *label_results(const char *labels)
 {
     const char *end = strrchr(labels, '/');
     char *path = str_printf("%.*slabel_results.json", end ? (int)(end - labels + 1) : 0, labels);
@@ -329,26 +328,22 @@ static json_t *label_results(const char *labels)
     return r;
 }
 
-double seconds_per_label(const char *labels)
+double seconds_per_label(const json_t *results)
 {
-    json_t *r = label_results(labels);
-    const json_t *seconds = json_object_get(r, "seconds_of_replies");
-    double n = json_number_value(json_object_get(r, "pairs")), each = json_is_number(seconds) && n > 0 ? json_number_value(seconds) / n : NAN;
-    json_decref(r);
-    return each;
+    const json_t *seconds = json_object_get(results, "seconds_of_replies");
+    double n = json_number_value(json_object_get(results, "pairs"));
+    return json_is_number(seconds) && n > 0 ? json_number_value(seconds) / n : NAN;
 }
 
 /* What `rlaif label --probes` found: by kind of text, how often a losing candidate that carried it won. */
-static void injection(json_t *o, const char *path)
+static void injection(json_t *o, const json_t *results)
 {
-    json_t *r = label_results(path);
-    if (json_object_get(r, "injection"))
-        json_object_set(o, "injection", json_object_get(r, "injection"));
-    json_decref(r);
+    if (json_object_get(results, "injection"))
+        json_object_set(o, "injection", json_object_get(results, "injection"));
 }
 
 /* From the rows' cost objects; null where no row has the figure. */
-static void costs(json_t *o, const struct audited *a, const char *path)
+static void costs(json_t *o, const struct audited *a, const json_t *results)
 {
     static const char *const name[] = { "replies", "tokens_in", "tokens_out", "price" };
     for (size_t k = 0; k < ARRAY_LEN(name); k++) {
@@ -365,7 +360,7 @@ static void costs(json_t *o, const struct audited *a, const char *path)
         snprintf(key, sizeof key, "%s_per_thousand", name[k]);
         set_number(o, key, n ? 1000 * sum / n : NAN);
     }
-    set_number(o, "seconds_per_thousand", 1000 * seconds_per_label(path));
+    set_number(o, "seconds_per_thousand", 1000 * seconds_per_label(results));
 }
 
 /* ---- all of one labeling --------------------------------------------------------------------------------------- */
@@ -423,8 +418,10 @@ int audit_figures(json_t *result, struct audited *a, const char *by, const struc
         rc = leanings(result, a, own, value, err);
     if (rc == 0)
         rc = calibration(result, a, err);
-    costs(result, a, a->path);
-    injection(result, a->path);
+    json_t *results = label_results(a->path);
+    costs(result, a, results);
+    injection(result, results);
+    json_decref(results);
     free(value);
     return rc;
 }

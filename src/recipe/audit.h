@@ -29,8 +29,10 @@ struct audited {
 int audited_open(struct audited *a, const char *name, const char *path, const struct gold *gold, const struct lab_truth *truth, uint64_t seed,
                  struct err *err);
 void audited_release(struct audited *a);
-/* Seconds that the replies behind one label took, as label_results.json beside the rows knows; NaN: it is not there. */
-double seconds_per_label(const char *labels);
+/* label_results.json beside a labeling's rows; NULL where it is not there.  The caller's. */
+json_t *label_results(const char *labels);
+/* Seconds that the replies behind one label took, as that file knows; NaN: it does not, or is NULL. */
+double seconds_per_label(const json_t *results);
 /* All figures of it.  by: a key of the rows whose values make groups; own: NULL where not known. */
 int audit_figures(json_t *result, struct audited *a, const char *by, const struct own_texts *own, uint64_t seed, struct err *err);
 /* Agreement among labelings of the same pairs (by their texts), McNemar's tests between them. */

@@ -73,8 +73,10 @@ static int took_of_labels(struct took *t, int *labels, const char *path, struct 
     if (rc == 0 && (!with_cost || !rows.n))
         rc = err_set(err, ERR_VALUE, "%s: no row has a `cost`, so nobody knows what it took", path);
     *labels = rows.n;
+    json_t *results = rc == 0 ? label_results(path) : NULL;
     if (rc == 0)
-        *t = (struct took){ sum.in / with_cost, sum.out / with_cost, seconds_per_label(path), sum.price / with_cost, sum.words / rows.n };
+        *t = (struct took){ sum.in / with_cost, sum.out / with_cost, seconds_per_label(results), sum.price / with_cost, sum.words / rows.n };
+    json_decref(results);
     rows_release(&rows);
     return rc;
 }
