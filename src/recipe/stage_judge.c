@@ -166,8 +166,19 @@ static int write_annotations(const struct judging *j, const struct outputs *m, c
     json_t *list = json_array();
     for (int i = 0; i < n; i++) {
         const json_t *row = json_object_get(m->by_instruction, item[i].instruction);
-        struct annotation a = { item[i].instruction, item[i].first, j->baseline.name, text_of(row, "dataset"), item[i].second, m->name,
-                                opt_str(j->opt, "judge"), said[i].preference, said[i].price, said[i].seconds, said[i].raw };
+        struct annotation a = {
+            .instruction = json_string(item[i].instruction),
+            .output_1 = json_string(item[i].first),
+            .generator_1 = json_string(j->baseline.name),
+            .dataset = json_string(text_of(row, "dataset")),
+            .output_2 = json_string(item[i].second),
+            .generator_2 = json_string(m->name),
+            .annotator = json_string(opt_str(j->opt, "judge")),
+            .preference = json_real(said[i].preference), // NaN becomes null
+            .price = json_real(said[i].price),
+            .seconds = json_real(said[i].seconds),
+            .raw = json_string(said[i].raw),
+        };
         json_array_append_new(list, annotation_row(&a));
     }
     folder_name(folder, sizeof folder, m->name);

@@ -60,6 +60,12 @@ json_t *comparison_trl(const struct comparison *c);
 /* A record of AlpacaEval's annotations.json: output_1 is the baseline's (the generator of that name; NULL: first), the
  * preference 1 + the probability of output_2.  *why: the reason where the row cannot be one (and NULL is returned). */
 json_t *comparison_alpaca(const struct comparison *c, const char *baseline, const char **why);
+/* A row of AlpacaEval's annotations.json out of its values, which it takes; NULL: null. */
+struct annotation {
+    json_t *instruction, *output_1, *generator_1, *dataset, *output_2, *generator_2, *annotator;
+    json_t *preference, *price, *seconds, *raw;     // price, seconds: of this example; raw: what the annotator said
+};
+json_t *annotation_row(const struct annotation *a);
 /* A row of RewardBench: prompt, chosen, rejected, chosen_model, rejected_model, subset, id. */
 json_t *comparison_rewardbench(const struct comparison *c, const char *subset);
 

@@ -7,9 +7,9 @@ static void set(json_t *o, const char *key, const json_t *v)
         json_object_set(o, key, (json_t *)v);
 }
 
-static void set_or_null(json_t *o, const char *key, const json_t *v)
+static json_t *held(const json_t *v)
 {
-    json_object_set_new(o, key, v ? json_incref((json_t *)v) : json_null());
+    return json_incref((json_t *)v);
 }
 
 /* An exact tie keeps the order. */
@@ -49,43 +49,45 @@ static const json_t *column(const struct comparison *c, const char *key)
     return v ? v : json_object_get(c->extra, key);
 }
 
+json_t *annotation_row(const struct annotation *a)
+{
+    return json_pack("{so? so? so? so? so? so? so? so? so? so? so?}", "instruction", a->instruction, "output_1", a->output_1,
+                     "generator_1", a->generator_1, "dataset", a->dataset, "output_2", a->output_2, "generator_2", a->generator_2,
+                     "annotator", a->annotator, "preference", a->preference, "price_per_example", a->price, "time_per_example",
+                     a->seconds, "raw_completion", a->raw);
+}
+
 json_t *comparison_alpaca(const struct comparison *c, const char *baseline, const char **why)
 {
     const char *second = json_string_value(c->second_model);
     bool swap = baseline && second && !strcmp(second, baseline);
     const json_t *prompt = single(c->prompt), *one = single(c->first), *two = single(c->second);
     *why = !prompt || !one || !two ? "AlpacaEval has single instructions and answers; this is a longer conversation" : NULL;
-    json_t *o = *why ? NULL : json_object();
-    if (!o)
+    if (*why)
         return NULL;
-    set(o, "instruction", prompt);
-    set(o, "output_1", swap ? two : one);
-    set_or_null(o, "generator_1", swap ? c->second_model : c->first_model);
-    set_or_null(o, "dataset", column(c, "dataset"));
-    set(o, "output_2", swap ? one : two);
-    set_or_null(o, "generator_2", swap ? c->first_model : c->second_model);
     const json_t *by = column(c, "annotator");
-    set_or_null(o, "annotator", by ? by : column(c, "labeler"));
-    json_object_set_new(o, "preference", json_real(swap ? 1 + c->p_first : 2 - c->p_first));
-    set_or_null(o, "price_per_example", column(c, "price_per_example"));
-    set_or_null(o, "time_per_example", column(c, "time_per_example"));
-    set_or_null(o, "raw_completion", column(c, "raw_completion"));
-    return o;
+    struct annotation a = {
+        .instruction = held(prompt),
+        .output_1 = held(swap ? two : one),
+        .generator_1 = held(swap ? c->second_model : c->first_model),
+        .dataset = held(column(c, "dataset")),
+        .output_2 = held(swap ? one : two),
+        .generator_2 = held(swap ? c->first_model : c->second_model),
+        .annotator = held(by ? by : column(c, "labeler")),
+        .preference = json_real(swap ? 1 + c->p_first : 2 - c->p_first),
+        .price = held(column(c, "price_per_example")),
+        .seconds = held(column(c, "time_per_example")),
+        .raw = held(column(c, "raw_completion")),
+    };
+    return annotation_row(&a);
 }
 
 json_t *comparison_rewardbench(const struct comparison *c, const char *subset)
 {
     bool first = first_is_chosen(c);
     const json_t *given = column(c, "subset");
-    json_t *o = json_object();
-    if (!o)
-        return NULL;
-    set(o, "prompt", c->prompt);
-    set(o, "chosen", first ? c->first : c->second);
-    set_or_null(o, "chosen_model", first ? c->first_model : c->second_model);
-    set(o, "rejected", first ? c->second : c->first);
-    set_or_null(o, "rejected_model", first ? c->second_model : c->first_model);
-    json_object_set_new(o, "subset", given ? json_incref((json_t *)given) : json_string(subset));
-    set(o, "id", c->id);
-    return o;
+    return json_pack("{so* so* so? so* so? so so*}", "prompt", held(c->prompt), "chosen", held(first ? c->first : c->second),
+                     "chosen_model", held(first ? c->first_model : c->second_model), "rejected",
+                     held(first ? c->second : c->first), "rejected_model", held(first ? c->second_model : c->first_model),
+                     "subset", given ? held(given) : json_string(subset), "id", held(c->id));
 }

@@ -74,16 +74,4 @@ int judge_rank(struct ranked *out, struct asker *a, const struct judge_options *
  * from 0.  false: not every number once. */
 bool order_read(int *place, int n, const char *text);
 
-/* ---- AlpacaEval's annotations
- * ------------------------------------------------------------------- */
-
-/* A row of annotations.json.  New reference. */
-struct annotation {
-    const char *instruction, *output_1, *generator_1, *dataset, *output_2, *generator_2,
-        *annotator;
-    double preference, price, seconds;
-    const char *raw;
-};
-json_t *annotation_row(const struct annotation *a);
-
 #endif

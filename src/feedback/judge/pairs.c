@@ -196,24 +196,3 @@ int judge_pairs(struct judgement *out, struct asker *a, const struct judge_optio
         rc = judge_unit(out + at, a, o, item + at, n - at < UNIT ? n - at : UNIT, arena, err);
     return rc;
 }
-
-/* ---- rows
- * ----------------------------------------------------------------------------------------- */
-
-json_t *annotation_row(const struct annotation *a)
-{
-    json_t *o = json_object();
-    json_object_set_new(o, "instruction", json_string(a->instruction));
-    json_object_set_new(o, "output_1", json_string(a->output_1));
-    json_object_set_new(o, "generator_1", json_string(a->generator_1));
-    json_object_set_new(o, "dataset", json_string(a->dataset ? a->dataset : ""));
-    json_object_set_new(o, "output_2", json_string(a->output_2));
-    json_object_set_new(o, "generator_2", json_string(a->generator_2));
-    json_object_set_new(o, "annotator", json_string(a->annotator));
-    json_object_set_new(o, "preference",
-                        isfinite(a->preference) ? json_real(a->preference) : json_null());
-    json_object_set_new(o, "price_per_example", json_real(a->price));
-    json_object_set_new(o, "time_per_example", json_real(a->seconds));
-    json_object_set_new(o, "raw_completion", a->raw ? json_string(a->raw) : json_null());
-    return o;
-}
