@@ -53,7 +53,7 @@ TESTBIN := $(patsubst tests/%.c,$(BUILD)/tests/%,$(TESTSRC))
 CLITEST := $(filter-out tests/cli/kit.sh,$(sort $(wildcard tests/cli/*.sh)))
 EXAMPLES:= $(patsubst examples/%.c,$(BUILD)/examples/%,$(wildcard examples/*.c))
 
-.PHONY: help all deps need demo test unit bench layers parity torture torture-labels test-endpoint endpoint-speed smollm2 lab-models tables tidy \
+.PHONY: help all deps need demo test unit tsan bench layers parity torture torture-labels test-endpoint endpoint-speed smollm2 lab-models tables tidy \
         fuzz clean install format
 .DEFAULT_GOAL := help
 
@@ -78,11 +78,21 @@ demo:  ## installs what is missing, builds, runs the whole pipeline in the lab
 test:  ## everything that needs no GPU and no download
 	@$(MAKE) --no-print-directory need
 	@$(MAKE) --no-print-directory $(JOBS) layers all tests-built
-	@BUILD=$(BUILD) tests/run.sh $(TESTBIN) $(CLITEST)
+	@BUILD=$(BUILD) SAN=$(SAN) tests/run.sh $(TESTBIN) $(CLITEST)
 
 unit:  ## the unit tests only, about a minute
 	@$(MAKE) --no-print-directory $(JOBS) tests-built
-	@BUILD=$(BUILD) tests/run.sh $(TESTBIN)
+	@BUILD=$(BUILD) SAN=$(SAN) tests/run.sh $(TESTBIN)
+
+# Above compute, and of the shell tests those that wait for others: servers, stores that are shared, kills.
+RACES := $(filter-out $(BUILD)/tests/compute/%,$(TESTBIN)) $(patsubst %,tests/cli/%.sh,label endpoint hub chat annotate resume)
+races:
+	@$(MAKE) --no-print-directory $(JOBS) $(BUILD)/rlaif tests-built
+	@BUILD=$(BUILD) SAN=$(SAN) tests/run.sh $(RACES)
+.PHONY: races
+
+tsan: need  ## the rooms above compute under the thread sanitizer (minutes)
+	@$(MAKE) --no-print-directory SAN=thread races
 
 tests-built: $(TESTBIN) $(BUILD)/store_speed $(BUILD)/tests/hub $(BUILD)/tests/judge
 .PHONY: tests-built

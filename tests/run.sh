@@ -9,9 +9,18 @@ export UBSAN_OPTIONS=${UBSAN_OPTIONS:-print_stacktrace=1}
 export GOMP_SPINCOUNT=${GOMP_SPINCOUNT:-1000}
 # No test reaches beyond this machine: those of the Hub bring their own.
 export HF_HUB_OFFLINE=1
+# SAN=thread: libgomp is not built for the thread sanitizer, which would see races where a parallel loop begins and
+# ends.  Compute gets one thread whatever a test asks for, and then nothing needs to be overlooked.  What is found
+# goes to files, of every process a test starts: a report is a failure whatever becomes of that process's exit code.
+reports=
+if [ "${SAN:-}" = thread ]; then
+    export RLAIF_THREADS=1 OMP_THREAD_LIMIT=1
+    reports=$(mktemp -d)
+    export TSAN_OPTIONS=$TSAN_OPTIONS:log_path=$reports/report
+fi
 limit=${TEST_TIMEOUT:-600}
 pass=0 fail=0 skip=0
-log=$(mktemp) ; trap 'rm -f "$log"' EXIT
+log=$(mktemp) ; trap 'rm -rf "$log" ${reports:+"$reports"}' EXIT
 failed=()               # said once more at the end, where the last lines of a long log still show it
 count() { grep -E "$1" "$log" | sort -u | wc -l; }
 for t in "$@"; do
@@ -25,6 +34,10 @@ for t in "$@"; do
     esac
     [ $rc -ne 0 ] && [ "$f" -eq 0 ] && f=1
     [ $((p + f + s)) -eq 0 ] && f=1     # a test that says nothing tested nothing
+    if [ -n "$reports" ] && cat "$reports"/* >>"$log" 2>/dev/null; then
+        f=$((f + 1))
+        rm -f "$reports"/*
+    fi
     pass=$((pass + p)) fail=$((fail + f)) skip=$((skip + s))
     ms=$((($(date +%s%N) - start) / 1000000))
     printf '%-44s %4d passed %3d failed %3d skipped %6d.%d s\n' "${t#"${BUILD:-build}"/}" "$p" "$f" "$s" \

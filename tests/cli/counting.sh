@@ -19,6 +19,11 @@ claim a_crash_is_a_failure
 fake a 'echo "[       OK ] x"; kill -SEGV $$'
 run "$runner" "$T/a"; exits 1; prints "1 passed, 1 failed"; prints "exit code 139"
 
+claim a_race_is_a_failure_even_where_all_passes
+fake a 'echo "[       OK ] x"; echo "WARNING: a data race" >"${TSAN_OPTIONS##*log_path=}.1"'
+fake b 'echo "[       OK ] y"; echo "threads: $RLAIF_THREADS $OMP_THREAD_LIMIT"; exit 1'
+run env SAN=thread "$runner" "$T/a" "$T/b"; exits 1; prints "2 passed, 2 failed"; prints "a data race"; prints "threads: 1 1"
+
 claim a_hanging_test_is_stopped
 fake a 'sleep 20'
 run env TEST_TIMEOUT=1 "$runner" "$T/a"; exits 1; prints "stopped after 1 s"; prints "0 passed, 1 failed"
