@@ -81,7 +81,7 @@ def quantised(out, kind):
 
 def main():
     os.makedirs(os.path.join(HERE, "gguf", "quantised"), exist_ok=True)
-    for kind in [T.Q8_0, T.Q4_0, T.Q5_0, T.Q4_K, T.Q5_K, T.Q6_K]:
+    for kind in [T.Q8_0, T.Q4_0, T.Q4_1, T.Q5_0, T.Q4_K, T.Q5_K, T.Q6_K]:
         quantised(os.path.join(HERE, "gguf", "quantised"), kind)
     os.makedirs(os.path.join(HERE, "gguf", "blocks"), exist_ok=True)
     for kind in [T.IQ4_NL, T.IQ4_XS, T.Q2_K, T.Q3_K, T.Q4_K, T.Q5_K, T.Q6_K]:

@@ -126,7 +126,7 @@ bool model_head_is_fresh(const struct model *m);
 /* Writes the checkpoint at source (a folder or a GGUF file) anew, whole or not at all: as a GGUF file for llama.cpp, or as a
  * Hugging Face folder.  Memory does not grow with the model. */
 struct model_export {
-    const char *gguf;       // F32, F16, BF16, Q8_0, Q4_0, Q4_K_M or Q6_K; NULL: a folder
+    const char *gguf;       // F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q4_K_M or Q6_K; NULL: a folder
     const char *dtype;      // of a folder: float32, bfloat16 or float16
     size_t shard_bytes;     // of a folder: most bytes in one file; 0: 5 GB
     const char *adapter;    // PEFT folder that is merged into the weights; NULL: none

@@ -36,6 +36,7 @@ static const struct bench_row rows[] = {
     { "one sequence", BENCH_ROLLOUT, SHAPE_135M, NULL, 1, 4, 0, 128, "90 % of bandwidth" },
     { "one sequence on Q8_0", BENCH_ROLLOUT, SHAPE_135M, "Q8_0", 1, 4, 0, 128, "85 % of bandwidth" },
     { "one sequence on Q4_0", BENCH_ROLLOUT, SHAPE_135M, "Q4_0", 1, 4, 0, 128, "70 % of bandwidth" },
+    { "one sequence on Q4_1", BENCH_ROLLOUT, SHAPE_135M, "Q4_1", 1, 4, 0, 128, "70 % of bandwidth" },
     { "wide: one sequence on Q4_K_M", BENCH_ROLLOUT, SHAPE_WIDE, "Q4_K_M", 1, 4, 0, 64, "70 % of bandwidth" },
     { "lab: training step 64 x 128", BENCH_TRAIN, SHAPE_LAB, NULL, 64, 128, 0, 0, "35 % of peak" },
     { "lab: rollouts 64 x 32", BENCH_ROLLOUT, SHAPE_LAB, NULL, 64, 100, 0, 32, NULL },

@@ -10,7 +10,7 @@ static const struct option options[] = {
      true},
     ADAPTER_OPTION,
     {"gguf", OPT_CHOICE, NULL, "write a GGUF file of this type; needs --output",
-     "F32|F16|BF16|Q8_0|Q4_0|Q4_K_M|Q6_K", false},
+     "F32|F16|BF16|Q8_0|Q4_0|Q4_1|Q4_K_M|Q6_K", false},
     {"output", OPT_OUTPUT, NULL, "the GGUF file that is written", NULL, false},
     {"dtype", OPT_CHOICE, "bfloat16", "of the folder's values", "float32|bfloat16|float16",
      false},

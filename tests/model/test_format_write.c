@@ -40,7 +40,7 @@ static double error_of(const struct sample *s, const unsigned char *blocks, enum
 
 static void blocks_of_32_equal_those_of_the_gguf_package(void **state)
 {
-    static const enum store_type types[] = {STORE_Q8_0, STORE_Q4_0, STORE_Q5_0};
+    static const enum store_type types[] = {STORE_Q8_0, STORE_Q4_0, STORE_Q4_1, STORE_Q5_0};
     for (size_t i = 0; i < ARRAY_LEN(types); i++) {
         struct sample s;
         unsigned char ours[VALUES * 2];
@@ -261,7 +261,7 @@ static void what_llama_cpp_would_compute_otherwise_is_refused_by_key(void **stat
 
 static void every_type_of_file_is_written_and_read(void **state)
 {
-    static const char *const kinds[] = {"F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_K_M", "Q6_K"};
+    static const char *const kinds[] = {"F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_1", "Q4_K_M", "Q6_K"};
     const char *dir = family("olmo2"), *file = kit_path("kind.gguf");
     for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
         struct err err = {0};

@@ -142,7 +142,7 @@ def families(report, rlaif, llama_cpp):
 
 
 def demo(report, rlaif, llama_cpp):
-    for kind, bound in [("F32", BOUND), ("F16", 1e-2), ("BF16", 5e-2), ("Q8_0", 0.1), ("Q4_0", 0.3), ("Q4_K_M", 0.3), ("Q6_K", 0.1)]:
+    for kind, bound in [("F32", BOUND), ("F16", 1e-2), ("BF16", 5e-2), ("Q8_0", 0.1), ("Q4_0", 0.3), ("Q4_1", 0.3), ("Q4_K_M", 0.3), ("Q6_K", 0.1)]:
         with tempfile.TemporaryDirectory() as d:
             path = os.path.join(d, "model.gguf")
             rlaif.run("export", "-m", "models/s", "--gguf", kind, "--output", path)
@@ -155,7 +155,7 @@ def tensors(path):
 
 def mix(report, rlaif, llama_cpp, source):
     """Types of tensors, and their errors, beside what llama-quantize makes of the same values."""
-    for kind in ["Q8_0", "Q4_0", "Q4_K_M", "Q6_K"]:
+    for kind in ["Q8_0", "Q4_0", "Q4_1", "Q4_K_M", "Q6_K"]:
         with tempfile.TemporaryDirectory() as d:
             plain, ours, theirs = (os.path.join(d, x) for x in ("f32.gguf", "ours.gguf", "theirs.gguf"))
             rlaif.run("export", "-m", source, "--gguf", "F32", "--output", plain)

@@ -63,7 +63,7 @@ int model_export(const char *source, const char *output, const struct model_expo
     struct tokenizer *t = NULL;
     if (e->gguf && !kind)
         return err_set(err, ERR_VALUE,
-                       "GGUF type '%s'; F32, F16, BF16, Q8_0, Q4_0, Q4_K_M and "
+                       "GGUF type '%s'; F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q4_K_M and "
                        "Q6_K are written",
                        e->gguf);
     int rc = weights_open(&w, source, err);

@@ -8,8 +8,8 @@
 
 static const struct gguf_kind KINDS[] = {
     {"F32", 0, STORE_F32},    {"F16", 1, STORE_F16},   {"BF16", 32, STORE_BF16},
-    {"Q8_0", 7, STORE_Q8_0},  {"Q4_0", 2, STORE_Q4_0}, {"Q4_K_M", 15, STORE_Q4_K},
-    {"Q6_K", 18, STORE_Q6_K},
+    {"Q8_0", 7, STORE_Q8_0},  {"Q4_0", 2, STORE_Q4_0}, {"Q4_1", 3, STORE_Q4_1},
+    {"Q4_K_M", 15, STORE_Q4_K}, {"Q6_K", 18, STORE_Q6_K},
 };
 
 const struct gguf_kind *gguf_kind_find(const char *name)

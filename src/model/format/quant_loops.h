@@ -1,8 +1,8 @@
 /* quant_loops.h - floats to blocks, included once per instruction set; dequant_loops.h and
  * dequant_k.h draw the blocks.
  *
- * Q8_0, Q4_0 and Q5_0 have one natural choice of scale and equal the gguf package's bytes.  For
- * Q4_K, Q5_K and Q6_K the format leaves scales and minima to the writer; ours minimises the sum
+ * Q8_0, Q4_0, Q4_1 and Q5_0 have one natural choice of scale and equal the gguf package's bytes.
+ * For Q4_K, Q5_K and Q6_K the format leaves scales and minima to the writer; ours minimises the sum
  * of squared errors, every value weighing the same:
  *   1. each group of 32 (16) values alone: the quants of several trial scales, each followed by
  *      the scale and minimum that fit those quants best (least squares); the best trial is
@@ -100,6 +100,26 @@ static void to_q4_0(unsigned char *dst, const float *x)
     to_u16(dst, half_from_float(d));
     for (int i = 0; i < 16; i++)
         dst[2 + i] = (unsigned char)(q[i] | q[i + 16] << 4);
+}
+
+/* From the least value to the largest in fifteen steps. */
+static void to_q4_1(unsigned char *dst, const float *x)
+{
+    unsigned char q[32];
+    float least = x[0], most = x[0];
+    for (int i = 1; i < 32; i++) {
+        least = x[i] < least ? x[i] : least;
+        most = x[i] > most ? x[i] : most;
+    }
+    float d = (most - least) / 15, inverse = reciprocal(d);
+    for (int i = 0; i < 32; i++) {
+        int v = (int)((x[i] - least) * inverse + 0.5f);
+        q[i] = (unsigned char)(v < 15 ? v : 15);
+    }
+    to_u16(dst, half_from_float(d));
+    to_u16(dst + 2, half_from_float(least));
+    for (int i = 0; i < 16; i++)
+        dst[4 + i] = (unsigned char)(q[i] | q[i + 16] << 4);
 }
 
 static void to_q5_0(unsigned char *dst, const float *x)
@@ -452,6 +472,7 @@ void QUANTISE(unsigned char *dst, const float *src, size_t n, enum store_type t)
 {
     void (*block)(unsigned char *dst, const float *x) = t == STORE_Q8_0   ? to_q8_0
                                                         : t == STORE_Q4_0 ? to_q4_0
+                                                        : t == STORE_Q4_1 ? to_q4_1
                                                         : t == STORE_Q5_0 ? to_q5_0
                                                         : t == STORE_Q4_K ? to_q4_k
                                                         : t == STORE_Q5_K ? to_q5_k
