@@ -69,6 +69,19 @@ void *large_alloc(size_t bytes)
     return p;
 }
 
+int cpu_stretches(int pieces, int threads)
+{
+    enum { SHORT = 4 };         // for each thread
+    int rest = pieces - pieces * 3 / 4 / threads * threads;
+    return threads == 1 ? 1 : threads + (rest < SHORT * threads ? rest : SHORT * threads);
+}
+
+int cpu_stretch_start(int pieces, int threads, int i, int n)
+{
+    int longer = pieces * 3 / 4 / threads, first = longer * threads;
+    return n == 1 ? i * pieces : i <= threads ? i * longer : first + (int)((int64_t)(pieces - first) * (i - threads) / (n - threads));
+}
+
 void *scratch_get(struct scratch *s, size_t bytes)
 {
     if (bytes > s->bytes) {

@@ -81,6 +81,11 @@ void regions_close(struct cpu *cpu);
 void *scratch_get(struct scratch *s, size_t bytes);
 /* Threads worth waking for `work` elementary steps. */
 int cpu_threads(const struct device *dev, size_t work);
+/* What is read from memory once, in `pieces`, is cut into a long stretch for each thread, three quarters of all, and short ones for
+ * who is done first: threads do not get equal shares of the memory's time, and one may be held up.  How many stretches
+ * (units of a dynamic loop), and the first piece of the i-th of n. */
+int cpu_stretches(int pieces, int threads);
+int cpu_stretch_start(int pieces, int threads, int i, int n);
 
 /* ---- products (linear.c, pack.c) --------------------------------------------------------- */
 

@@ -15,12 +15,17 @@ static int chunk_of(int k)
 
 enum { MOST_ROWS = 64, MOST_K = 4096, BLOCK = 64 };
 
-/* Blocks of columns go to threads in equal ranges; what is left over is split by rows. */
+/* Blocks of columns go to threads in equal ranges; what is left over is split by rows.  Of fewer rows than threads reading is
+ * all the work, and who is done first takes more. */
 static void run(const struct few *f, int threads)
 {
-    int blocks = (f->cols + BLOCK - 1) / BLOCK, each = blocks / threads;
-#pragma omp parallel for schedule(static, 1) num_threads(threads)
-    for (int t = 0; t < threads; t++) {
+    int blocks = (f->cols + BLOCK - 1) / BLOCK, each = blocks / threads, n = f->rows < threads ? cpu_stretches(blocks, threads) : threads;
+#pragma omp parallel for schedule(dynamic) num_threads(threads)
+    for (int t = 0; t < n; t++) {
+        if (f->rows < threads) {
+            few_avx512bf16(f, cpu_stretch_start(blocks, threads, t, n), cpu_stretch_start(blocks, threads, t + 1, n), 0, f->rows);
+            continue;
+        }
         few_avx512bf16(f, t * each, (t + 1) * each, 0, f->rows);
         for (int b = threads * each; b < blocks; b++)
             few_avx512bf16(f, b, b + 1, f->rows * t / threads, f->rows * (t + 1) / threads);

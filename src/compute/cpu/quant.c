@@ -67,16 +67,6 @@ void quant_product_tile(struct tensor *y, const struct quantised *q, const struc
     groups_tile(y, q, a, row0, from, to, col0, accumulate);
 }
 
-/* Into how many stretches few rows cut the columns: as many for each thread, and more than one where a thread that is held up would
- * keep the others waiting for long. */
-static int stretches(const struct quantised *q, int threads)
-{
-    enum { BYTES = 256 << 10, MOST = 8 };
-    size_t n = q->bytes / BYTES;
-    int each = (int)((n + (size_t)threads - 1) / (size_t)threads);
-    return threads * (each < 1 ? 1 : each > MOST ? MOST : each);
-}
-
 void quant_linear(struct tensor *y, const struct tensor *x, const struct quantised *q, bool accumulate)
 {
     enum { SLAB = 32 };         // groups of a unit: 512 columns, in the second-level cache for usual widths
@@ -84,13 +74,14 @@ void quant_linear(struct tensor *y, const struct tensor *x, const struct quantis
     struct quant_act a = { .data = scratch_get(&cpu->shared[SHARED_ROUNDED], quant_act_bytes(x->rows, x->cols)) };
     quant_round(&a, x);
     int threads = cpu_threads(y->dev, (size_t)x->rows * (size_t)y->cols * (size_t)x->cols / 8);
-    int tiles = (x->rows + QUANT_TILE - 1) / QUANT_TILE, slabs = tiles == 1 ? stretches(q, threads) : (q->groups + SLAB - 1) / SLAB;
+    int tiles = (x->rows + QUANT_TILE - 1) / QUANT_TILE, slabs = tiles == 1 ? cpu_stretches(q->groups, threads) : (q->groups + SLAB - 1) / SLAB;
 #pragma omp parallel for schedule(dynamic) num_threads(threads)
     for (int u = 0; u < tiles * slabs; u++) {
         int tile = u % tiles, slab = u / tiles, row0 = tile * QUANT_TILE;
         struct tensor rows = tensor_rows(y, row0, y->rows - row0 < QUANT_TILE ? y->rows - row0 : QUANT_TILE);
-        groups_tile(&rows, q, &a, row0, (int)((int64_t)q->groups * slab / slabs), (int)((int64_t)q->groups * (slab + 1) / slabs), 0,
-                    accumulate);
+        int from = tiles == 1 ? cpu_stretch_start(q->groups, threads, slab, slabs) : slab * SLAB;
+        int to = tiles == 1 ? cpu_stretch_start(q->groups, threads, slab + 1, slabs) : slab * SLAB + SLAB;
+        groups_tile(&rows, q, &a, row0, from, to < q->groups ? to : q->groups, 0, accumulate);
     }
 }
 
