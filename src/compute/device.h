@@ -1,7 +1,7 @@
 /* compute/device.h - the inner door: what a device has to supply.
  *
- * ops.c has checked every shape and dtype before it calls one of these, so they check nothing.  Each has the
- * meaning and the arguments of the op_ function of the same name in compute.h. */
+ * ops.c and its neighbours have checked every shape and dtype before they call one of these, so they check
+ * nothing.  Each has the meaning and the arguments of the op_ function of the same name in compute.h. */
 #ifndef COMPUTE_DEVICE_H
 #define COMPUTE_DEVICE_H
 
