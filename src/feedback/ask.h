@@ -97,6 +97,8 @@ void provider_free(struct provider *p);     // NULL is fine
  * Replies to ASK_WORDS have has_logps. */
 int provider_local_new(struct provider **out, const struct model *m, const char *name, int batch_tokens, struct err *err) MUST_CHECK;
 
+/* Keys and values of at most so many tokens stay in memory, fewer only where one prompt needs more; 0: as many as serve it well. */
+void provider_local_cache(struct provider *p, int tokens);
 /* The tokens such a provider would compute for an ask, appended: to show them. */
 int provider_local_tokens(const struct model *m, struct tokens *out, const struct ask *ask, struct err *err) MUST_CHECK;
 

@@ -21,7 +21,7 @@ enum {
 struct local {
     const struct model *m;
     struct scheduler *scheduler;    // made when it is known what must fit
-    int rows, blocks;
+    int rows, blocks, most;         // most: blocks that are allowed, 0: no bound
 };
 
 /* ---- tokens ------------------------------------------------------------------------------ */
@@ -220,17 +220,25 @@ static int submit_text(struct question *q, struct err *err)
 /* Tokens in the cache that a question needs at most. */
 static int needs(const struct question *q)
 {
-    int room = model_config(q->call->l->m)->max_position - q->t.n, new = q->call->ask[q->i].sampling.max_new_tokens;
-    return q->t.n + (q->words ? q->words->longest - 1 : new < room ? new : room);
+    int limit = model_config(q->call->l->m)->max_position, new = q->call->ask[q->i].sampling.max_new_tokens;
+    int n = limit > 0 && q->t.n > limit ? limit : q->t.n, room = limit - n;
+    return n + (q->words ? q->words->longest - 1 : new < room ? new : room);
+}
+
+/* Blocks of a cache that serves such questions well, and at least the one. */
+static int blocks_wanted(const struct question *q, int one)
+{
+    int want = q->words ? 2 * one : SEQUENCES * one, most = q->call->l->most;
+    want = want < BLOCKS ? BLOCKS : want > BLOCKS_MOST ? BLOCKS_MOST : want;
+    want = most && want > most ? most : want;
+    return want < one ? one : want;
 }
 
 /* A cache in which the question has room: 1, or 0 where that has to wait until the present one is not in use. */
 static int fit(struct question *q, struct err *err)
 {
     struct local *l = q->call->l;
-    int one = scheduler_blocks(1, needs(q)), want = q->words ? 2 * one : SEQUENCES * one;
-    want = want < BLOCKS ? BLOCKS : want > BLOCKS_MOST ? BLOCKS_MOST : want;
-    want = want < one ? one : want;
+    int one = scheduler_blocks(1, needs(q)), want = blocks_wanted(q, one);
     // one that is smaller than it might be serves, unless it is too small
     if (l->scheduler && (one <= l->blocks ? l->blocks >= want / 2 || q->call->waiting.n : false))
         return 1;
@@ -362,13 +370,41 @@ static void call_release(struct call *c)
     free(c->words);
 }
 
+/* On a device that only counts: takes what the longest question takes, and says nothing to any. */
+static int plan_ask(struct call *c, struct err *err)
+{
+    size_t most = 0;
+    for (int i = 0; i < c->n; i++) {
+        size_t n = c->ask[i].prompt ? strlen(c->ask[i].prompt) : 0;
+        for (int k = 0; k < c->ask[i].n_messages && !c->ask[i].prompt; k++)
+            n += strlen(c->ask[i].message[k].content);
+        if (n > most)
+            c->next = i;
+        most = n > most ? n : most;
+    }
+    struct question *q = NULL;
+    int rc = question_make(&q, c, err);
+    if (rc == 0)
+        rc = fit(q, err);
+    if (q)
+        question_free(q);
+    scheduler_free(c->l->scheduler);
+    c->l->scheduler = NULL;
+    for (int i = 0; rc >= 0 && i < c->n && !c->stop; i++) {
+        c->out[i] = (struct reply){.has_logps = c->ask[i].kind == ASK_WORDS, .mass = 1, .text = strdup("")};
+        tell(c, i);
+    }
+    return rc < 0 ? rc : 0;
+}
+
 static int local_ask(struct provider *p, struct reply *out, const struct ask *ask, int n, ask_done *done, void *arg,
                      struct err *err)
 {
     struct local *l = p->state;
     struct call c = {.p = p, .l = l, .out = out, .ask = ask, .n = n, .done = done, .arg = arg, .last = time_now()};
-    int rc = 0;
-    while (rc == 0 && !c.stop && (c.next < n || c.waiting.n)) {
+    bool plan = n && device_is_plan(model_device(l->m));
+    int rc = plan ? plan_ask(&c, err) : 0;
+    while (rc == 0 && !plan && !c.stop && (c.next < n || c.waiting.n)) {
         int more = 1;
         while (more > 0 && !c.stop && c.next < n && c.waiting.n < WINDOW)
             more = begin(&c, err);
@@ -384,6 +420,12 @@ static int local_ask(struct provider *p, struct reply *out, const struct ask *as
         l->scheduler = NULL;
     }
     return rc;
+}
+
+void provider_local_cache(struct provider *p, int tokens)
+{
+    struct local *l = p->state;
+    l->most = (int)(((int64_t)tokens + CACHE_BLOCK - 1) / CACHE_BLOCK);
 }
 
 /* ---- the provider ----------------------------------------------------------------------------------------- */

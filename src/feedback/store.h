@@ -9,6 +9,7 @@
 #include "feedback/ask.h"
 
 struct store;
+enum { STORE_CACHE = 32 << 20 };    // bytes of pages that an open store holds at most
 /* Opens or creates; a file that is something else is refused with a sentence. */
 int store_open(struct store **out, const char *path, struct err *err) MUST_CHECK;
 void store_close(struct store *s);

@@ -56,8 +56,11 @@ int labeler_open(struct provider **out, struct model **model, struct run *run,
     int rc = run_device(run, &dev, err);
     if (rc == 0)
         rc = labeler_model(model, dev, opt, name, err);
-    return rc ? rc
-              : provider_local_new(out, *model, name, (int)opt_int(opt, "batch_tokens"), err);
+    if (rc == 0)
+        rc = provider_local_new(out, *model, name, (int)opt_int(opt, "batch_tokens"), err);
+    if (rc == 0 && json_object_get(opt, "cache_tokens"))
+        provider_local_cache(*out, (int)opt_int(opt, "cache_tokens"));
+    return rc;
 }
 
 struct ask_budget labeler_budget(const json_t *opt)

@@ -117,7 +117,7 @@ int stage_plan(struct run *run, const struct stage *s, const json_t *opt, json_t
 {
     struct planned p;
     if (!s->plans)
-        return err_set(err, ERR_USAGE, "rlaif plan: '%s' is not planned; expected one of the training commands, generate or score",
+        return err_set(err, ERR_USAGE, "rlaif plan: '%s' is not planned; expected one of the training commands, generate, label, logprobs or score",
                        s->name);
     json_t *choices = json_object();
     int rc = plan(&p, run, s, opt, choices, err);

@@ -24,10 +24,14 @@ static const struct option options[] = {
     { "seed", OPT_INT, "42", "same seed, same completions, whatever the batch", NULL, false },
     { "batch_size", OPT_INT, "32", "sequences in flight", NULL, false },
     { "cache_tokens", OPT_INT, "0", "tokens whose keys and values are in memory at most; 0: as many as the batch needs", NULL, false },
+    { "max_tokens_per_batch", OPT_INT, "1024", "tokens of a step: prompts are computed in portions of it", NULL, false },
+    INFERENCE_MEMORY_OPTION("cache_tokens and max_tokens_per_batch"),
     { "max_prompts", OPT_INT, "0", "the first so many; 0: all", NULL, false },
     { "store", OPT_STRING, NULL, "of an endpoint: store of replies (default: labels.db beside the output)", NULL, false },
     ENDPOINT_OPTIONS,
 };
+
+enum { STEP_ROWS = 1024 };      // what model_generate computes in a step
 
 struct generation {
     const struct model *m;
@@ -186,10 +190,21 @@ static int read_prompts(struct generation *g, const json_t *opt, struct err *err
 
 /* ---- the stage --------------------------------------------------------------------------- */
 
-/* Over a cache of so many tokens: where they run out, sequences wait or are computed again, to the same results. */
-static int generate_within(struct generation *g, int todo, const struct sampling *s, int batch, int cache_tokens, struct err *err)
+struct sizes { int batch, rows, cache; };      // sequences, tokens of a step, tokens in the cache (0: as many as are needed)
+
+/* Tokens of a cache in which so many sequences have room. */
+static int cache_for(const struct generation *g, const struct sampling *s, int sequences)
 {
-    struct scheduler_options o = {.blocks = (int)(((int64_t)cache_tokens + CACHE_BLOCK - 1) / CACHE_BLOCK), .sequences = batch};
+    int longest = 0, room = model_config(g->m)->max_position - 1, new = s->max_new_tokens < room ? s->max_new_tokens : room;
+    for (int i = 0; i < g->n; i++)
+        longest = g->list[i].n > longest ? g->list[i].n : longest;
+    return scheduler_blocks(sequences, longest + new) * CACHE_BLOCK;
+}
+
+/* Over a cache of so many tokens: where they run out, sequences wait or are computed again, to the same results. */
+static int generate_within(struct generation *g, int todo, const struct sampling *s, struct sizes z, struct err *err)
+{
+    struct scheduler_options o = {.blocks = (int)(((int64_t)z.cache + CACHE_BLOCK - 1) / CACHE_BLOCK), .sequences = z.batch, .rows = z.rows};
     struct scheduler *scheduler = NULL;
     int rc = scheduler_new(&scheduler, g->m, &o, err);
     if (rc == 0 && !device_is_plan(model_device(g->m)))
@@ -198,7 +213,46 @@ static int generate_within(struct generation *g, int todo, const struct sampling
     return rc;
 }
 
-static int generate(struct generation *g, const struct sampling *s, int batch, int cache_tokens, struct err *err)
+/* Through model_generate unless one of the sizes is not its own. */
+static int generate_sized(struct generation *g, const struct sampling *s, struct sizes z, struct err *err)
+{
+    int todo = g->n - g->from;
+    if (z.cache == 0 && z.rows == STEP_ROWS)
+        return model_generate(g->out, g->m, g->list + g->from, todo, g->per_prompt, s, z.batch, finished, g, err);
+    z.cache = z.cache ? z.cache : cache_for(g, s, z.batch);
+    return generate_within(g, todo, s, z, err);
+}
+
+struct trial { struct generation *g; const struct sampling *s; struct sizes z; };
+
+static int try_sizes(void *arg, int rows, int cache, struct err *err)
+{
+    struct trial *t = arg;
+    struct sizes z = t->z;
+    z.rows = rows;
+    z.cache = cache ? cache : z.cache;
+    return generate_sized(t->g, t->s, z, err);
+}
+
+/* *result receives the sizes chosen. */
+static int plan_memory(struct generation *g, const struct sampling *s, struct sizes z, const json_t *opt, json_t *result, struct err *err)
+{
+    struct trial t = {g, s, z};
+    g->out = mem_alloc((size_t)g->n * (size_t)g->per_prompt, sizeof *g->out);
+    if (!g->out)
+        return err_set(err, ERR_MEMORY, "no memory for completions of %d prompts", g->n);
+    struct fit f = {.what = "generating one sequence", .rows = z.rows, .least_rows = z.batch < 32 ? 32 : z.batch, .cache = z.cache, .try = try_sizes, .arg = &t};
+    f.least_cache = cache_for(g, s, 1);
+    f.cache = f.cache ? f.cache : cache_for(g, s, z.batch);
+    f.least_rows = f.least_rows < f.rows ? f.least_rows : f.rows;
+    int rc = memory_fit(&f, model_device(g->m), opt, err);
+    if (f.cache)
+        json_object_set_new(result, "cache_tokens", json_integer(f.cache));
+    json_object_set_new(result, "max_tokens_per_batch", json_integer(f.rows));
+    return rc;
+}
+
+static int generate(struct generation *g, const struct sampling *s, struct sizes z, struct err *err)
 {
     int todo = g->n - g->from;
     size_t total = (size_t)todo * (size_t)g->per_prompt;
@@ -206,11 +260,8 @@ static int generate(struct generation *g, const struct sampling *s, int batch, i
     g->have = mem_alloc(total, sizeof *g->have);
     if (!g->out || !g->have)
         return err_set(err, ERR_MEMORY, "no memory for %zu completions", total);
-    if (device_is_plan(model_device(g->m)) && !cache_tokens)
-        return model_generate(g->out, g->m, g->list, todo, g->per_prompt, s, batch, NULL, NULL, err);
     progress_begin(&g->progress, "generate", "completions", (double)total);
-    int rc = cache_tokens ? generate_within(g, todo, s, batch, cache_tokens, err)
-                          : model_generate(g->out, g->m, g->list + g->from, todo, g->per_prompt, s, batch, finished, g, err);
+    int rc = generate_sized(g, s, z, err);
     progress_end(&g->progress);
     if (rc == 0 && g->io.code)
         rc = err_set(err, g->io.code, "%s", g->io.msg);
@@ -254,14 +305,18 @@ static int run_generate(struct run *run, const json_t *opt, json_t *result, stru
     struct device *dev;
     struct model *m = NULL;
     const char *stop[MAX_STOPS], *output = opt_str(opt, "output");
-    int batch, rc = read_sampling(&s, stop, opt, err);
+    struct sizes z = {0};
+    int rc = read_sampling(&s, stop, opt, err);
     if (rc == 0)
         rc = option_positive(opt, "num_return_sequences", &g.per_prompt, err);
     if (rc == 0)
-        rc = option_positive(opt, "batch_size", &batch, err);
+        rc = option_positive(opt, "batch_size", &z.batch, err);
     int64_t cache_tokens = opt_int(opt, "cache_tokens");
     if (rc == 0 && (cache_tokens < 0 || cache_tokens > INT32_MAX - CACHE_BLOCK))
         rc = err_set(err, ERR_USAGE, "--cache_tokens is %lld, expected 0 or more", (long long)cache_tokens);
+    z.cache = (int)cache_tokens;
+    if (rc == 0)
+        rc = option_positive(opt, "max_tokens_per_batch", &z.rows, err);
     if (rc == 0)
         rc = run_device(run, &dev, err);
     if (rc == 0)
@@ -270,7 +325,7 @@ static int run_generate(struct run *run, const json_t *opt, json_t *result, stru
     if (rc == 0)
         rc = read_prompts(&g, opt, err);
     if (rc == 0 && device_is_plan(dev)) {
-        rc = generate(&g, &s, batch, (int)cache_tokens, err);
+        rc = plan_memory(&g, &s, z, opt, result, err);
         goto out;
     }
     if (rc == 0)
@@ -279,7 +334,7 @@ static int run_generate(struct run *run, const json_t *opt, json_t *result, stru
         rc = open_output(&g, output, run->resume, err);
     double start = time_now();
     if (rc == 0 && g.from < g.n)
-        rc = generate(&g, &s, batch, (int)cache_tokens, err);
+        rc = generate(&g, &s, z, err);
     double seconds = time_now() - start;
     if (rc == 0)
         rc = commit_output(&g, output, err);

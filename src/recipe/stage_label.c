@@ -3,6 +3,7 @@
  * In the lab, people can be hired instead of a model: `--truth` without `--labeler` asks the simulated annotators. */
 #include "eval/eval.h"
 #include "lab/lab.h"
+#include "recipe/inference.h"
 #include "recipe/labeling.h"
 #include "recipe/training.h"
 
@@ -17,6 +18,8 @@ static const struct option options[] = {
     { "output_dir", OPT_OUTPUT_DIR, NULL, "folder for pairs.jsonl and labels.jsonl", NULL, false },
     { "store", OPT_STRING, NULL, "label store (default: labels.db in the run's folder); can be shared between runs", NULL, false },
     LABELING_OPTIONS,
+    { "cache_tokens", OPT_INT, "0", "of a model here: tokens whose keys and values are in memory at most; 0: as many as serve well", NULL, false },
+    INFERENCE_MEMORY_OPTION("batch_tokens and cache_tokens"),
     { "pairs_of", OPT_CHOICE, "disjoint", "which pairs of K completions: (0,1), (2,3), ... or all of them", "disjoint|all", false },
     { "max_pairs", OPT_INT, "0", "label the first so many; 0: all", NULL, false },
     { "probes", OPT_INPUT, NULL, "rows {id, kind, text} that candidates could carry to move a labeler (recipes/probes/injection.jsonl): how often do they?", NULL, false },
@@ -59,6 +62,89 @@ static int rehearse(struct labelling *l, struct run *run, const json_t *opt, jso
     rc = item ? labeling_show(result, run, &by, item, n, err) : err_set(err, ERR_MEMORY, "no memory to show questions");
     free(item);
     labeling_close(&by);
+    return rc;
+}
+
+/* ---- what memory it will take -------------------------------------------------------------- */
+
+/* The items whose texts are longest, of which a unit is labelled on a device that only counts. */
+struct sample {
+    struct labeling by;
+    const char *name;
+    struct label_item *item;    // (n)
+    struct label *label;        // (n)
+    int n;
+    int cache;                  // tokens, as the options say; 0: no bound
+};
+
+static size_t bytes_of(const struct label_item *it)
+{
+    return strlen(it->prompt) + strlen(it->first) + strlen(it->second);
+}
+
+static int longer_first(const void *a, const void *b)
+{
+    size_t x = bytes_of(a), y = bytes_of(b);
+    return x > y ? -1 : x < y;
+}
+
+static int try_sizes(void *arg, int rows, int cache, struct err *err)
+{
+    struct sample *s = arg;
+    struct provider *p = NULL;
+    int rc = provider_local_new(&p, s->by.model, s->name, rows, err);
+    if (rc)
+        return rc;
+    provider_local_cache(p, cache ? cache : s->cache);
+    struct asker asker = { .provider = p };
+    struct labeler l = { &asker, s->by.protocol, 0, NULL };
+    rc = label_items(s->label, NULL, &l, s->item, s->n, err);
+    provider_free(p);
+    return rc;
+}
+
+/* The pages of the store that will be in memory: all until there are too many. */
+static int take_store(struct tensor *t, const struct labelling *l, const struct sample *s, struct err *err)
+{
+    enum { ROW = 800, WIDTH = 1024 };       // bytes of a reply and its entries beside its texts; any width
+    double replies = protocol_n_views(s->by.protocol) * protocol_passes(s->by.protocol), bytes = 0;
+    for (int i = 0; i < l->n; i++)
+        bytes += (replies + 1) * (double)(bytes_of(&s->item[i]) + ROW);
+    struct device *dev = model_device(s->by.model);
+    device_purpose(dev, "label store");
+    return tensor_new(t, dev, DTYPE_F32, (int)(fmin(bytes, STORE_CACHE) / (4 * WIDTH)) + 1, WIDTH, err);
+}
+
+/* Opens the model, no store; *result receives the sizes chosen. */
+static int plan_memory(struct labelling *l, struct run *run, const json_t *opt, json_t *result, struct err *err)
+{
+    enum { SAMPLE = 2048, ROWS_MOST = 2048, CACHE_MOST = 32768 };
+    struct sample s = { .name = opt_str(opt, "labeler"), .cache = (int)opt_int(opt, "cache_tokens") };
+    int rows = (int)opt_int(opt, "batch_tokens"), rc = labeling_rehearse(&s.by, run, opt, s.name, err);
+    rows = rows > 0 && rows < ROWS_MOST ? rows : ROWS_MOST;
+    if (rc)
+        return rc;
+    s.n = l->n < SAMPLE ? l->n : SAMPLE;
+    s.item = items_of(l, l->n);
+    s.label = mem_alloc((size_t)s.n, sizeof *s.label);
+    if (!s.item || !s.label)
+        rc = err_set(err, ERR_MEMORY, "no memory to plan %d pairs", l->n);
+    if (rc == 0)
+        qsort(s.item, (size_t)l->n, sizeof *s.item, longer_first);
+    struct fit f = {.what = "labelling one pair", .rows = rows, .least_rows = rows < 32 ? rows : 32,
+                    .cache = s.cache ? s.cache : CACHE_MOST, .least_cache = CACHE_BLOCK, .try = try_sizes, .arg = &s};
+    struct tensor pages = { 0 };
+    if (rc == 0)
+        rc = take_store(&pages, l, &s, err);
+    if (rc == 0)
+        rc = memory_fit(&f, model_device(s.by.model), opt, err);
+    tensor_release(&pages);
+    if (f.cache)
+        json_object_set_new(result, "cache_tokens", json_integer(f.cache));
+    json_object_set_new(result, "batch_tokens", json_integer(f.rows));
+    free(s.item);
+    free(s.label);
+    labeling_close(&s.by);
     return rc;
 }
 
@@ -216,7 +302,14 @@ static int run_label(struct run *run, const json_t *opt, json_t *result, struct 
         return err_set(err, ERR_USAGE, "label needs --output_dir DIR");
     if (people && opt_given(opt, "probes"))
         return err_set(err, ERR_USAGE, "--probes needs --labeler");
+    bool planning = run->device && device_is_plan(run->device);
+    if (planning && (people || dry || labeler_is_endpoint(opt_str(opt, "labeler"))))
+        return 0;       // whoever answers takes the memory
     int rc = read_pairs(&l, opt, err);
+    if (rc == 0 && planning) {
+        rc = plan_memory(&l, run, opt, result, err);
+        goto out;
+    }
     if (rc == 0 && dry) {
         rc = rehearse(&l, run, opt, result, err);
         free(l.label);
@@ -246,6 +339,7 @@ static int run_label(struct run *run, const json_t *opt, json_t *result, struct 
         rc = probe(result, &l, opt, err);
     if (rc == 0)
         rc = write_figures(result, dir, err);
+out:
     labeling_close(&by);
     free(l.label);
     candidates_release(&l.list);
@@ -261,4 +355,5 @@ const struct stage stage_label = {
     .option = options,
     .n_options = ARRAY_LEN(options),
     .run = run_label,
+    .plans = true,
 };

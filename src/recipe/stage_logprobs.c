@@ -11,6 +11,7 @@ static const struct option options[] = {
     { "output", OPT_OUTPUT, NULL, "rows {ids, logprobs, sum} of the completions (.jsonl)", NULL, true },
     { "temperature", OPT_FLOAT, "1.0", "logits are divided by it", NULL, false },
     { "max_tokens_per_batch", OPT_INT, "2048", "tokens computed at once (a longer row alone is more)", NULL, false },
+    INFERENCE_MEMORY_OPTION("max_tokens_per_batch"),
 };
 
 struct work {
@@ -133,15 +134,55 @@ static int run_batch(struct work *w, int first, int end, struct err *err)
     return write_rows(w, first, end, err);
 }
 
-static int run_all(struct work *w, int most, struct err *err)
+static int largest_batch(const struct work *w, int most)
 {
-    int rc = 0, longest = 0, tokens;
+    int longest = 0, tokens;
     for (int i = 0; i < w->n; i = batch_end(w, i, most, &tokens), longest = tokens > longest ? tokens : longest)
         ;
+    return longest;
+}
+
+static int take_memory(struct work *w, int most, struct err *err)
+{
+    int longest = largest_batch(w, most);
     w->item = mem_alloc((size_t)longest, sizeof *w->item);
     w->logp = mem_alloc((size_t)longest, sizeof *w->logp);
-    rc = w->item && w->logp ? workspace_new(&w->ws, w->m, longest, false, err)
-                            : err_set(err, ERR_MEMORY, "no memory for batches of %d tokens", longest);
+    int rc = w->item && w->logp ? workspace_new(&w->ws, w->m, longest, KEEP_NOTHING, err)
+                                : err_set(err, ERR_MEMORY, "no memory for batches of %d tokens", longest);
+    if (rc == 0)
+        workspace_prepare(w->ws, w->m, longest);
+    return rc;
+}
+
+static void give_memory_back(struct work *w)
+{
+    workspace_free(w->ws);
+    free(w->item);
+    free(w->logp);
+    w->ws = NULL;
+    w->item = NULL;
+    w->logp = NULL;
+}
+
+static int try_sizes(void *arg, int rows, int cache, struct err *err)
+{
+    int rc = take_memory(arg, rows, err);
+    give_memory_back(arg);
+    return rc;
+}
+
+/* *result receives the size chosen. */
+static int plan_memory(struct work *w, struct device *dev, const json_t *opt, int most, json_t *result, struct err *err)
+{
+    struct fit f = {.what = "the longest row", .rows = most, .least_rows = largest_batch(w, 1), .try = try_sizes, .arg = w};
+    int rc = memory_fit(&f, dev, opt, err);
+    json_object_set_new(result, "max_tokens_per_batch", json_integer(f.rows));
+    return rc;
+}
+
+static int run_all(struct work *w, int most, struct err *err)
+{
+    int rc = take_memory(w, most, err), tokens;
     struct progress p;
     progress_begin(&p, "logprobs", "rows", w->n);
     for (int i = 0, end; rc == 0 && i < w->n; i = end) {
@@ -159,12 +200,10 @@ static int run_all(struct work *w, int most, struct err *err)
 static void release(struct work *w)
 {
     rows_out_close(&w->out);
-    workspace_free(w->ws);
+    give_memory_back(w);
     forest_release(&w->forest);
     tokens_release(&w->ids);
     free(w->span);
-    free(w->item);
-    free(w->logp);
     rows_release(&w->rows);
     arena_release(&w->arena);
 }
@@ -197,6 +236,10 @@ static int run_logprobs(struct run *run, const json_t *opt, json_t *result, stru
         rc = data_examples(&w.example, &w.n, &w.arena, &w.rows, err);
     if (rc == 0)
         rc = encode(&w, err);
+    if (rc == 0 && device_is_plan(dev)) {
+        rc = plan_memory(&w, dev, opt, most, result, err);
+        goto out;
+    }
     if (rc == 0)
         rc = dir_make_parent(output, err);
     if (rc == 0)
@@ -209,6 +252,7 @@ static int run_logprobs(struct run *run, const json_t *opt, json_t *result, stru
         rc = rows_write_rejected_beside(&w.rows, output, err);
     if (rc == 0)
         figures(result, &w);
+out:
     release(&w);
     model_close(m);
     return rc;
@@ -222,4 +266,5 @@ const struct stage stage_logprobs = {
     .option = options,
     .n_options = ARRAY_LEN(options),
     .run = run_logprobs,
+    .plans = true,
 };

@@ -10,6 +10,7 @@ static const struct option options[] = {
     { "input", OPT_DATA, NULL, "rows {prompt, completion} or {prompt, completions} (Parquet, JSON, CSV)", NULL, true },
     { "output", OPT_OUTPUT, NULL, "the same rows with score, raw_score and ids added (.jsonl)", NULL, true },
     { "max_tokens_per_batch", OPT_INT, "2048", "tokens computed at once (a longer row alone is more)", NULL, false },
+    INFERENCE_MEMORY_OPTION("max_tokens_per_batch"),
 };
 
 struct entry { struct text prompt, *completion; int n; bool list; };     // n completions; list: the row has `completions`
@@ -170,6 +171,56 @@ static int score_all(struct work *w, struct err *err)
     return rc;
 }
 
+static size_t bytes_of(const struct text *t)
+{
+    size_t n = t->text ? strlen(t->text) : 0;
+    for (int i = 0; i < t->n && !t->text; i++)
+        n += strlen(t->messages[i].content);
+    return n;
+}
+
+/* Tokens of the text with the most bytes: a single text has to fit. */
+static int longest_text(const struct work *w, int *tokens, struct err *err)
+{
+    const struct scored *longest = &w->scored[0];
+    size_t most = 0;
+    for (int i = 0; i < w->total; i++) {
+        size_t n = bytes_of(w->scored[i].prompt) + bytes_of(w->scored[i].completion);
+        longest = n > most ? &w->scored[i] : longest;
+        most = n > most ? n : most;
+    }
+    struct tokens ids = {0};
+    int rc = encode_prompt(model_tokenizer(w->m), &ids, longest->prompt, err);
+    if (rc == 0)
+        rc = encode_completion(model_tokenizer(w->m), &ids, longest->prompt, longest->completion, model_config(w->m), true, err);
+    *tokens = ids.n;
+    tokens_release(&ids);
+    return rc;
+}
+
+static int try_sizes(void *arg, int rows, int cache, struct err *err)
+{
+    const struct work *w = arg;
+    struct scorer *s = NULL;
+    int rc = scorer_new(&s, w->m, rows, err);
+    if (rc == 0)
+        rc = scorer_reward(s, NULL, 0, NULL, err);
+    scorer_free(s);
+    return rc;
+}
+
+/* *result receives the size chosen. */
+static int plan_memory(struct work *w, const json_t *opt, int most, json_t *result, struct err *err)
+{
+    struct fit f = {.what = "the longest text", .try = try_sizes, .arg = w};
+    int rc = longest_text(w, &f.least_rows, err);
+    f.rows = most > f.least_rows ? most : f.least_rows;
+    if (rc == 0)
+        rc = memory_fit(&f, model_device(w->m), opt, err);
+    json_object_set_new(result, "max_tokens_per_batch", json_integer(f.rows));
+    return rc;
+}
+
 static int open_model(struct model **m, struct run *run, const json_t *opt, struct err *err)
 {
     struct device *dev;
@@ -196,12 +247,12 @@ static int run_score(struct run *run, const json_t *opt, json_t *result, struct 
         rc = parse_rows(&w, err);
     if (rc == 0)
         rc = list_texts(&w, err);
-    if (rc == 0)
-        rc = scorer_new(&w.scorer, m, most, err);
     if (rc == 0 && device_is_plan(model_device(m))) {
-        rc = scorer_reward(w.scorer, NULL, 0, NULL, err);
+        rc = plan_memory(&w, opt, most, result, err);
         goto out;
     }
+    if (rc == 0)
+        rc = scorer_new(&w.scorer, m, most, err);
     if (rc == 0)
         rc = dir_make_parent(opt_str(opt, "output"), err);
     if (rc == 0)

@@ -5,7 +5,7 @@
  * the processor remembers where to find.  So pieces follow each other in regions that ask for large pages.
  *
  * A piece has its region and size before it.  The last piece of a region gives its room back, and a region goes when
- * nothing is left in it; a hole between others gives its memory back, not its addresses.  Small pieces are malloc's: a region would
+ * nothing is left in it; a hole between others gives its memory back, page by page, not its addresses.  Small pieces are malloc's: a region would
  * cost a tiny model more than it has. */
 #include <sys/mman.h>
 
@@ -47,11 +47,12 @@ static struct region *region_new(size_t bytes)
     return r;
 }
 
-/* Whole large pages between two addresses go back to the system. */
+/* Whole pages between two addresses go back to the system: small ones, since most holes are smaller than a large page. */
 static void pages_drop(char *from, char *to)
 {
-    from += (PAGE - (uintptr_t)from % PAGE) % PAGE;
-    to -= (uintptr_t)to % PAGE;
+    enum { LEAST = 4096 };
+    from += (LEAST - (uintptr_t)from % LEAST) % LEAST;
+    to -= (uintptr_t)to % LEAST;
     if (from < to)
         (void)!madvise(from, (size_t)(to - from), MADV_DONTNEED);
 }

@@ -170,18 +170,17 @@ int store_make(struct store *s, struct err *err)
 }
 
 /* NORMAL: safe against kills; a power cut may cost the last commits, never the file.  New keys fall
- * on index pages at random, so there is room for many of them, and checkpoints are rare: each page
- * is written once for many keys.  Large pages, of which fewer are written (docs/speed.md); a file
+ * on index pages at random: checkpoints are rare, so that each page is written once for many keys.  Large pages, of which fewer are written (docs/speed.md); a file
  * that is there keeps the size it was made with. */
 static int store_tune(struct store *s, struct err *err)
 {
-    enum { PAGE = 16384, CACHE = 128 << 20, LOG = 100 << 20 };
+    enum { PAGE = 16384, LOG = 100 << 20 };
     char sql[256];
     int64_t page = 0;
     snprintf(sql, sizeof sql,
              "PRAGMA page_size=%d; PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;"
              "PRAGMA foreign_keys=OFF; PRAGMA cache_size=-%d;",
-             PAGE, CACHE >> 10);
+             PAGE, STORE_CACHE >> 10);
     int rc = db_exec_patiently(s, sql, err);
     if (rc == 0)
         rc = db_number(s, "PRAGMA page_size", &page, err);
