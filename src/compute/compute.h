@@ -196,12 +196,13 @@ void op_scatter_rows(struct tensor *dst, const struct tensor *src, const int *sl
 /* GELU is x * Phi(x), with the error function; GELU_TANH is the approximation of GPT-2 and Gemma ("gelu_new",
  * "gelu_pytorch_tanh"): x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))). */
 enum activation { ACT_SILU, ACT_GELU, ACT_GELU_TANH, ACT_RELU };
-/* h (T,F) = act(gate) * up with gu (T,2F) = [gate | up]. */
+/* h (T,F) = act(gate) * up with gu (T,2F) = [gate | up].  Backward: dgu is written, and h (in dh's dtype) again with the same bits
+ * unless it is NULL, which is cheaper than asking for it alone. */
 void op_gated(struct tensor *h, const struct tensor *gu, enum activation act);
-void op_gated_backward(struct tensor *dgu, const struct tensor *dh, const struct tensor *gu, enum activation act);
-/* h (T,F) = act(u); backward: du is written. */
+void op_gated_backward(struct tensor *dgu, struct tensor *h, const struct tensor *dh, const struct tensor *gu, enum activation act);
+/* h (T,F) = act(u); backward: du is written, and h unless it is NULL. */
 void op_activate(struct tensor *h, const struct tensor *u, enum activation act);
-void op_activate_backward(struct tensor *du, const struct tensor *dh, const struct tensor *u, enum activation act);
+void op_activate_backward(struct tensor *du, struct tensor *h, const struct tensor *dh, const struct tensor *u, enum activation act);
 
 /* ---- experts ------------------------------------------------------------------- */
 

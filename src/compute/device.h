@@ -75,9 +75,9 @@ struct device {
                                const struct tensor *out, const struct tensor *lse, const struct tensor *q,
                                const struct tensor *k, const struct tensor *v, const struct attention *a);
     void (*gated)(struct tensor *h, const struct tensor *gu, enum activation act);
-    void (*gated_backward)(struct tensor *dgu, const struct tensor *dh, const struct tensor *gu, enum activation act);
+    void (*gated_backward)(struct tensor *dgu, struct tensor *h, const struct tensor *dh, const struct tensor *gu, enum activation act);
     void (*activate)(struct tensor *h, const struct tensor *u, enum activation act);
-    void (*activate_backward)(struct tensor *du, const struct tensor *dh, const struct tensor *u, enum activation act);
+    void (*activate_backward)(struct tensor *du, struct tensor *h, const struct tensor *dh, const struct tensor *u, enum activation act);
 
     void (*route)(int *expert, struct tensor *weight, struct tensor *prob, const struct tensor *logits);
     void (*route_backward)(struct tensor *dlogits, const struct tensor *dweight, const float *dprob,

@@ -409,12 +409,21 @@ void op_gated(struct tensor *h, const struct tensor *gu, enum activation act)
     CHECK(h);
 }
 
-void op_gated_backward(struct tensor *dgu, const struct tensor *dh, const struct tensor *gu, enum activation act)
+static void check_again(const struct tensor *h, const struct tensor *dh)
+{
+    if (!h)
+        return;
+    SHAPE(h, dh->rows, dh->cols);
+    WANT(h->dtype == dh->dtype, "h is %s, dh %s", dtype_name(h->dtype), dtype_name(dh->dtype));
+}
+
+void op_gated_backward(struct tensor *dgu, struct tensor *h, const struct tensor *dh, const struct tensor *gu, enum activation act)
 {
     PROFILE(__func__);
     SHAPE(gu, dh->rows, 2 * dh->cols);
     SHAPE(dgu, dh->rows, 2 * dh->cols);
-    dh->dev->gated_backward(dgu, dh, gu, act);
+    check_again(h, dh);
+    dh->dev->gated_backward(dgu, h, dh, gu, act);
     CHECK(dgu);
 }
 
@@ -426,12 +435,13 @@ void op_activate(struct tensor *h, const struct tensor *u, enum activation act)
     CHECK(h);
 }
 
-void op_activate_backward(struct tensor *du, const struct tensor *dh, const struct tensor *u, enum activation act)
+void op_activate_backward(struct tensor *du, struct tensor *h, const struct tensor *dh, const struct tensor *u, enum activation act)
 {
     PROFILE(__func__);
     SHAPE(u, dh->rows, dh->cols);
     SHAPE(du, dh->rows, dh->cols);
-    dh->dev->activate_backward(du, dh, u, act);
+    check_again(h, dh);
+    dh->dev->activate_backward(du, h, dh, u, act);
     CHECK(du);
 }
 

@@ -118,7 +118,7 @@ static void activations_are_accurate_everywhere(void **state)
                 if (!(fabs((double)t_get(&y, 0, c) - t_get(&want, 0, c)) <= 5e-7 * (1e-2 + fabs(t_get(&want, 0, c)))))
                     fail_msg("%s: activation %d of %g is %.9g, should be %.9g", isas[i], act, t_get(&x, 0, c), t_get(&y, 0, c),
                              t_get(&want, 0, c));
-            op_activate_backward(&y, &one, &x, act);
+            op_activate_backward(&y, NULL, &one, &x, act);
             define_activate_backward(&want, &one, &x, act);
             for (int c = 0; c < N; c++)
                 if (!(fabs((double)t_get(&y, 0, c) - t_get(&want, 0, c)) <= 2e-6))
@@ -248,9 +248,9 @@ static void backward_is_the_slope_of_forward(void **state)
     struct tensor gu = randoms(dev, DTYPE_F32, ROWS, 2 * COLS, 1, 5), dgu = clone(&gu);
     for (enum activation act = ACT_SILU; act <= ACT_RELU; act++) {
         struct fd gate = { GATED, act, &y, NULL, &gu, NULL, NULL, &dy }, plain = { PLAIN, act, &y, NULL, &x, NULL, NULL, &dy };
-        op_gated_backward(&dgu, &dy, &gu, act);
+        op_gated_backward(&dgu, NULL, &dy, &gu, act);
         check_slopes(&gate, &gu, &dgu);
-        op_activate_backward(&dx, &dy, &x, act);
+        op_activate_backward(&dx, NULL, &dy, &x, act);
         check_slopes(&plain, &x, &dx);
     }
     RELEASE(&x, &gain, &bias, &dy, &y, &stat, &dx, &dgain, &dbias, &dhalf, &gu, &dgu);

@@ -36,17 +36,20 @@ static void check_activations(struct device *dev, int F, enum dtype t)
         define_gated(&h_want, &gu, act);
         close_to(&h, &h_want, tolerance(t), "gated");
         struct tensor dh = randoms(dev, t, 20, F, 1, 2), dgu = zeros(dev, t, 20, 2 * F), dgu_want = clone(&dgu);
-        op_gated_backward(&dgu, &dh, &gu, act);
+        struct tensor again = zeros(dev, t, 20, F);
+        op_gated_backward(&dgu, &again, &dh, &gu, act);
+        same_bits(&again, &h, "gated again in backward");
         define_gated_backward(&dgu_want, &dh, &gu, act);
         close_to(&dgu, &dgu_want, tolerance(t), "gated backward");
         struct tensor u = tensor_cols(&gu, F, F), du = tensor_cols(&dgu, 0, F), du_want = tensor_cols(&dgu_want, 0, F);
         op_activate(&h, &u, act);
         define_activate(&h_want, &u, act);
         close_to(&h, &h_want, tolerance(t), "activation");
-        op_activate_backward(&du, &dh, &u, act);
+        op_activate_backward(&du, &again, &dh, &u, act);
+        same_bits(&again, &h, "activation again in backward");
         define_activate_backward(&du_want, &dh, &u, act);
         close_to(&du, &du_want, tolerance(t), "activation backward");
-        RELEASE(&gu, &h, &h_want, &dh, &dgu, &dgu_want);
+        RELEASE(&gu, &h, &h_want, &dh, &dgu, &dgu_want, &again);
     }
 }
 
@@ -284,7 +287,7 @@ static void backward_is_the_slope_of_forward(void **state)
     check_slopes(&norm, &gain, &dgain);
     struct tensor gu = randoms(dev, DTYPE_F32, FD_ROWS, 2 * FD_COLS, 1, 4), dgu = clone(&gu);
     struct fd gate = { &y, NULL, &gu, NULL, &dy, true };
-    op_gated_backward(&dgu, &dy, &gu, ACT_SILU);
+    op_gated_backward(&dgu, NULL, &dy, &gu, ACT_SILU);
     check_slopes(&gate, &gu, &dgu);
     RELEASE(&x, &gain, &y, &rstd, &dy, &dx, &dgain, &gu, &dgu);
     device_close(dev);

@@ -192,9 +192,9 @@ void cpu_bias(struct tensor *y, const struct tensor *bias);
 void cpu_bias_backward(struct tensor *dbias, const struct tensor *dy);
 void cpu_rope(struct tensor *x, const int *position, int heads, const struct rope *rope, bool inverse);
 void cpu_gated(struct tensor *h, const struct tensor *gu, enum activation act);
-void cpu_gated_backward(struct tensor *dgu, const struct tensor *dh, const struct tensor *gu, enum activation act);
+void cpu_gated_backward(struct tensor *dgu, struct tensor *h, const struct tensor *dh, const struct tensor *gu, enum activation act);
 void cpu_activate(struct tensor *h, const struct tensor *u, enum activation act);
-void cpu_activate_backward(struct tensor *du, const struct tensor *dh, const struct tensor *u, enum activation act);
+void cpu_activate_backward(struct tensor *du, struct tensor *h, const struct tensor *dh, const struct tensor *u, enum activation act);
 void cpu_combine(struct tensor *dst, const struct tensor *src, const struct tensor *weight, const int *slot, int n);
 void cpu_combine_backward(struct tensor *dsrc, struct tensor *dweight, const struct tensor *ddst, const struct tensor *src,
                           const struct tensor *weight, const int *slot, int n);

@@ -41,9 +41,9 @@ struct kernels {
                                const float stat[2], const float *gain, size_t n);
     /* one head: lo and hi halves of `half` elements, cosines and sines given; sign +1, or -1 to turn back */
     void (*rope)(void *lo, void *hi, enum dtype t, const float *cosine, const float *sine, float sign, int half);
-    /* h = act(gate) * up; up NULL: h = act(gate), and backward dup is not written */
+    /* h = act(gate) * up; up NULL: h = act(gate), and backward dup is not written.  backward writes h as well unless it is NULL */
     void (*gated)(void *h, enum dtype th, const void *gate, const void *up, enum dtype t, size_t n, enum activation act);
-    void (*gated_backward)(void *dgate, void *dup, enum dtype td, const void *dh, enum dtype th, const void *gate,
+    void (*gated_backward)(void *h, void *dgate, void *dup, enum dtype td, const void *dh, enum dtype th, const void *gate,
                            const void *up, enum dtype t, size_t n, enum activation act);
     /* Of by * z, n numbers.  exp(by * z - max) is kept in e where not NULL.  The arg-max is the caller's to ask for. */
     struct logit_stats (*logit_stats)(void *e, enum dtype te, const float *z, float by, size_t n);

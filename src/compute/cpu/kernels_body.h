@@ -392,7 +392,8 @@ ALWAYS vf activation(vf x, enum activation act, vf *slope)
     return y;
 }
 
-/* A function for each activation, with and without up: in a larger one the compiler does worse. */
+/* A function for each activation, with and without up: in a larger one the compiler does worse.  Whole vectors have a loop of their
+ * own, where their size is a constant.  Backward makes h as well unless it is NULL: the exponential is there. */
 #define LOOPS(name, act, with_up)                                                                                      \
     static __attribute__((noinline)) void name(void *h, enum dtype th, const void *gate, const void *up, enum dtype t, \
                                                size_t n)                                                               \
@@ -403,17 +404,26 @@ ALWAYS vf activation(vf x, enum activation act, vf *slope)
             put(h, th, i, LEFT, with_up ? y * get(up, t, i, LEFT) : y);                                                \
         }                                                                                                              \
     }                                                                                                                  \
-    static __attribute__((noinline)) void name##_backward(void *dgate, void *dup, enum dtype td, const void *dh,       \
-                                                          enum dtype th, const void *gate, const void *up,             \
-                                                          enum dtype t, size_t n)                                      \
+    ALWAYS void name##_backward_at(void *h, void *dgate, void *dup, enum dtype td, const void *dh, enum dtype th,      \
+                                   const void *gate, const void *up, enum dtype t, size_t i, size_t n)                 \
     {                                                                                                                  \
-        EACH (i, n) {                                                                                                  \
-            vf slope, x = get(gate, t, i, LEFT), u = with_up ? get(up, t, i, LEFT) : splat(1);                         \
-            vf d = get(dh, th, i, LEFT), y = activation(x, act, &slope);                                               \
-            put(dgate, td, i, LEFT, with_up ? d * u * slope : d * slope);                                              \
-            if (with_up)                                                                                               \
-                put(dup, td, i, LEFT, d * y);                                                                          \
-        }                                                                                                              \
+        vf slope, x = get(gate, t, i, n), u = with_up ? get(up, t, i, n) : splat(1);                                   \
+        vf d = get(dh, th, i, n), y = activation(x, act, &slope);                                                      \
+        put(dgate, td, i, n, with_up ? d * u * slope : d * slope);                                                     \
+        if (with_up)                                                                                                   \
+            put(dup, td, i, n, d * y);                                                                                 \
+        if (h)                                                                                                         \
+            put(h, th, i, n, with_up ? y * u : y);                                                                     \
+    }                                                                                                                  \
+    static __attribute__((noinline)) void name##_backward(void *h, void *dgate, void *dup, enum dtype td,              \
+                                                          const void *dh, enum dtype th, const void *gate,             \
+                                                          const void *up, enum dtype t, size_t n)                      \
+    {                                                                                                                  \
+        size_t i = 0;                                                                                                  \
+        for (; n - i >= W; i += W)                                                                                     \
+            name##_backward_at(h, dgate, dup, td, dh, th, gate, up, t, i, W);                                          \
+        if (i < n)                                                                                                     \
+            name##_backward_at(h, dgate, dup, td, dh, th, gate, up, t, i, n - i);                                      \
     }
 LOOPS(silu, ACT_SILU, false)
 LOOPS(gelu, ACT_GELU, false)
@@ -432,15 +442,15 @@ static void gated(void *h, enum dtype th, const void *gate, const void *up, enum
     loop[up != NULL][act](h, th, gate, up, t, n);
 }
 
-static void gated_backward(void *dgate, void *dup, enum dtype td, const void *dh, enum dtype th, const void *gate,
+static void gated_backward(void *h, void *dgate, void *dup, enum dtype td, const void *dh, enum dtype th, const void *gate,
                            const void *up, enum dtype t, size_t n, enum activation act)
 {
-    static void (*const loop[2][4])(void *, void *, enum dtype, const void *, enum dtype, const void *, const void *,
+    static void (*const loop[2][4])(void *, void *, void *, enum dtype, const void *, enum dtype, const void *, const void *,
                                     enum dtype, size_t) = {
         { silu_backward, gelu_backward, gelu_tanh_backward, relu_backward },
         { silu_up_backward, gelu_up_backward, gelu_tanh_up_backward, relu_up_backward }
     };
-    loop[up != NULL][act](dgate, dup, td, dh, th, gate, up, t, n);
+    loop[up != NULL][act](h, dgate, dup, td, dh, th, gate, up, t, n);
 }
 
 /* ---- heads --------------------------------------------------------------------------------------- */

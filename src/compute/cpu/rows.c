@@ -314,14 +314,14 @@ void cpu_gated(struct tensor *h, const struct tensor *gu, enum activation act)
         k->gated(t_row(h, r), h->dtype, t_row(gu, r), (char *)t_row(gu, r) + up, gu->dtype, F, act);
 }
 
-void cpu_gated_backward(struct tensor *dgu, const struct tensor *dh, const struct tensor *gu, enum activation act)
+void cpu_gated_backward(struct tensor *dgu, struct tensor *h, const struct tensor *dh, const struct tensor *gu, enum activation act)
 {
     struct device *dev = dh->dev;
     const struct kernels *k = cpu_of(dev)->k;
     size_t F = (size_t)dh->cols, up = F * dtype_size(gu->dtype), dup = F * dtype_size(dgu->dtype);
     FOR_ROWS (r, dh->rows, F * 4)
-        k->gated_backward(t_row(dgu, r), (char *)t_row(dgu, r) + dup, dgu->dtype, t_row(dh, r), dh->dtype, t_row(gu, r),
-                          (char *)t_row(gu, r) + up, gu->dtype, F, act);
+        k->gated_backward(h ? t_row(h, r) : NULL, t_row(dgu, r), (char *)t_row(dgu, r) + dup, dgu->dtype, t_row(dh, r), dh->dtype,
+                          t_row(gu, r), (char *)t_row(gu, r) + up, gu->dtype, F, act);
 }
 
 void cpu_activate(struct tensor *h, const struct tensor *u, enum activation act)
@@ -332,13 +332,13 @@ void cpu_activate(struct tensor *h, const struct tensor *u, enum activation act)
         k->gated(t_row(h, r), h->dtype, t_row(u, r), NULL, u->dtype, (size_t)h->cols, act);
 }
 
-void cpu_activate_backward(struct tensor *du, const struct tensor *dh, const struct tensor *u, enum activation act)
+void cpu_activate_backward(struct tensor *du, struct tensor *h, const struct tensor *dh, const struct tensor *u, enum activation act)
 {
     struct device *dev = dh->dev;
     const struct kernels *k = cpu_of(dev)->k;
     FOR_ROWS (r, dh->rows, (size_t)dh->cols * 4)
-        k->gated_backward(t_row(du, r), NULL, du->dtype, t_row(dh, r), dh->dtype, t_row(u, r), NULL, u->dtype,
-                          (size_t)dh->cols, act);
+        k->gated_backward(h ? t_row(h, r) : NULL, t_row(du, r), NULL, du->dtype, t_row(dh, r), dh->dtype, t_row(u, r), NULL,
+                          u->dtype, (size_t)dh->cols, act);
 }
 
 /* Slots of one expert are of different rows, so threads never meet. */

@@ -75,16 +75,13 @@ static void mlp_branch(struct workspace *ws, struct trainable *t, int l, int n, 
     struct tensor gate_up = first_rows(&a->gate_up, n), h = first_rows(&ws->h, n);
     struct tensor dh = first_rows(&ws->dh, n), dgate_up = first_rows(&ws->dgate_up, n);
 
-    if (c->plain_mlp)
-        op_activate(&h, &gate_up, c->act);
-    else
-        op_gated(&h, &gate_up, c->act);
     bias_backward(t, l, PARAM_DOWN_BIAS, d);
-    linear_backward(ws, t, param_layer(m, l, PARAM_DOWN), &dh, &dy, &h, false);
-    if (c->plain_mlp)
-        op_activate_backward(&dgate_up, &dh, &gate_up, c->act);
+    linear_backward_x(ws, m, param_layer(m, l, PARAM_DOWN), &dh, &dy, false);
+    if (c->plain_mlp)       // h is made again
+        op_activate_backward(&dgate_up, &h, &dh, &gate_up, c->act);
     else
-        op_gated_backward(&dgate_up, &dh, &gate_up, c->act);
+        op_gated_backward(&dgate_up, &h, &dh, &gate_up, c->act);
+    linear_backward_w(ws, t, param_layer(m, l, PARAM_DOWN), &dy, &h);
     bias_backward(t, l, PARAM_GATE_UP_BIAS, &dgate_up);
     linear_backward(ws, t, param_layer(m, l, PARAM_GATE_UP), &dnorm, &dgate_up, normed, false);
 }

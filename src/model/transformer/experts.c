@@ -68,9 +68,9 @@ static void expert_backward(struct workspace *ws, struct trainable *t, int l, in
     struct tensor weight = first_rows(&a->expert_weight, dy->rows), dnorm = first_rows(&ws->dnorm, dy->rows);
 
     op_combine_backward(&dout, dweight, dy, &out, &weight, ws->slot, count);
-    op_gated(&h, &gate_up, m->config.choices.act);
-    linear_backward(ws, t, down, &dh, &dout, &h, false);
-    op_gated_backward(&dgate_up, &dh, &gate_up, m->config.choices.act);
+    linear_backward_x(ws, m, down, &dh, &dout, false);
+    op_gated_backward(&dgate_up, &h, &dh, &gate_up, m->config.choices.act);
+    linear_backward_w(ws, t, down, &dout, &h);
     op_gather_rows(&in, normed, ws->slot_row, count);
     linear_backward(ws, t, up, &din, &dgate_up, &in, false);
     op_embed_backward(&dnorm, &din, ws->slot_row);

@@ -53,36 +53,57 @@ void linear_forward(struct workspace *ws, const struct model *m, int param, stru
     }
 }
 
-/* dB += scale * dy^T h, and dh = scale * B^T dy. */
+/* dh = scale * B^T dy, which stays in the workspace for the gradient of A, and dx += dh A. */
+void linear_backward_x(struct workspace *ws, const struct model *m, int param, struct tensor *dx,
+                       const struct tensor *dy, bool accumulate)
+{
+    const struct param *p = &m->param[param];
+    const struct lora *l = p->lora;
+    op_linear_backward_x(dx, dy, p->packed, accumulate);
+    if (!l)
+        return;
+    struct tensor dh = thin(&ws->lora_dh, dy->rows, l->rank);
+    for (int i = 0; i < l->n; i++) {
+        const struct lora_part *part = &l->part[i];
+        struct tensor d = tensor_cols(dy, part->first, part->rows),
+                      to = tensor_cols(&dh, part->at, part->r);
+        op_linear_backward_x(&to, &d, m->param[part->b].packed, false);
+    }
+    op_linear_backward_x(dx, &dh, m->param[l->a].packed, true);
+}
+
+/* dB += scale * dy^T h. */
 static void part_backward(struct workspace *ws, struct trainable *t,
-                          const struct lora_part *part, struct tensor *dh,
-                          const struct tensor *dy, const struct tensor *h)
+                          const struct lora_part *part, const struct tensor *dy,
+                          const struct tensor *h)
 {
     struct tensor d = tensor_cols(dy, part->first, part->rows),
-                  from = tensor_cols(h, part->at, part->r);
-    struct tensor to = tensor_cols(dh, part->at, part->r),
+                  from = tensor_cols(h, part->at, part->r),
                   dw = tensor_shaped(&ws->lora_dw, part->rows, part->r);
     op_zero(&dw);
     op_linear_backward_w(&dw, &d, &from);
     op_axpy(&t->grad[part->b], &dw, part->scale);
-    op_linear_backward_x(&to, &d, t->model->param[part->b].packed, false);
 }
 
-void linear_backward(struct workspace *ws, struct trainable *t, int param, struct tensor *dx,
-                     const struct tensor *dy, const struct tensor *x, bool accumulate)
+void linear_backward_w(struct workspace *ws, struct trainable *t, int param,
+                       const struct tensor *dy, const struct tensor *x)
 {
-    const struct param *p = &t->model->param[param];
-    const struct lora *l = p->lora;
+    const struct lora *l = t->model->param[param].lora;
     if (gradient(t, param))
         op_linear_backward_w(&t->grad[param], dy, x);
-    op_linear_backward_x(dx, dy, p->packed, accumulate);
     if (!l)
         return;
     struct tensor h = thin(&ws->lora_h, x->rows, l->rank),
                   dh = thin(&ws->lora_dh, x->rows, l->rank);
     op_linear(&h, x, t->model->param[l->a].packed, false);
     for (int i = 0; i < l->n; i++)
-        part_backward(ws, t, &l->part[i], &dh, dy, &h);
+        part_backward(ws, t, &l->part[i], dy, &h);
     op_linear_backward_w(&t->grad[l->a], &dh, x);
-    op_linear_backward_x(dx, &dh, t->model->param[l->a].packed, true);
+}
+
+void linear_backward(struct workspace *ws, struct trainable *t, int param, struct tensor *dx,
+                     const struct tensor *dy, const struct tensor *x, bool accumulate)
+{
+    linear_backward_x(ws, t->model, param, dx, dy, accumulate);
+    linear_backward_w(ws, t, param, dy, x);
 }

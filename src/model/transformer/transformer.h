@@ -33,9 +33,13 @@ static inline struct tensor *gradient(const struct trainable *t, int param)
 /* y (T,out) = x (T,in) W^T with what an adapter adds, or += ; types as op_linear's. */
 void linear_forward(struct workspace *ws, const struct model *m, int param, struct tensor *y, const struct tensor *x,
                     bool accumulate);
-/* dx = dy W (or +=) and the gradients of W, A and B where they are trained. */
+/* dx = dy W (or +=) and the gradients of W, A and B where they are trained; or one after the other, where x becomes known
+ * between them, with no other multiplication there. */
 void linear_backward(struct workspace *ws, struct trainable *t, int param, struct tensor *dx, const struct tensor *dy,
                      const struct tensor *x, bool accumulate);
+void linear_backward_x(struct workspace *ws, const struct model *m, int param, struct tensor *dx, const struct tensor *dy,
+                       bool accumulate);
+void linear_backward_w(struct workspace *ws, struct trainable *t, int param, const struct tensor *dy, const struct tensor *x);
 /* At least rows x cols in t, which keeps nothing of what it held. */
 void room(struct tensor *t, const struct model *m, enum dtype dtype, int rows, int cols);
 /* Before a pass: room for what m's adapter computes. */
