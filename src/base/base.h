@@ -61,12 +61,13 @@ _Noreturn void bug_at(const char *file, int line, const char *func, const char *
 bool size_mul(size_t *out, size_t a, size_t b);
 bool size_add(size_t *out, size_t a, size_t b);
 
-/* n elements of size bytes, zeroed; NULL on failure or overflow.  RLAIF_FAIL_AT (docs/debugging.md) makes
- * the n-th allocation fail. */
+/* n elements of size bytes, zeroed; NULL on failure or overflow.  RLAIF_FAIL_AT
+ * (docs/debugging.md) makes the n-th allocation fail. */
 void *mem_alloc(size_t n, size_t size);
 void *mem_grow(void *p, size_t *cap, size_t need, size_t size);  // doubles cap, zeroes what is new; NULL on failure, p stays
-/* For operations that cannot fail and lack the memory for what they keep: a sentence, and exit code 1.  Nothing is lost but
- * the work since the last checkpoint, because files appear whole or not at all. */
+/* For operations that cannot fail and lack the memory for what they keep: a sentence, and exit
+ * code 1.  Nothing is lost but the work since the last checkpoint, because files appear whole or
+ * not at all. */
 _Noreturn void mem_die(const char *fmt, ...) PRINTF_LIKE(1, 2);
 void *mem_aligned(size_t bytes);        // 64-byte aligned, not zeroed; free with free()
 
@@ -107,36 +108,54 @@ size_t utf8_valid(const char *s, size_t n);
 /* Bounded in depth and size; err names `where` plus line and column. */
 json_t *json_parse(const char *s, size_t n, const char *where, struct err *err) MUST_CHECK;
 json_t *json_read_file(const char *path, struct err *err) MUST_CHECK;
-/* Appends value as text, indent 0 (one line) or more.  Doubles are written so that they read back exactly. */
+/* Appends value as text, indent 0 (one line) or more.  Doubles are written so that they read back
+ * exactly. */
 void json_add_text(struct buf *b, const json_t *value, int indent);
 /* Pretty (indent 2) and atomically. */
 int json_write_file(const char *path, const json_t *value, struct err *err) MUST_CHECK;
 /* Typed members.  `where` begins the message.  The _or forms return the default where the key is
  * absent or null and fail (ERR_FORMAT) where the type is wrong. */
-int json_get_str(const json_t *o, const char *key, const char **out, const char *where, struct err *err);
-int json_get_i64(const json_t *o, const char *key, int64_t *out, const char *where, struct err *err);
-int json_get_double(const json_t *o, const char *key, double *out, const char *where, struct err *err);
+int json_get_str(const json_t *o, const char *key, const char **out, const char *where,
+                 struct err *err);
+int json_get_i64(const json_t *o, const char *key, int64_t *out, const char *where,
+                 struct err *err);
+int json_get_double(const json_t *o, const char *key, double *out, const char *where,
+                    struct err *err);
 int json_get_bool(const json_t *o, const char *key, bool *out, const char *where, struct err *err);
-int json_str_or(const json_t *o, const char *key, const char *dflt, const char **out, const char *where, struct err *err);
-int json_i64_or(const json_t *o, const char *key, int64_t dflt, int64_t *out, const char *where, struct err *err);
-int json_double_or(const json_t *o, const char *key, double dflt, double *out, const char *where, struct err *err);
-int json_bool_or(const json_t *o, const char *key, bool dflt, bool *out, const char *where, struct err *err);
+int json_str_or(const json_t *o, const char *key, const char *dflt, const char **out,
+                const char *where, struct err *err);
+int json_i64_or(const json_t *o, const char *key, int64_t dflt, int64_t *out, const char *where,
+                struct err *err);
+int json_double_or(const json_t *o, const char *key, double dflt, double *out, const char *where,
+                   struct err *err);
+int json_bool_or(const json_t *o, const char *key, bool dflt, bool *out, const char *where,
+                 struct err *err);
 
 /* ---- YAML -------------------------------------------------------------------- */
 
-/* A YAML file as JSON values in the file's order: mappings, lists, scalars; no anchors, aliases or tags.
- * Errors name line and column.  The caller owns *out. */
+/* A YAML file as JSON values in the file's order: mappings, lists, scalars; no anchors, aliases
+ * or tags.  Errors name line and column.  The caller owns *out. */
 int yaml_read_file(json_t **out, const char *path, struct err *err) MUST_CHECK;
-/* The same, and where every value stands: {"/exemplars/0/better": 12, ...}, so that what is wrong with it can be said by line. */
+/* The same, and where every value stands: {"/exemplars/0/better": 12, ...}, so that what is wrong
+ * with it can be said by line. */
 int yaml_read_lines(json_t **out, json_t **lines, const char *path, struct err *err) MUST_CHECK;
-int yaml_parse(json_t **out, const char *text, size_t n, const char *where, struct err *err) MUST_CHECK;
+int yaml_parse(json_t **out, const char *text, size_t n, const char *where,
+               struct err *err) MUST_CHECK;
 
 /* ---- random numbers ---------------------------------------------------------
  * Philox4x32-10 (Salmon et al. 2011).  A stream is keyed by what it is for, not by when it is used:
  * same (seed, purpose, item, step), same numbers, whatever the batch, threads or restarts. */
 enum rng_purpose {
-    RNG_SHUFFLE = 1, RNG_SAMPLE, RNG_INIT, RNG_LAB, RNG_ANNOTATOR, RNG_BOOTSTRAP, RNG_SPLIT, RNG_TEST,
-    RNG_ORDER, RNG_PRINCIPLE,
+    RNG_SHUFFLE = 1,
+    RNG_SAMPLE,
+    RNG_INIT,
+    RNG_LAB,
+    RNG_ANNOTATOR,
+    RNG_BOOTSTRAP,
+    RNG_SPLIT,
+    RNG_TEST,
+    RNG_ORDER,
+    RNG_PRINCIPLE,
 };
 struct rng { uint32_t key[2], ctr[4], out[4]; int used; };
 void rng_init(struct rng *r, uint64_t seed, enum rng_purpose purpose, uint64_t item, uint32_t step);
@@ -170,15 +189,15 @@ int dir_remove(const char *path, struct err *err);          // recursive; absent
 int file_copy(const char *to, const char *from, struct err *err) MUST_CHECK;
 char *path_join(const char *dir, const char *name);         // malloc'd
 
-/* A file that appears whole or not at all: written as PATH.partial beside its final name, fsynced and
- * renamed by commit; close without commit removes it.  w->f is an ordinary stream. */
+/* A file that appears whole or not at all: written as PATH.partial beside its final name, fsynced
+ * and renamed by commit; close without commit removes it.  w->f is an ordinary stream. */
 struct file_out { FILE *f; char *path, *tmp; };
 int file_out_open(struct file_out *w, const char *path, struct err *err) MUST_CHECK;
 int file_out_commit(struct file_out *w, struct err *err) MUST_CHECK;   // also closes
 void file_out_close(struct file_out *w);                    // safe after commit
 int file_write(const char *path, const void *p, size_t n, struct err *err) MUST_CHECK;  // atomically
-/* A folder that appears whole or not at all: fill the returned PATH.partial, then commit (which replaces
- * an older folder of that name) or drop. */
+/* A folder that appears whole or not at all: fill the returned PATH.partial, then commit (which
+ * replaces an older folder of that name) or drop. */
 int dir_out_open(char **tmp, const char *path, struct err *err) MUST_CHECK;
 int dir_out_commit(char *tmp, const char *path, struct err *err) MUST_CHECK;    // frees tmp
 void dir_out_drop(char *tmp);                               // removes and frees; NULL is fine
@@ -202,13 +221,15 @@ void log_msg(enum log_level level, const char *fmt, ...) PRINTF_LIKE(2, 3);    /
 #define log_warn(...) log_msg(LOG_WARN, __VA_ARGS__)
 bool trace_on(const char *room);    // RLAIF_TRACE=feedback,learn
 
-/* Where time goes, with RLAIF_TRACE=time; otherwise a scope costs one comparison.  PROFILE("phase"); counts from there to the
- * end of the block, below the scope that is open; names live for ever, and those of operations begin with "op_". */
+/* Where time goes, with RLAIF_TRACE=time; otherwise a scope costs one comparison.
+ * PROFILE("phase"); counts from there to the end of the block, below the scope that is open;
+ * names live for ever, and those of operations begin with "op_". */
 struct profile_scope { int node; double start; };
 struct profile_scope profile_enter(const char *name);
 void profile_leave(struct profile_scope *s);
-#define PROFILE(name) \
-    struct profile_scope profile_scope_ __attribute__((cleanup(profile_leave), unused)) = profile_enter(name)
+#define PROFILE(name)                                                                              \
+    struct profile_scope profile_scope_ __attribute__((cleanup(profile_leave), unused)) =          \
+        profile_enter(name)
 void profile_print(FILE *to);       // the tree of scopes and the sums of operations; nothing where none was followed
 
 /* A progress line with rate and ETA on a terminal, a plain line now and then otherwise. */
@@ -220,7 +241,8 @@ void progress_end(struct progress *p);
 /* What `git describe` said when this was built. */
 const char *rlaif_version(void);
 
-/* Failure injection for `make torture`: true when the n-th checkpoint named by RLAIF_FAIL_AT is reached. */
+/* Failure injection for `make torture`: true when the n-th checkpoint named by RLAIF_FAIL_AT is
+ * reached. */
 bool fail_now(void);
 
 #endif

@@ -1,8 +1,8 @@
 /* profile.c - where the time of a command went: RLAIF_TRACE=time.
  *
- * Scopes nest as calls do, so they make a tree: a stage, its phases, the operations in them.  A node is
- * a name below a parent; it counts entries and sums their time.  Only the thread that entered first is
- * followed: it is the one that drives the device, and the others work for it. */
+ * Scopes nest as calls do, so they make a tree: a stage, its phases, the operations in them.  A
+ * node is a name below a parent; it counts entries and sums their time.  Only the thread that
+ * entered first is followed: it is the one that drives the device, and the others work for it. */
 #include "base/base.h"
 
 #include <pthread.h>

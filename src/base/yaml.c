@@ -193,7 +193,8 @@ static int document(struct reader *r, json_t **out)
     }
 }
 
-static int parse(json_t **out, json_t *lines, const char *text, size_t n, const char *where, struct err *err)
+static int parse(json_t **out, json_t *lines, const char *text, size_t n, const char *where,
+                 struct err *err)
 {
     struct reader r = { .path = where, .err = err, .lines = lines };
     if (!yaml_parser_initialize(&r.parser))
@@ -221,7 +222,8 @@ int yaml_read_lines(json_t **out, json_t **lines, const char *path, struct err *
     if (rc)
         return rc;
     json_t *l = lines ? json_object() : NULL;
-    rc = lines && !l ? err_set(err, ERR_MEMORY, "reading %s", path) : parse(out, l, text, n, path, err);
+    rc = lines && !l ? err_set(err, ERR_MEMORY, "reading %s", path)
+                     : parse(out, l, text, n, path, err);
     if (rc == 0 && lines)
         *lines = l;
     else

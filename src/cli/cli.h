@@ -14,11 +14,12 @@ struct common_flags {
     int threads;
 };
 
-/* Reads argv[0..argc) into given ({name: string}) by the stage's table: --name value, --name=value, dashes
- * or underscores, -m for --model_name_or_path, a truth value alone for true, a list as the words up to the next
- * flag.  --config FILE (YAML) comes first, flags override it.  ERR_USAGE names the flag and the nearest one. */
-int flags_parse(json_t *given, struct common_flags *common, const struct stage *s, int argc, char **argv,
-                struct err *err) MUST_CHECK;
+/* Reads argv[0..argc) into given ({name: string}) by the stage's table: --name value,
+ * --name=value, dashes or underscores, -m for --model_name_or_path, a truth value alone for true,
+ * a list as the words up to the next flag.  --config FILE (YAML) comes first, flags override it.
+ * ERR_USAGE names the flag and the nearest one. */
+int flags_parse(json_t *given, struct common_flags *common, const struct stage *s, int argc,
+                char **argv, struct err *err) MUST_CHECK;
 
 void help_all(FILE *to);
 void help_stage(const struct stage *s, FILE *to);

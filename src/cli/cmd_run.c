@@ -17,7 +17,8 @@ struct run_flags {
     struct common_flags common;
 };
 
-static int take_value(const char **out, int *i, int argc, char **argv, const char *flag, struct err *err)
+static int take_value(const char **out, int *i, int argc, char **argv, const char *flag,
+                      struct err *err)
 {
     const char *eq = strchr(argv[*i], '=');
     if (eq && strncmp(argv[*i], "--set", 5)) {
@@ -32,7 +33,8 @@ static int take_value(const char **out, int *i, int argc, char **argv, const cha
 
 static int parse(struct run_flags *f, int argc, char **argv, struct err *err)
 {
-    static const char *const known[] = { "--set", "--output_dir", "--threads", "--json", "--quiet", "--help", NULL };
+    static const char *const known[] = { "--set",   "--output_dir", "--threads", "--json",
+                                         "--quiet", "--help",       NULL };
     int rc = 0;
     for (int i = 0; rc == 0 && i < argc; i++) {
         const char *a = argv[i], *v;
@@ -48,7 +50,8 @@ static int parse(struct run_flags *f, int argc, char **argv, struct err *err)
         } else if (str_starts(a, "--threads")) {
             rc = take_value(&v, &i, argc, argv, "--threads", err);
             if (rc == 0 && (!str_to_i64(v, &n) || n < 0 || n > 4096))
-                rc = err_set(err, ERR_USAGE, "rlaif run: --threads is '%s', expected a whole number", v);
+                rc = err_set(err, ERR_USAGE,
+                             "rlaif run: --threads is '%s', expected a whole number", v);
             f->common.threads = rc ? 0 : (int)n;
         } else if (!strcmp(a, "--set") && i + 1 < argc) {
             while (i + 1 < argc && argv[i + 1][0] != '-' && strchr(argv[i + 1], '='))
@@ -57,16 +60,19 @@ static int parse(struct run_flags *f, int argc, char **argv, struct err *err)
                 rc = err_set(err, ERR_USAGE, "rlaif run: --set needs key=value");
         } else if (a[0] == '-') {
             const char *near = str_nearest(a, known);
-            rc = err_set(err, ERR_USAGE, "rlaif run: unknown flag %s%s%s%s", a, near ? "; did you mean " : "",
-                         near ? near : "", near ? "?" : " (rlaif run --help lists them)");
+            rc = err_set(err, ERR_USAGE, "rlaif run: unknown flag %s%s%s%s", a,
+                         near ? "; did you mean " : "", near ? near : "",
+                         near ? "?" : " (rlaif run --help lists them)");
         } else if (f->recipe) {
-            rc = err_set(err, ERR_USAGE, "rlaif run: one recipe at a time; found '%s' and '%s'", f->recipe, a);
+            rc = err_set(err, ERR_USAGE, "rlaif run: one recipe at a time; found '%s' and '%s'",
+                         f->recipe, a);
         } else {
             f->recipe = a;
         }
     }
     if (rc == 0 && !f->recipe && !f->common.help)
-        rc = err_set(err, ERR_USAGE, "rlaif run: which recipe? For example: rlaif run recipes/lab-tldr.yaml");
+        rc = err_set(err, ERR_USAGE,
+                     "rlaif run: which recipe? For example: rlaif run recipes/lab-tldr.yaml");
     return rc;
 }
 
@@ -100,7 +106,9 @@ int cmd_run(int argc, char **argv)
     struct run_flags f = { .set = json_array() };
     json_t *summary = NULL;
     int rc = parse(&f, argc, argv, &err);
-    struct run run = { .threads = f.common.threads, .json = f.common.json, .quiet = f.common.quiet };
+    struct run run = { .threads = f.common.threads,
+                       .json = f.common.json,
+                       .quiet = f.common.quiet };
     if (f.common.quiet)
         log_set_level(LOG_WARN);
     if (rc == 0 && f.common.help)

@@ -57,8 +57,8 @@ static bool is_flag(const char *word)
 
 static bool truth_word(const char *s)
 {
-    return !strcasecmp(s, "true") || !strcasecmp(s, "false") || !strcmp(s, "1") || !strcmp(s, "0") ||
-           !strcasecmp(s, "yes") || !strcasecmp(s, "no");
+    return !strcasecmp(s, "true") || !strcasecmp(s, "false") || !strcmp(s, "1") ||
+           !strcmp(s, "0") || !strcasecmp(s, "yes") || !strcasecmp(s, "no");
 }
 
 /* Words i.. up to the next flag become a list. */
@@ -88,8 +88,8 @@ static int common_flag(struct common_flags *c, const char *name, const char *val
     return 1;
 }
 
-int flags_parse(json_t *given, struct common_flags *common, const struct stage *s, int argc, char **argv,
-                struct err *err)
+int flags_parse(json_t *given, struct common_flags *common, const struct stage *s, int argc,
+                char **argv, struct err *err)
 {
     for (int i = 0; i < argc;) {
         char name[128];
@@ -100,8 +100,10 @@ int flags_parse(json_t *given, struct common_flags *common, const struct stage *
             continue;
         }
         if (!is_flag(flag))
-            return err_set(err, ERR_USAGE, "rlaif %s: '%s' is not a flag; flags look like --name value "
-                           "(rlaif %s --help)", s->name, flag, s->name);
+            return err_set(err, ERR_USAGE,
+                           "rlaif %s: '%s' is not a flag; flags look like --name value "
+                           "(rlaif %s --help)",
+                           s->name, flag, s->name);
         canonical(name, sizeof name, flag + (flag[1] == '-' ? 2 : 1));
         const struct option *o = option_of(s, name);
         const char *next = eq ? eq + 1 : i + 1 < argc ? argv[i + 1] : NULL;
@@ -118,13 +120,15 @@ int flags_parse(json_t *given, struct common_flags *common, const struct stage *
             continue;
         }
         if (!next || (!eq && is_flag(next)))
-            return err_set(err, ERR_USAGE, "rlaif %s: --%s needs a value (%s)", s->name, name, o->help);
+            return err_set(err, ERR_USAGE, "rlaif %s: --%s needs a value (%s)", s->name, name,
+                           o->help);
         if ((o->type == OPT_LIST || o->type == OPT_INPUTS || o->type == OPT_MODELS) && !eq) {
             i = take_list(given, name, argc, argv, i + 1);
             continue;
         }
         if (json_object_set_new(given, name, json_string(next)))
-            return err_set(err, ERR_USAGE, "rlaif %s: --%s: the value is not valid UTF-8", s->name, name);
+            return err_set(err, ERR_USAGE, "rlaif %s: --%s: the value is not valid UTF-8", s->name,
+                           name);
         i += eq ? 1 : 2;
     }
     return 0;

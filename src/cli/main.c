@@ -6,13 +6,15 @@
 
 #include "cli/cli.h"
 
-/* A thread that waits for the others spins before it sleeps, by libgomp's own choice for tens of milliseconds.
- * Alone on a machine that gains nothing measurable over 50 microseconds; beside other programs the spinning takes
- * the very time that the others need (loading a model and 8 tokens with two threads, load 10: 37 s against 2 s).
- * libgomp reads the variable when it is loaded, before main, so the program starts itself once more (1 ms). */
+/* A thread that waits for the others spins before it sleeps, by libgomp's own choice for tens of
+ * milliseconds. Alone on a machine that gains nothing measurable over 50 microseconds; beside
+ * other programs the spinning takes the very time that the others need (loading a model and 8
+ * tokens with two threads, load 10: 37 s against 2 s). libgomp reads the variable when it is
+ * loaded, before main, so the program starts itself once more (1 ms). */
 static void wait_briefly(char **argv)
 {
-    if (getenv("GOMP_SPINCOUNT") || getenv("OMP_WAIT_POLICY") || setenv("GOMP_SPINCOUNT", "1000", 0))
+    if (getenv("GOMP_SPINCOUNT") || getenv("OMP_WAIT_POLICY") ||
+        setenv("GOMP_SPINCOUNT", "1000", 0))
         return;
     execv("/proc/self/exe", argv);      // where that cannot be, we go on as we are
 }
@@ -27,7 +29,8 @@ int report_failure(const struct err *err)
 static void name_outputs(json_t *given, const struct stage *s)
 {
     for (int i = 0; i < s->n_options; i++)
-        if ((s->option[i].type == OPT_OUTPUT || s->option[i].type == OPT_OUTPUT_DIR) && !json_object_get(given, s->option[i].name))
+        if ((s->option[i].type == OPT_OUTPUT || s->option[i].type == OPT_OUTPUT_DIR) &&
+            !json_object_get(given, s->option[i].name))
             json_object_set_new(given, s->option[i].name, json_string("nothing-is-written"));
 }
 
@@ -36,7 +39,8 @@ int cmd_stage(const struct stage *s, bool plan, int argc, char **argv)
     struct err err = { 0 };
     struct common_flags common = { 0 };
     struct run run = { 0 };
-    json_t *given = json_object(), *opt = NULL, *local = NULL, *commits = json_object(), *result = json_object();
+    json_t *given = json_object(), *opt = NULL, *local = NULL, *commits = json_object(),
+           *result = json_object();
     int rc = flags_parse(given, &common, s, argc, argv, &err);
     if (rc == 0 && common.help) {
         help_stage(s, stdout);
@@ -55,7 +59,8 @@ int cmd_stage(const struct stage *s, bool plan, int argc, char **argv)
         rc = inputs_resolve(&local, commits, s, opt, NULL, &err);
     if (rc == 0) {
         PROFILE(s->name);
-        rc = plan ? stage_plan(&run, s, local, result, &err) : stage_run(&run, s, local, result, &err);
+        rc = plan ? stage_plan(&run, s, local, result, &err)
+                  : stage_run(&run, s, local, result, &err);
     }
     if (rc == 0 && common.json)
         print_json(result, stdout);
@@ -124,8 +129,9 @@ static int command(int argc, char **argv)
     return s ? cmd_stage(s, plan, argc - 2 - plan, argv + 2 + plan) : unknown_command(name);
 }
 
-/* Pieces of a quarter megabyte and more go back to the system when they are freed, so that what one phase of a command took
- * the next can have; by itself the C library keeps pieces of up to 32 MB once it has seen one that large. */
+/* Pieces of a quarter megabyte and more go back to the system when they are freed, so that what
+ * one phase of a command took the next can have; by itself the C library keeps pieces of up to 32
+ * MB once it has seen one that large. */
 static void give_back(void)
 {
     mallopt(M_MMAP_THRESHOLD, 1 << 18);

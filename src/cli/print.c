@@ -8,7 +8,8 @@ void help_all(FILE *to)
     fprintf(to, "rlaif %s - reinforcement learning from AI feedback\n\n", rlaif_version());
     fprintf(to, "usage: rlaif COMMAND [--flag value ...]\n\n");
     fprintf(to, "  %-10s %s\n", "run", "run a recipe: what is missing or stale, in order; resumes");
-    fprintf(to, "  %-10s %s\n", "plan", "the memory that a command would take: rlaif plan COMMAND and its flags");
+    fprintf(to, "  %-10s %s\n", "plan",
+            "the memory that a command would take: rlaif plan COMMAND and its flags");
     for (int i = 0; i < n; i++)
         fprintf(to, "  %-10s %s\n", list[i]->name, list[i]->summary);
     fprintf(to, "\nrlaif COMMAND --help shows its flags and an example (which works after `make demo`). Every command takes --json, --quiet\n"
@@ -47,7 +48,8 @@ void help_stage(const struct stage *s, FILE *to)
     for (int i = 0; i < s->n_options; i++) {
         const struct option *o = &s->option[i];
         char head[160];
-        snprintf(head, sizeof head, "--%s %s%s", o->name, type_word(o), o->type == OPT_INPUT && o->choices ? "|PATH" : "");
+        snprintf(head, sizeof head, "--%s %s%s", o->name, type_word(o),
+                 o->type == OPT_INPUT && o->choices ? "|PATH" : "");
         fprintf(to, "  %-40s %s", head, o->help);
         if (o->required)
             fprintf(to, " (required)");

@@ -171,12 +171,15 @@ static int split_transcript(struct pair *p, struct arena *a, struct err *err)
 }
 
 /* A number, also as CSV has it: in digits. */
-static int member_number(double *out, const json_t *row, const char *key, double dflt, struct err *err)
+static int member_number(double *out, const json_t *row, const char *key, double dflt,
+                         struct err *err)
 {
     const char *text = json_string_value(json_object_get(row, key));
     if (!text)
         return json_double_or(row, key, dflt, out, "row", err);
-    return str_to_double(text, out) ? 0 : err_set(err, ERR_FORMAT, "'%s' is '%.40s', expected a number", key, text);
+    return str_to_double(text, out)
+               ? 0
+               : err_set(err, ERR_FORMAT, "'%s' is '%.40s', expected a number", key, text);
 }
 
 /* ---- one row of each kind ------------------------------------------------------------------ */
@@ -323,8 +326,8 @@ static int each_row(void **out, int *n, size_t size, const char *what, from_row 
     }
     r->n = kept;
     if (kept == 0)
-        return err_set(err, ERR_VALUE, "%s: none of its rows is usable as %s (%s: %s)", r->path, what,
-                       r->n_rejected ? rows_place(r, r->rejected[0].line).within : "nowhere",
+        return err_set(err, ERR_VALUE, "%s: none of its rows is usable as %s (%s: %s)", r->path,
+                       what, r->n_rejected ? rows_place(r, r->rejected[0].line).within : "nowhere",
                        r->n_rejected && r->rejected[0].why ? r->rejected[0].why : "no rows");
     *out = records;
     *n = kept;

@@ -1,10 +1,10 @@
 /* rows.c - data sets of every format we read, in memory as JSON rows.
  *
- * What a file holds is told by its content: Parquet by its magic, a list by its first character, JSON
- * Lines otherwise.  Only CSV and TSV are told by their names, for nothing in them says what they are.
- * Several files are read one after the other; a row's number goes on counting over them, and
- * rows_place() finds the file and the number in it again.  What is left out: streaming.  Alignment data
- * sets fit in memory many times over. */
+ * What a file holds is told by its content: Parquet by its magic, a list by its first character,
+ * JSON Lines otherwise.  Only CSV and TSV are told by their names, for nothing in them says what
+ * they are.  Several files are read one after the other; a row's number goes on counting over
+ * them, and rows_place() finds the file and the number in it again.  What is left out: streaming.
+ * Alignment data sets fit in memory many times over. */
 #include "data/internal.h"
 #include "data/parquet/parquet.h"
 
@@ -31,8 +31,9 @@ struct place rows_place(const struct rows *r, int number)
     p.number = number - (f ? f->before : 0);
     const char *unit = f && !f->lines ? "row" : "line", *slash = strrchr(p.path, '/');
     snprintf(p.s, sizeof p.s, "%.400s: %s %d", p.path, unit, p.number);
-    snprintf(p.within, sizeof p.within, "%.80s%s%s %d", r->n_files > 1 ? slash ? slash + 1 : p.path : "",
-             r->n_files > 1 ? ": " : "", unit, p.number);
+    snprintf(p.within, sizeof p.within, "%.80s%s%s %d",
+             r->n_files > 1 ? slash ? slash + 1 : p.path : "", r->n_files > 1 ? ": " : "", unit,
+             p.number);
     return p;
 }
 
@@ -72,8 +73,9 @@ static int rows_hopeless(const struct rows *r, struct err *err)
     if (r->n > 0 || r->n_rejected < HOPELESS)
         return 0;
     const char *why = r->rejected[0].why;
-    return err_set(err, ERR_FORMAT, "%s: none of the first %d lines is usable (%s: %s)", r->path, r->n_rejected,
-                   rows_place(r, r->rejected[0].line).within, why ? why : "no memory for the reason");
+    return err_set(err, ERR_FORMAT, "%s: none of the first %d lines is usable (%s: %s)", r->path,
+                   r->n_rejected, rows_place(r, r->rejected[0].line).within,
+                   why ? why : "no memory for the reason");
 }
 
 static char *printf_va(const char *fmt, va_list ap)
@@ -91,7 +93,8 @@ static void reject_row(struct rows *r, int line, json_t *row, char *why)
 
 int rows_take(struct rows *r, int number, json_t *v, const char *why, struct err *err)
 {
-    int rc = v ? rows_room(r, err) : err_set(err, ERR_MEMORY, "%s: no memory for row %d", rows_path(r), number);
+    int rc = v ? rows_room(r, err)
+               : err_set(err, ERR_MEMORY, "%s: no memory for row %d", rows_path(r), number);
     int before = r->file[r->n_files - 1].before;
     if (rc == 0 && number > INT_MAX - before)
         rc = err_set(err, ERR_FORMAT, "%s: more than %d rows", r->path, INT_MAX);
@@ -156,7 +159,8 @@ static int refuse_other(const struct input *in, struct err *err)
         {"\xfd" "7zXZ", 5, "compressed with xz, which is not read; use gzip or zstd"},
     };
     for (size_t i = 0; i < ARRAY_LEN(other); i++)
-        if (in->len - in->at >= other[i].n && memcmp(in->piece + in->at, other[i].magic, other[i].n) == 0)
+        if (in->len - in->at >= other[i].n &&
+            memcmp(in->piece + in->at, other[i].magic, other[i].n) == 0)
             return err_set(err, ERR_UNSUPPORTED, "%s: is %s", in->path, other[i].what);
     return 0;
 }
@@ -235,7 +239,8 @@ int rows_read(struct rows *r, const char *path, int max_rows, struct err *err)
     *r = (struct rows){0};
     int rc = data_files_find(&files, path, err);
     if (rc == 0) {
-        r->path = files.n > 1 ? str_printf("%s and %zu more", files.path[0], files.n - 1) : str_printf("%s", path);
+        r->path = files.n > 1 ? str_printf("%s and %zu more", files.path[0], files.n - 1)
+                              : str_printf("%s", path);
         rc = r->path ? read_files(r, &files, max_rows, err)
                      : err_set(err, ERR_MEMORY, "%s: no memory to read it", path);
     }

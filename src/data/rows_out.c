@@ -60,8 +60,8 @@ static int write_rejected(const struct rows *r, const char *path, struct err *er
         rc = rows_out_commit(&w, err);
     rows_out_close(&w);
     if (rc == 0)
-        log_warn("%s: %d of %d rows cannot be used (%s: %s); all of them are listed in %s",
-                 r->path, r->n_rejected, r->n_rejected + r->n, rows_place(r, r->rejected[0].line).within,
+        log_warn("%s: %d of %d rows cannot be used (%s: %s); all of them are listed in %s", r->path,
+                 r->n_rejected, r->n_rejected + r->n, rows_place(r, r->rejected[0].line).within,
                  r->rejected[0].why ? r->rejected[0].why : "no memory for the reason", path);
     return rc;
 }
@@ -84,7 +84,8 @@ int rows_write_rejected_beside(const struct rows *r, const char *output, struct 
         return 0;
     size_t stem = strlen(output) - (str_ends(output, ".jsonl") ? strlen(".jsonl") : 0);
     char *path = str_printf("%.*s.rejected.jsonl", (int)stem, output);
-    int rc = path ? write_rejected(r, path, err) : err_set(err, ERR_MEMORY, "%s: no memory", output);
+    int rc =
+        path ? write_rejected(r, path, err) : err_set(err, ERR_MEMORY, "%s: no memory", output);
     free(path);
     return rc;
 }

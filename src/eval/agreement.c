@@ -1,4 +1,5 @@
-/* eval/agreement.c - how far labelers agree beyond chance, and whether one is better than another on the same pairs. */
+/* eval/agreement.c - how far labelers agree beyond chance, and whether one is better than another
+ * on the same pairs. */
 #include "eval/eval.h"
 
 #include <math.h>
@@ -23,8 +24,9 @@ double cohen_kappa(const int *a, const int *b, int n, int kinds)
     return all > 0 && by_chance < 1 ? (same / all - by_chance) / (1 - by_chance) : NAN;
 }
 
-/* Observed against expected disagreement, both over the coincidences of values within units (Krippendorff 2011): a unit
- * with m values gives each ordered pair of them the weight 1 / (m - 1). */
+/* Observed against expected disagreement, both over the coincidences of values within units
+ * (Krippendorff 2011): a unit with m values gives each ordered pair of them the weight 1 / (m -
+ * 1). */
 double krippendorff_alpha(const int *value, int raters, int n, int kinds)
 {
     double total = 0, disagree = 0, expected = 0;

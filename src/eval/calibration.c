@@ -1,4 +1,5 @@
-/* eval/calibration.c - whether a probability means what it says, and a temperature that makes it so. */
+/* eval/calibration.c - whether a probability means what it says, and a temperature that makes it
+ * so. */
 #include "eval/eval.h"
 
 #include <math.h>
@@ -24,7 +25,8 @@ double log_loss(const double *p, const double *outcome, int n)
     return n ? sum / n : NAN;
 }
 
-void reliability(struct reliability_bin *bin, int n_bins, const double *p, const double *outcome, int n)
+void reliability(struct reliability_bin *bin, int n_bins, const double *p, const double *outcome,
+                 int n)
 {
     for (int b = 0; b < n_bins; b++)
         bin[b] = (struct reliability_bin){(double)b / n_bins, (double)(b + 1) / n_bins, 0, 0, 0};

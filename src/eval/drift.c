@@ -1,6 +1,7 @@
 /* eval/drift.c - how likely one model finds what another said: the terms of the KL between them.
  *
- * Sequences go through the model as roots with one child each, packed up to a number of tokens; nothing is kept. */
+ * Sequences go through the model as roots with one child each, packed up to a number of tokens;
+ * nothing is kept. */
 #include "eval/eval.h"
 
 struct drift {
@@ -54,8 +55,8 @@ static void flush(struct drift *d, double *sum, const struct model *m, float tem
     d->n_items = 0;
 }
 
-int sequence_logp(double *sum, const struct model *m, const struct sequence *seq, int n, float temperature, int batch_tokens,
-                  struct err *err)
+int sequence_logp(double *sum, const struct model *m, const struct sequence *seq, int n,
+                  float temperature, int batch_tokens, struct err *err)
 {
     struct drift d = {0};
     int most = batch_tokens;

@@ -48,8 +48,8 @@ static double quantile(const double *sorted, int n, double q)
     return i + 1 < n ? sorted[i] + (at - i) * (sorted[i + 1] - sorted[i]) : sorted[n - 1];
 }
 
-int interval_bootstrap(struct interval *out, statistic stat, const void *arg, int n, int resamples, uint64_t seed,
-                       struct err *err)
+int interval_bootstrap(struct interval *out, statistic stat, const void *arg, int n, int resamples,
+                       uint64_t seed, struct err *err)
 {
     *out = (struct interval){NAN, NAN, NAN, 0};
     if (n <= 0)
@@ -107,7 +107,7 @@ int interval_mean(struct interval *out, const double *value, int n, uint64_t see
     return rc;
 }
 
-/* ---- the exact test --------------------------------------------------------------------------- */
+/* ---- the exact test ---------------------------------------------------------------------- */
 
 static double log_choose(int n, int k)
 {

@@ -9,7 +9,9 @@ int model_judge(void *arg, double *win, const struct match *match, int n, struct
     struct label_item *item = mem_alloc((size_t)n, sizeof *item);
     struct label *label = mem_alloc((size_t)n, sizeof *label);
     int *which = mem_alloc((size_t)n, sizeof *which);
-    int m = 0, rc = item && label && which ? 0 : err_set(err, ERR_MEMORY, "no memory to judge %d pairs", n);
+    int m = 0, rc = item && label && which
+                        ? 0
+                        : err_set(err, ERR_MEMORY, "no memory to judge %d pairs", n);
     for (int i = 0; i < n && rc == 0; i++) {
         win[i] = 0.5;           // equal texts tie without being asked about
         if (!strcmp(match[i].a, match[i].b))

@@ -1,4 +1,5 @@
-/* eval/labels.c - labels beside people's choices: agreement, leaning to a slot, leaning to a length. */
+/* eval/labels.c - labels beside people's choices: agreement, leaning to a slot, leaning to a
+ * length. */
 #include "eval/eval.h"
 
 #include <math.h>

@@ -13,7 +13,8 @@ static bool is_list_line(const char *s)
     if (!strncmp(s, "\xe2\x80\xa2", 3))     // U+2022, a bullet
         return true;
     size_t digits = strspn(s, "0123456789");
-    return digits > 0 && digits <= 3 && (s[digits] == '.' || s[digits] == ')') && s[digits + 1] == ' ';
+    return digits > 0 && digits <= 3 && (s[digits] == '.' || s[digits] == ')') &&
+           s[digits + 1] == ' ';
 }
 
 int list_lines(const char *text)
@@ -24,7 +25,7 @@ int list_lines(const char *text)
     return n;
 }
 
-/* ---- words in common -------------------------------------------------------------------------- */
+/* ---- words in common --------------------------------------------------------------------- */
 
 struct words { uint64_t *hash; int n; };
 

@@ -1,4 +1,5 @@
-/* eval/winrate.c - one policy against another: wins, wins at equal length, and the matrix of several. */
+/* eval/winrate.c - one policy against another: wins, wins at equal length, and the matrix of
+ * several. */
 #include "eval/eval.h"
 
 #include <math.h>
@@ -10,8 +11,10 @@ double outcome_of(double p)
 
 /* ---- length control ------------------------------------------------------------------------ */
 
-/* One Newton step on the penalised log-likelihood of sigmoid(a + b * (q - 1)); returns the size of the step. */
-static double newton_step(double *a, double *b, const double *outcome, const double *ratio, const int *index, int n)
+/* One Newton step on the penalised log-likelihood of sigmoid(a + b * (q - 1)); returns the size
+ * of the step. */
+static double newton_step(double *a, double *b, const double *outcome, const double *ratio,
+                          const int *index, int n)
 {
     const double ridge = 1e-6;      // keeps the step finite when lengths separate wins from losses, or never vary
     double ga = 0, gb = -ridge * *b, haa = ridge, hab = 0, hbb = ridge;
@@ -57,7 +60,7 @@ static double controlled_of(const void *arg, const int *index, int n)
     return length_controlled(c->outcome, c->ratio, index, n);
 }
 
-/* ---- two policies ----------------------------------------------------------------------------- */
+/* ---- two policies ------------------------------------------------------------------------ */
 
 static double length_of(const char *s)
 {
@@ -81,7 +84,8 @@ static void count(struct win_rate *w, const double *outcome, const struct match 
     }
 }
 
-int win_rate(struct win_rate *out, const double *outcome, const struct match *match, int n, uint64_t seed, struct err *err)
+int win_rate(struct win_rate *out, const double *outcome, const struct match *match, int n,
+             uint64_t seed, struct err *err)
 {
     *out = (struct win_rate){0};
     double *ratio = mem_alloc((size_t)n, sizeof *ratio);
@@ -98,14 +102,16 @@ int win_rate(struct win_rate *out, const double *outcome, const struct match *ma
     return rc;
 }
 
-/* ---- several -------------------------------------------------------------------------------------- */
+/* ---- several ----------------------------------------------------------------------------- */
 
-int win_matrix(struct interval *out, const char *const *text, int policies, int n_prompts, judge_fn judge, void *arg,
-               struct err *err)
+int win_matrix(struct interval *out, const char *const *text, int policies, int n_prompts,
+               judge_fn judge, void *arg, struct err *err)
 {
     struct match *match = mem_alloc((size_t)n_prompts, sizeof *match);
     double *win = mem_alloc((size_t)n_prompts, sizeof *win);
-    int rc = match && win ? 0 : err_set(err, ERR_MEMORY, "no memory for a win matrix over %d prompts", n_prompts);
+    int rc = match && win ? 0
+                          : err_set(err, ERR_MEMORY, "no memory for a win matrix over %d prompts",
+                                    n_prompts);
     for (int a = 0; a < policies && rc == 0; a++) {
         out[a * policies + a] = (struct interval){0.5, 0.5, 0.5, 0};
         for (int b = a + 1; b < policies && rc == 0; b++) {

@@ -12,8 +12,7 @@
 
 #define COMMIT_SECONDS 0.2
 
-/* ---- replies ------------------------------------------------------------------------------
- */
+/* ---- replies ----------------------------------------------------------------------------- */
 
 const char *reply_state_name(enum reply_state state)
 {
@@ -49,8 +48,7 @@ int reply_copy(struct reply *to, const struct reply *from, struct err *err)
     return 0;
 }
 
-/* ---- keys
- * ------------------------------------------------------------------------------------ */
+/* ---- keys -------------------------------------------------------------------------------- */
 
 /* Each string with its length before it: no two different questions run together. */
 static void add_string(struct buf *b, const char *s)
@@ -120,8 +118,7 @@ static struct hash128 key_of(const struct provider *p, const struct ask *ask)
     return ask_key(who, ask);
 }
 
-/* ---- what is missing
- * ------------------------------------------------------------------------------ */
+/* ---- what is missing --------------------------------------------------------------------- */
 
 struct wanted {
     struct hash128 key;
@@ -222,8 +219,7 @@ static int look_up(struct asking *k, struct err *err)
     return rc;
 }
 
-/* ---- as replies come
- * ---------------------------------------------------------------------------------- */
+/* ---- as replies come --------------------------------------------------------------------- */
 
 static int flush(struct asking *k)
 {

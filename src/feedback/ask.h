@@ -4,9 +4,10 @@
  *     ask_all    looks into the store, asks what is missing, stores every reply before anyone uses it
  *     provider   answers asks; it knows no protocol
  *
- * What a labeler says is data: a reply that is empty, refused or lost after all retries is a reply with its state, and
- * a call fails only where going on makes no sense (a wrong key, no memory, a full disk, an interruption, a spent
- * budget).  What was answered before that is in the store. */
+ * What a labeler says is data: a reply that is empty, refused or lost after all retries is a
+ * reply with its state, and a call fails only where going on makes no sense (a wrong key, no
+ * memory, a full disk, an interruption, a spent budget).  What was answered before that is in the
+ * store. */
 #ifndef FEEDBACK_ASK_H
 #define FEEDBACK_ASK_H
 
@@ -40,10 +41,10 @@ struct ask {
     struct hash128 was;                         // key under which a store of format 1 kept the same reply; zero: none
 };
 
-/* Log-prob of a word as a whole, over the whole vocabulary, all spellings summed ("1", " 1"); words of several tokens
- * ("10" as "1" "0") by the product of their tokens.  Where another word of the same ask begins with this one, the word
- * counts as said only where the other was not ("1", but not "10").  bare: of the single token without a space (NaN: there
- * is none). */
+/* Log-prob of a word as a whole, over the whole vocabulary, all spellings summed ("1", " 1");
+ * words of several tokens ("10" as "1" "0") by the product of their tokens.  Where another word
+ * of the same ask begins with this one, the word counts as said only where the other was not
+ * ("1", but not "10").  bare: of the single token without a space (NaN: there is none). */
 struct word_logp { double sum, bare; };
 
 enum reply_state {
@@ -73,9 +74,9 @@ int reply_copy(struct reply *to, const struct reply *from, struct err *err) MUST
 
 /* ---- providers ------------------------------------------------------------------------------- */
 
-/* Told of each complete reply, in any order; and with i < 0 whenever nothing is about to come for a while (a long
- * computation, a quiet line), so that what is written so far gets committed.  false: ask nothing more and return; what
- * is still in flight may be told or dropped. */
+/* Told of each complete reply, in any order; and with i < 0 whenever nothing is about to come for
+ * a while (a long computation, a quiet line), so that what is written so far gets committed.
+ * false: ask nothing more and return; what is still in flight may be told or dropped. */
 typedef bool ask_done(void *arg, int i);
 
 struct provider {
@@ -85,24 +86,27 @@ struct provider {
                                     // messages; "": nothing is
     char name[256];                 // for people: a path, a model at an address
     int64_t tokens_asked, tokens_computed;  // local: of all prompts; of what sharing left to do
-    /* Fills out (n, zeroed) for n asks, in any order; asks that share much come side by side.  0 when each was told to
-     * done or done said stop; else an error, what was told so far being good. */
-    int (*ask)(struct provider *p, struct reply *out, const struct ask *ask, int n, ask_done *done, void *arg,
-               struct err *err);
+    /* Fills out (n, zeroed) for n asks, in any order; asks that share much come side by side.  0
+     * when each was told to done or done said stop; else an error, what was told so far being
+     * good. */
+    int (*ask)(struct provider *p, struct reply *out, const struct ask *ask, int n, ask_done *done,
+               void *arg, struct err *err);
     void (*close)(struct provider *p);
 };
 void provider_free(struct provider *p);     // NULL is fine
 
-/* A model in this process, borrowed for the provider's life.  batch_tokens bounds what one forward pass computes (0: 4096).
- * Replies to ASK_WORDS have has_logps. */
-int provider_local_new(struct provider **out, const struct model *m, const char *name, int batch_tokens, struct err *err) MUST_CHECK;
+/* A model in this process, borrowed for the provider's life.  batch_tokens bounds what one
+ * forward pass computes (0: 4096).  Replies to ASK_WORDS have has_logps. */
+int provider_local_new(struct provider **out, const struct model *m, const char *name,
+                       int batch_tokens, struct err *err) MUST_CHECK;
 
 /* Keys and values of at most so many tokens stay in memory, fewer only where one prompt needs more; 0: as many as serve it well. */
 void provider_local_cache(struct provider *p, int tokens);
 /* The tokens such a provider would compute for an ask, appended: to show them. */
-int provider_local_tokens(const struct model *m, struct tokens *out, const struct ask *ask, struct err *err) MUST_CHECK;
+int provider_local_tokens(const struct model *m, struct tokens *out, const struct ask *ask,
+                          struct err *err) MUST_CHECK;
 
-/* ---- asking ------------------------------------------------------------------------------------ */
+/* ---- asking ------------------------------------------------------------------------------ */
 
 struct store;
 struct ask_budget { double money; int64_t tokens; };    // dollars; tokens in and out; 0: no limit
@@ -122,18 +126,20 @@ struct asker {
     struct ask_counts counts;
 };
 
-/* The key of a reply: XXH3-128 of everything that determines it (provider's fingerprint, with its wrap where there are messages, prompt or messages, prefill,
- * words, sampling, draw, schema). */
+/* The key of a reply: XXH3-128 of everything that determines it (provider's fingerprint, with its
+ * wrap where there are messages, prompt or messages, prefill, words, sampling, draw, schema). */
 struct hash128 ask_key(const char *fingerprint, const struct ask *ask);
 struct hash128 ask_settings_hash(const struct ask *ask);    // of the words, sampling and schema alone
 
-/* Fills out (n): what the store has under an ask's key is taken from there, the rest is asked (a question that stands
- * there twice, once) and committed before this returns: 0.2 s after it came, or when the provider goes quiet.  A reply that failed is kept with
- * its error and asked again when it is wanted again.  ERR_LIMIT once the budget is spent, ERR_INTERRUPTED on SIGINT; out
- * is empty after an error.  The caller releases the replies. */
-int ask_all(struct asker *a, struct reply *out, const struct ask *ask, int n, struct err *err) MUST_CHECK;
+/* Fills out (n): what the store has under an ask's key is taken from there, the rest is asked (a
+ * question that stands there twice, once) and committed before this returns: 0.2 s after it came,
+ * or when the provider goes quiet.  A reply that failed is kept with its error and asked again
+ * when it is wanted again.  ERR_LIMIT once the budget is spent, ERR_INTERRUPTED on SIGINT; out is
+ * empty after an error.  The caller releases the replies. */
+int ask_all(struct asker *a, struct reply *out, const struct ask *ask, int n,
+            struct err *err) MUST_CHECK;
 
-/* ---- many questions of one text each ------------------------------------------------------------ */
+/* ---- many questions of one text each ----------------------------------------------------- */
 
 /* What is asked in one call, and what came back.  Everything is its own until ask_list_release. */
 struct ask_list {
@@ -144,9 +150,10 @@ struct ask_list {
     int n, room;
 };
 int ask_list_init(struct ask_list *q, int room, struct err *err) MUST_CHECK;
-/* One more, at most room of them: how it is asked, and its text, which is taken (NULL: there was no memory for it).
- * chat: as a user's turn, else as a text that is continued. */
-int ask_list_add(struct ask_list *q, const struct ask *how, char *text, bool chat, struct err *err) MUST_CHECK;
+/* One more, at most room of them: how it is asked, and its text, which is taken (NULL: there was
+ * no memory for it). chat: as a user's turn, else as a text that is continued. */
+int ask_list_add(struct ask_list *q, const struct ask *how, char *text, bool chat,
+                 struct err *err) MUST_CHECK;
 int ask_list_send(struct ask_list *q, struct asker *a, struct err *err) MUST_CHECK;    // as ask_all
 void ask_list_release(struct ask_list *q);    // zeroed afterwards; fine after a failed ask_list_init
 

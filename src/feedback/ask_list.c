@@ -1,4 +1,5 @@
-/* feedback/ask_list.c - questions of one text each and their replies, held together while they are asked. */
+/* feedback/ask_list.c - questions of one text each and their replies, held together while they
+ * are asked. */
 #include "feedback/ask.h"
 
 int ask_list_init(struct ask_list *q, int room, struct err *err)
@@ -9,7 +10,9 @@ int ask_list_init(struct ask_list *q, int room, struct err *err)
                             .turn = mem_alloc(n, sizeof *q->turn),
                             .text = mem_alloc(n, sizeof *q->text),
                             .room = room};
-    return q->ask && q->reply && q->turn && q->text ? 0 : err_set(err, ERR_MEMORY, "no memory for %d questions", room);
+    return q->ask && q->reply && q->turn && q->text
+               ? 0
+               : err_set(err, ERR_MEMORY, "no memory for %d questions", room);
 }
 
 int ask_list_add(struct ask_list *q, const struct ask *how, char *text, bool chat, struct err *err)

@@ -6,9 +6,10 @@
  *     store      every reply, keyed by all that determines it, in SQLite: asking twice costs nothing (feedback/store.h)
  *     label      both orders of a pair, averaged; the raw numbers stay beside the average.  Of one answer: a rating
  *
- * A labeler leans to a slot, so a pair is shown in both orders, (first, second) and (second, first), unless a protocol
- * is told otherwise, and what counts is the mean of the two probabilities.  A labeler that answers with something else is
- * recorded as unanswered; that is data, not a failure. */
+ * A labeler leans to a slot, so a pair is shown in both orders, (first, second) and (second,
+ * first), unless a protocol is told otherwise, and what counts is the mean of the two
+ * probabilities.  A labeler that answers with something else is recorded as unanswered; that is
+ * data, not a failure. */
 #ifndef FEEDBACK_FEEDBACK_H
 #define FEEDBACK_FEEDBACK_H
 
@@ -73,14 +74,14 @@ struct labeler {
     struct arena *texts;        // where rationales are kept for labels; NULL: they are not
 };
 struct label_counts { int replies_computed, replies_found, unanswered, too_long, refused, failed; };
-/* Labels n pairs, or rates n answers, which the protocol must be for; replies that the store has are read, others are
- * asked for and committed before use. */
-int label_items(struct label *out, struct label_counts *counts, const struct labeler *l, const struct label_item *item, int n,
-                struct err *err) MUST_CHECK;
-int rate_items(struct rating *out, struct label_counts *counts, const struct labeler *l, const struct label_item *item, int n,
-               struct err *err) MUST_CHECK;
+/* Labels n pairs, or rates n answers, which the protocol must be for; replies that the store has
+ * are read, others are asked for and committed before use. */
+int label_items(struct label *out, struct label_counts *counts, const struct labeler *l,
+                const struct label_item *item, int n, struct err *err) MUST_CHECK;
+int rate_items(struct rating *out, struct label_counts *counts, const struct labeler *l,
+               const struct label_item *item, int n, struct err *err) MUST_CHECK;
 
-/* ---- pairs: rows in, rows out ----------------------------------------------------------------- */
+/* ---- pairs: rows in, rows out ------------------------------------------------------------ */
 
 /* Two candidates for one prompt, and what people said if they were asked. */
 struct candidates {
@@ -91,28 +92,31 @@ struct candidates {
     const char *reference;  // the row's, an answer known to be good; NULL: none
     const json_t *first_from, *second_from;     // where each text came from, as the row's `sources` say; NULL: not known
 };
-/* Pairs that a file can offer: {"prompt","completions":[...]} gives the disjoint pairs (0,1), (2,3), ... or all of them;
- * {"chosen","rejected"} with or without "prompt" one pair, its order drawn from the texts' hash so that it tells nothing.
- * Equal texts are left out and counted. */
+/* Pairs that a file can offer: {"prompt","completions":[...]} gives the disjoint pairs (0,1),
+ * (2,3), ... or all of them; {"chosen","rejected"} with or without "prompt" one pair, its order
+ * drawn from the texts' hash so that it tells nothing. Equal texts are left out and counted. */
 struct candidate_list {
     struct candidates *item; int n; size_t cap;
     int identical;          // pairs left out
     struct arena arena;     // strings
     json_t *owned;          // JSON made here
 };
-int candidates_read(struct candidate_list *out, struct rows *rows, bool all_pairs, struct err *err) MUST_CHECK;
+int candidates_read(struct candidate_list *out, struct rows *rows, bool all_pairs,
+                    struct err *err) MUST_CHECK;
 void candidates_release(struct candidate_list *c);
 
-/* One row of labels.jsonl (everything known about a pair) and of pairs.jsonl (TRL's columns, label_prob and provenance;
- * chosen is the one with p >= 1/2).  New references; NULL without memory. */
+/* One row of labels.jsonl (everything known about a pair) and of pairs.jsonl (TRL's columns,
+ * label_prob and provenance; chosen is the one with p >= 1/2).  New references; NULL without
+ * memory. */
 json_t *label_row(const struct candidates *c, const struct label *l, const struct labeler *by);
 json_t *pair_row(const struct candidates *c, const struct label *l, const struct labeler *by);
-/* A row of labels.jsonl read back, or one of pairs.jsonl (chosen, rejected, label_prob: nothing about orders, slots and people is
- * known then); strings are borrowed from row. */
-int label_from_row(struct candidates *c, struct label *l, const json_t *row, const char *where, struct err *err) MUST_CHECK;
+/* A row of labels.jsonl read back, or one of pairs.jsonl (chosen, rejected, label_prob: nothing
+ * about orders, slots and people is known then); strings are borrowed from row. */
+int label_from_row(struct candidates *c, struct label *l, const json_t *row, const char *where,
+                   struct err *err) MUST_CHECK;
 
-/* Messages as a transcript of Human and Assistant turns, a prompt with an open Assistant turn at its end; a plain text as it
- * is.  In the arena; NULL without memory. */
+/* Messages as a transcript of Human and Assistant turns, a prompt with an open Assistant turn at
+ * its end; a plain text as it is.  In the arena; NULL without memory. */
 char *text_transcript(struct arena *a, const struct text *t, bool prompt);
 
 /* A transcript's first human turn (what data is split by), or the whole prompt; points into prompt. */

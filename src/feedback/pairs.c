@@ -21,9 +21,14 @@ char *text_transcript(struct arena *a, const struct text *t, bool prompt)
         return arena_strdup(a, t->text ? t->text : "");
     struct buf b = {0};
     for (int i = 0; i < t->n; i++) {
-        bool human = !strcmp(t->messages[i].role, "user"), assistant = !strcmp(t->messages[i].role, "assistant");
+        bool human = !strcmp(t->messages[i].role, "user"),
+             assistant = !strcmp(t->messages[i].role, "assistant");
         if (prompt || t->n > 1)
-            buf_addf(&b, "%s%s%s ", b.len ? "\n\n" : "", human ? "Human" : assistant ? "Assistant" : t->messages[i].role, ":");
+            buf_addf(&b, "%s%s%s ", b.len ? "\n\n" : "",
+                     human       ? "Human"
+                     : assistant ? "Assistant"
+                                 : t->messages[i].role,
+                     ":");
         buf_adds(&b, t->messages[i].content);
     }
     if (prompt)
@@ -39,7 +44,8 @@ static json_t *text_json(const struct text *t)
         return json_string(t->text ? t->text : "");
     json_t *list = json_array();
     for (int i = 0; i < t->n && list; i++)
-        json_array_append_new(list, json_pack("{ssss}", "role", t->messages[i].role, "content", t->messages[i].content));
+        json_array_append_new(list, json_pack("{ssss}", "role", t->messages[i].role, "content",
+                                              t->messages[i].content));
     return list;
 }
 
@@ -64,13 +70,15 @@ static const json_t *own(struct candidate_list *c, json_t *v)
     return v && c->owned && json_array_append_new(c->owned, v) == 0 ? v : NULL;
 }
 
-static int add_pair(struct candidate_list *c, const char *id, const json_t *prompt_json, const char *prompt,
-                    const struct text text[2], const json_t *const json[2], int human, const json_t *row, struct err *err)
+static int add_pair(struct candidate_list *c, const char *id, const json_t *prompt_json,
+                    const char *prompt, const struct text text[2], const json_t *const json[2],
+                    int human, const json_t *row, struct err *err)
 {
     struct candidates *it = add(c, err);
     if (!it)
         return ERR_MEMORY;
-    char *one = text_transcript(&c->arena, &text[0], false), *two = text_transcript(&c->arena, &text[1], false);
+    char *one = text_transcript(&c->arena, &text[0], false),
+         *two = text_transcript(&c->arena, &text[1], false);
     char *name = arena_strdup(&c->arena, id);
     if (!one || !two || !name || !prompt || !prompt_json || !json[0] || !json[1])
         return no_memory(err);
@@ -79,7 +87,8 @@ static int add_pair(struct candidate_list *c, const char *id, const json_t *prom
         return 0;
     }
     const char *reference = json_string_value(json_object_get(row, "reference"));
-    *it = (struct candidates){name, prompt_json, json[0], json[1], prompt, one, two, human, reference, NULL, NULL};
+    *it = (struct candidates){name, prompt_json, json[0],   json[1], prompt, one,
+                              two,  human,       reference, NULL,    NULL};
     c->n++;
     return 0;
 }
@@ -104,24 +113,30 @@ static void came_from(struct candidates *it, const json_t *sources, int i, int j
     it->second_from = json_array_get(sources, (size_t)j);
 }
 
-static int add_completions(struct candidate_list *c, const struct prompt *p, bool all_pairs, struct err *err)
+static int add_completions(struct candidate_list *c, const struct prompt *p, bool all_pairs,
+                           struct err *err)
 {
-    const json_t *list = json_object_get(p->row, "completions"), *sources = json_object_get(p->row, "sources");
+    const json_t *list = json_object_get(p->row, "completions"),
+                 *sources = json_object_get(p->row, "sources");
     char *prompt = text_transcript(&c->arena, &p->text, true);
     int n = (int)json_array_size(list), rc = 0;
     for (int i = 0; i + 1 < n && rc == 0; i += all_pairs ? 1 : 2)
         for (int j = i + 1; j < n && rc == 0; j = all_pairs ? j + 1 : n) {
-            const json_t *json[2] = {json_array_get(list, (size_t)i), json_array_get(list, (size_t)j)};
-            struct text text[2] = {{.text = json_string_value(json[0])}, {.text = json_string_value(json[1])}};
+            const json_t *json[2] = {json_array_get(list, (size_t)i),
+                                     json_array_get(list, (size_t)j)};
+            struct text text[2] = {{.text = json_string_value(json[0])},
+                                   {.text = json_string_value(json[1])}};
             int before = c->n;
-            rc = add_pair(c, p->id, json_object_get(p->row, "prompt"), prompt, text, json, 0, p->row, err);
+            rc = add_pair(c, p->id, json_object_get(p->row, "prompt"), prompt, text, json, 0,
+                          p->row, err);
             if (c->n > before)
                 came_from(&c->item[before], sources, i, j);
         }
     return rc;
 }
 
-static int read_completions(struct candidate_list *out, struct rows *rows, bool all_pairs, struct err *err)
+static int read_completions(struct candidate_list *out, struct rows *rows, bool all_pairs,
+                            struct err *err)
 {
     for (int i = rows->n - 1; i >= 0; i--) {
         const char *why = completions_wrong(json_object_get(rows->row[i], "completions"));
@@ -138,7 +153,8 @@ static int read_completions(struct candidate_list *out, struct rows *rows, bool 
 
 /* ---- pairs that people compared ------------------------------------------------------------- */
 
-/* Whether chosen is shown first: by the texts alone, so that an even label says nothing about people. */
+/* Whether chosen is shown first: by the texts alone, so that an even label says nothing about
+ * people. */
 static bool chosen_first(const struct pair *p)
 {
     struct buf b = {0};
@@ -165,9 +181,12 @@ static int read_pairs(struct candidate_list *out, struct rows *rows, struct err 
         bool first = chosen_first(p);
         struct text text[2] = {first ? p->chosen : p->rejected, first ? p->rejected : p->chosen};
         const json_t *json[2] = {own(out, text_json(&text[0])), own(out, text_json(&text[1]))};
-        int before = out->n, human = p->label_prob == 0.5 ? 0 : (p->label_prob > 0.5) == first ? 1 : 2;
-        rc = add_pair(out, p->id, own(out, text_json(&p->prompt)), text_transcript(&out->arena, &p->prompt, true), text, json,
-                      human, p->row, err);
+        int before = out->n, human = p->label_prob == 0.5             ? 0
+                                     : (p->label_prob > 0.5) == first ? 1
+                                                                      : 2;
+        rc = add_pair(out, p->id, own(out, text_json(&p->prompt)),
+                      text_transcript(&out->arena, &p->prompt, true), text, json, human, p->row,
+                      err);
         if (out->n > before)
             came_from(&out->item[before], json_object_get(p->row, "sources"), !first, first);
     }
@@ -182,7 +201,8 @@ int candidates_read(struct candidate_list *out, struct rows *rows, bool all_pair
         completions = json_object_get(rows->row[i], "completions") != NULL;
     int rc = completions ? read_completions(out, rows, all_pairs, err) : read_pairs(out, rows, err);
     if (rc == 0 && out->n == 0)
-        rc = err_set(err, ERR_VALUE, "%s: no pair of different texts to label (%d pairs are identical)", rows->path,
+        rc = err_set(err, ERR_VALUE,
+                     "%s: no pair of different texts to label (%d pairs are identical)", rows->path,
                      out->identical);
     if (rc)
         candidates_release(out);
@@ -199,7 +219,7 @@ void candidates_release(struct candidate_list *c)
     *c = (struct candidate_list){0};
 }
 
-/* ---- rows out ------------------------------------------------------------------------------------- */
+/* ---- rows out ---------------------------------------------------------------------------- */
 
 static json_t *number(double x)
 {
@@ -260,8 +280,10 @@ json_t *label_row(const struct candidates *c, const struct label *l, const struc
     json_object_set_new(o, "order_b", isnan(l->order[1]) ? json_null() : order_row(&l->answer[1]));
     // No times here: rows are the same, byte for byte, whenever and wherever they were made.
     if (l->cost.replies)
-        json_object_set_new(o, "cost", json_pack("{s:i, s:i, s:i, s:f}", "replies", l->cost.replies, "tokens_in", l->cost.tokens_in,
-                                                 "tokens_out", l->cost.tokens_out, "price", l->cost.price));
+        json_object_set_new(o, "cost",
+                            json_pack("{s:i, s:i, s:i, s:f}", "replies", l->cost.replies,
+                                      "tokens_in", l->cost.tokens_in, "tokens_out",
+                                      l->cost.tokens_out, "price", l->cost.price));
     if (l->error)
         json_object_set_new(o, "error", json_string(l->error));
     if (l->principle)
@@ -293,9 +315,10 @@ json_t *pair_row(const struct candidates *c, const struct label *l, const struct
     return o;
 }
 
-/* ---- and back ---------------------------------------------------------------------------------------- */
+/* ---- and back ---------------------------------------------------------------------------- */
 
-static int state_from_name(enum label_state *out, const char *name, const char *where, struct err *err)
+static int state_from_name(enum label_state *out, const char *name, const char *where,
+                           struct err *err)
 {
     for (int i = 0; i <= LABEL_FAILED; i++)
         if (!strcmp(name, label_state_name((enum label_state)i))) {
@@ -306,8 +329,8 @@ static int state_from_name(enum label_state *out, const char *name, const char *
                    name);
 }
 
-static int candidate_text(const char **out, const json_t **json, const json_t *row, const char *key, const char *where,
-                          struct err *err)
+static int candidate_text(const char **out, const json_t **json, const json_t *row, const char *key,
+                          const char *where, struct err *err)
 {
     *json = json_object_get(row, key);
     if (json_is_array(*json)) {     // messages of one turn
@@ -318,7 +341,8 @@ static int candidate_text(const char **out, const json_t **json, const json_t *r
 }
 
 /* chosen and rejected in an order that the hash of their texts decides, so that it tells nothing. */
-static int label_from_pair(struct candidates *c, struct label *l, const json_t *row, const char *where, struct err *err)
+static int label_from_pair(struct candidates *c, struct label *l, const json_t *row,
+                           const char *where, struct err *err)
 {
     const char *text[2];
     const json_t *json[2];
@@ -333,10 +357,12 @@ static int label_from_pair(struct candidates *c, struct label *l, const json_t *
     if (rc == 0)
         rc = json_str_or(row, "id", c->prompt, &c->id, where, err);
     if (rc == 0 && !(p >= 0 && p <= 1))
-        rc = err_set(err, ERR_VALUE, "%s: 'label_prob' is %g, a probability lies in 0 to 1", where, p);
+        rc = err_set(err, ERR_VALUE, "%s: 'label_prob' is %g, a probability lies in 0 to 1", where,
+                     p);
     if (rc)
         return rc;
-    struct hash128 h[2] = {hash_bytes(text[0], strlen(text[0])), hash_bytes(text[1], strlen(text[1]))};
+    struct hash128 h[2] = {hash_bytes(text[0], strlen(text[0])),
+                           hash_bytes(text[1], strlen(text[1]))};
     int first = memcmp(&h[0], &h[1], sizeof h[0]) > 0;
     c->first = text[first], c->first_json = json[first];
     c->second = text[!first], c->second_json = json[!first];
@@ -344,7 +370,8 @@ static int label_from_pair(struct candidates *c, struct label *l, const json_t *
     return 0;
 }
 
-int label_from_row(struct candidates *c, struct label *l, const json_t *row, const char *where, struct err *err)
+int label_from_row(struct candidates *c, struct label *l, const json_t *row, const char *where,
+                   struct err *err)
 {
     const char *state = "answered";
     int64_t slot[2] = {0, 0}, human = 0;
@@ -378,9 +405,11 @@ int label_from_row(struct candidates *c, struct label *l, const json_t *row, con
     if (rc == 0)
         rc = state_from_name(&l->state, state, where, err);
     if (rc == 0 && !(l->p >= 0 && l->p <= 1))
-        rc = err_set(err, ERR_VALUE, "%s: 'label_first' is %g, a probability lies in 0 to 1", where, l->p);
+        rc = err_set(err, ERR_VALUE, "%s: 'label_first' is %g, a probability lies in 0 to 1", where,
+                     l->p);
     if (rc == 0 && (human < 0 || human > 2))
-        rc = err_set(err, ERR_VALUE, "%s: 'human' is %lld, expected 1, 2 or null", where, (long long)human);
+        rc = err_set(err, ERR_VALUE, "%s: 'human' is %lld, expected 1, 2 or null", where,
+                     (long long)human);
     for (int i = 0; i < 2; i++)
         l->slot[i] = slot[i] == 1 || slot[i] == 2 ? (int)slot[i] : 0;
     l->same_slot = l->slot[0] && l->slot[0] == l->slot[1];

@@ -1,12 +1,14 @@
 /* feedback/provider_local.c - a model in this process as a labeler.
  *
- * Every question is a request to one scheduler (model.h), whose cache is a tree by token ids: what prompts begin with in
- * common, the preamble of all, the text of both orders, is computed once and stays as long as there is room; the scheduler
- * takes next what shares most.  Each whole prompt is tokenised by itself, so sharing can never change a token; by DESIGN D1
- * it does not change a bit of the answers either.
+ * Every question is a request to one scheduler (model.h), whose cache is a tree by token ids:
+ * what prompts begin with in common, the preamble of all, the text of both orders, is computed
+ * once and stays as long as there is room; the scheduler takes next what shares most.  Each whole
+ * prompt is tokenised by itself, so sharing can never change a token; by DESIGN D1 it does not
+ * change a bit of the answers either.
  *
- * Words are asked after the last token of the prompt; one that is several tokens ("10" as "1" "0") by a further request,
- * the prompt and its pieces, of which the pieces alone have to be computed. */
+ * Words are asked after the last token of the prompt; one that is several tokens ("10" as "1"
+ * "0") by a further request, the prompt and its pieces, of which the pieces alone have to be
+ * computed. */
 #include "feedback/spellings.h"
 
 enum {
@@ -26,7 +28,8 @@ struct local {
 
 /* ---- tokens ------------------------------------------------------------------------------ */
 
-static int plain_tokens(const struct model *m, struct tokens *out, const char *text, struct err *err)
+static int plain_tokens(const struct model *m, struct tokens *out, const char *text,
+                        struct err *err)
 {
     const struct model_config *c = model_config(m);
     // Texts come from data: what looks like a control token in them is text.
@@ -36,8 +39,10 @@ static int plain_tokens(const struct model *m, struct tokens *out, const char *t
     return rc;
 }
 
-/* The prompt, or the conversation in the model's own template (whose control tokens are meant), and the prefill. */
-int provider_local_tokens(const struct model *m, struct tokens *out, const struct ask *ask, struct err *err)
+/* The prompt, or the conversation in the model's own template (whose control tokens are meant),
+ * and the prefill. */
+int provider_local_tokens(const struct model *m, struct tokens *out, const struct ask *ask,
+                          struct err *err)
 {
     struct buf b = {0};
     int rc = 0;
@@ -49,8 +54,9 @@ int provider_local_tokens(const struct model *m, struct tokens *out, const struc
     if (rc == 0 && b.failed)
         rc = err_set(err, ERR_MEMORY, "no memory for a prompt");
     if (rc == 0)
-        rc = ask->prompt ? plain_tokens(m, out, b.s, err)
-                         : tokenize(model_tokenizer(m), out, b.s, b.len, TOKENIZE_PARSE_SPECIAL, err);
+        rc = ask->prompt
+                 ? plain_tokens(m, out, b.s, err)
+                 : tokenize(model_tokenizer(m), out, b.s, b.len, TOKENIZE_PARSE_SPECIAL, err);
     buf_release(&b);
     if (rc == 0 && out->n == 0)
         rc = err_set(err, ERR_VALUE, "a labelling prompt has no tokens");
@@ -128,7 +134,7 @@ static void part_done(void *arg, int ticket)
     list_put(&q->call->complete, q);
 }
 
-/* ---- asking ---------------------------------------------------------------------------------------- */
+/* ---- asking ------------------------------------------------------------------------------ */
 
 static bool same_words(const struct ask *a, const struct ask *b)
 {
@@ -143,7 +149,8 @@ static int question_words(struct question *q, struct err *err)
 {
     struct call *c = q->call;
     const struct ask *ask = &c->ask[q->i];
-    bool known = c->n_words && q->i && c->ask[q->i - 1].kind == ASK_WORDS && same_words(ask, &c->ask[q->i - 1]);
+    bool known = c->n_words && q->i && c->ask[q->i - 1].kind == ASK_WORDS &&
+                 same_words(ask, &c->ask[q->i - 1]);
     if (!known) {
         struct words **all = mem_grow(c->words, &c->words_cap, (size_t)c->n_words + 1, sizeof *all);
         c->words = all ? all : c->words;
@@ -189,7 +196,8 @@ static int submit_words(struct question *q, struct err *err)
     int n = q->t.n, part = 1, at = w->n;
     for (int i = 0; i < w->n; i++)
         q->item[i] = (struct head_item){n - 1, w->spelling[i].id[0]};
-    struct scheduler_request r = {.id = q->t.id, .n = n, .ask = q->item, .n_ask = w->n, .logp = q->logp};
+    struct scheduler_request r = {
+        .id = q->t.id, .n = n, .ask = q->item, .n_ask = w->n, .logp = q->logp};
     int rc = submit_part(q, 0, &r, err);
     for (int i = 0; i < w->n && rc == 0; i++) {
         const struct spelling *s = &w->spelling[i];
@@ -200,7 +208,11 @@ static int submit_words(struct question *q, struct err *err)
             return err_set(err, ERR_MEMORY, "no memory for a labelling prompt");
         memcpy(id, q->t.id, (size_t)n * sizeof *id);
         memcpy(id + n, s->id, (size_t)(s->n - 1) * sizeof *id);
-        r = (struct scheduler_request){.id = id, .n = n + s->n - 1, .ask = q->item + at, .n_ask = s->n - 1, .logp = q->logp + at};
+        r = (struct scheduler_request){.id = id,
+                                       .n = n + s->n - 1,
+                                       .ask = q->item + at,
+                                       .n_ask = s->n - 1,
+                                       .logp = q->logp + at};
         for (int k = 1; k < s->n; k++)
             q->item[at++] = (struct head_item){n + k - 1, s->id[k]};
         rc = submit_part(q, part++, &r, err);
@@ -212,15 +224,18 @@ static int submit_text(struct question *q, struct err *err)
 {
     const struct ask *ask = &q->call->ask[q->i];
     // The stream of random numbers follows from the question, not from its place.
-    uint64_t item = hash_bytes(q->t.id, (size_t)q->t.n * sizeof *q->t.id).lo + (uint64_t)ask->draw * 0x9e3779b97f4a7c15;
-    struct scheduler_request r = {.id = q->t.id, .n = q->t.n, .sampling = &ask->sampling, .item = item, .out = &q->c};
+    uint64_t item = hash_bytes(q->t.id, (size_t)q->t.n * sizeof *q->t.id).lo +
+                    (uint64_t)ask->draw * 0x9e3779b97f4a7c15;
+    struct scheduler_request r = {
+        .id = q->t.id, .n = q->t.n, .sampling = &ask->sampling, .item = item, .out = &q->c};
     return submit_part(q, 0, &r, err);
 }
 
 /* Tokens in the cache that a question needs at most. */
 static int needs(const struct question *q)
 {
-    int limit = model_config(q->call->l->m)->max_position, new = q->call->ask[q->i].sampling.max_new_tokens;
+    int limit = model_config(q->call->l->m)->max_position,
+        new = q->call->ask[q->i].sampling.max_new_tokens;
     int n = limit > 0 && q->t.n > limit ? limit : q->t.n, room = limit - n;
     return n + (q->words ? q->words->longest - 1 : new < room ? new : room);
 }
@@ -234,7 +249,8 @@ static int blocks_wanted(const struct question *q, int one)
     return want < one ? one : want;
 }
 
-/* A cache in which the question has room: 1, or 0 where that has to wait until the present one is not in use. */
+/* A cache in which the question has room: 1, or 0 where that has to wait until the present one is
+ * not in use. */
 static int fit(struct question *q, struct err *err)
 {
     struct local *l = q->call->l;
@@ -305,7 +321,7 @@ out:
     return rc;
 }
 
-/* ---- replies ------------------------------------------------------------------------------------------- */
+/* ---- replies ----------------------------------------------------------------------------- */
 
 static int reply_take(struct question *q, double seconds, struct err *err)
 {
@@ -320,7 +336,8 @@ static int reply_take(struct question *q, double seconds, struct err *err)
     return 0;
 }
 
-/* Tells what was completed since the last time; sequences run together, so each took its share of the time since. */
+/* Tells what was completed since the last time; sequences run together, so each took its share of
+ * the time since. */
 static int tell_complete(struct call *c, struct err *err)
 {
     double now = time_now(), each = c->complete.n ? (now - c->last) / c->complete.n : 0;
@@ -391,17 +408,25 @@ static int plan_ask(struct call *c, struct err *err)
     scheduler_free(c->l->scheduler);
     c->l->scheduler = NULL;
     for (int i = 0; rc >= 0 && i < c->n && !c->stop; i++) {
-        c->out[i] = (struct reply){.has_logps = c->ask[i].kind == ASK_WORDS, .mass = 1, .text = strdup("")};
+        c->out[i] =
+            (struct reply){.has_logps = c->ask[i].kind == ASK_WORDS, .mass = 1, .text = strdup("")};
         tell(c, i);
     }
     return rc < 0 ? rc : 0;
 }
 
-static int local_ask(struct provider *p, struct reply *out, const struct ask *ask, int n, ask_done *done, void *arg,
-                     struct err *err)
+static int local_ask(struct provider *p, struct reply *out, const struct ask *ask, int n,
+                     ask_done *done, void *arg, struct err *err)
 {
     struct local *l = p->state;
-    struct call c = {.p = p, .l = l, .out = out, .ask = ask, .n = n, .done = done, .arg = arg, .last = time_now()};
+    struct call c = {.p = p,
+                     .l = l,
+                     .out = out,
+                     .ask = ask,
+                     .n = n,
+                     .done = done,
+                     .arg = arg,
+                     .last = time_now()};
     bool plan = n && device_is_plan(model_device(l->m));
     int rc = plan ? plan_ask(&c, err) : 0;
     while (rc == 0 && !plan && !c.stop && (c.next < n || c.waiting.n)) {
@@ -412,7 +437,8 @@ static int local_ask(struct provider *p, struct reply *out, const struct ask *as
         if (rc == 0 && !c.stop && c.waiting.n)
             rc = one_step(&c, err);
         if (rc == 0 && !c.stop && (c.next < n || c.waiting.n) && interrupted())
-            rc = err_set(err, ERR_INTERRUPTED, "interrupted; replies are kept, and the same command goes on from here");
+            rc = err_set(err, ERR_INTERRUPTED,
+                         "interrupted; replies are kept, and the same command goes on from here");
     }
     call_release(&c);
     if (rc && rc != ERR_INTERRUPTED) {  // what failed in the middle of a step is of no more use
@@ -428,7 +454,7 @@ void provider_local_cache(struct provider *p, int tokens)
     l->most = (int)(((int64_t)tokens + CACHE_BLOCK - 1) / CACHE_BLOCK);
 }
 
-/* ---- the provider ----------------------------------------------------------------------------------------- */
+/* ---- the provider ------------------------------------------------------------------------ */
 
 static void local_close(struct provider *p)
 {
@@ -439,7 +465,8 @@ static void local_close(struct provider *p)
     free(l);
 }
 
-int provider_local_new(struct provider **out, const struct model *m, const char *name, int batch_tokens, struct err *err)
+int provider_local_new(struct provider **out, const struct model *m, const char *name,
+                       int batch_tokens, struct err *err)
 {
     struct provider *p = mem_alloc(1, sizeof *p);
     struct local *l = mem_alloc(1, sizeof *l);

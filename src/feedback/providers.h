@@ -32,8 +32,7 @@ int provider_endpoint_new(struct provider **out, const struct endpoint_options *
 /* One line for people: what the server was found to give.  NULL for other providers; the
  * provider's own. */
 const char *provider_endpoint_facts(const struct provider *p);
-/* ---- prices (provider/price.c) ------------------------------------------------------------
- */
+/* ---- prices (provider/price.c) ----------------------------------------------------------- */
 
 /* Money per million tokens. */
 struct price {
@@ -52,8 +51,7 @@ bool labeler_is_endpoint(const char *name);
  * OPENAI_API_KEY.  *out NULL where there is none; the caller's. */
 int endpoint_key(char **out, const char *url, const char *file, struct err *err) MUST_CHECK;
 
-/* ---- people (provider/annotate.c) ---------------------------------------------------------
- */
+/* ---- people (provider/annotate.c) -------------------------------------------------------- */
 
 #define ANNOTATE_PROTOCOL "side by side 1"
 struct annotator {
@@ -75,8 +73,7 @@ struct label_item;
 int annotate_items(struct label *out, struct annotate_counts *c, const struct annotator *by,
                    const struct label_item *item, int n, struct err *err) MUST_CHECK;
 
-/* ---- several together (provider/ensemble.c) -------------------------------------------------
- */
+/* ---- several together (provider/ensemble.c) ---------------------------------------------- */
 
 enum ensemble_how {
     ENSEMBLE_MEAN,     // of the probabilities

@@ -1,4 +1,5 @@
-/* feedback/spellings.c - label words as a tokenizer may write them, and how likely a word is from those of its spellings. */
+/* feedback/spellings.c - label words as a tokenizer may write them, and how likely a word is from
+ * those of its spellings. */
 #include "feedback/spellings.h"
 
 #include <math.h>
@@ -22,9 +23,10 @@ static int add_spelling(struct words *w, size_t *cap, const struct spelling *s, 
     return 0;
 }
 
-/* All ways to finish `rest` by further tokens of exactly its bytes, longest pieces first; at most MAX_SPELLINGS in all. */
-static int spell_rest(struct words *w, size_t *cap, const struct tokenizer *t, struct spelling *s, const char *rest, int *left,
-                      struct err *err)
+/* All ways to finish `rest` by further tokens of exactly its bytes, longest pieces first; at most
+ * MAX_SPELLINGS in all. */
+static int spell_rest(struct words *w, size_t *cap, const struct tokenizer *t, struct spelling *s,
+                      const char *rest, int *left, struct err *err)
 {
     size_t n = strlen(rest);
     if (n == 0) {
@@ -55,7 +57,8 @@ int words_make(struct words *w, const struct tokenizer *t, const struct ask *q, 
     int rc = 0;
     *w = (struct words){.n_words = q->n_words};
     for (int k = 0; k < q->n_words && rc == 0; k++) {
-        int id[MAX_SPELLINGS], found = tokenizer_spellings(t, q->word[k], id, MAX_SPELLINGS), before = w->n, left = MAX_SPELLINGS;
+        int id[MAX_SPELLINGS], found = tokenizer_spellings(t, q->word[k], id, MAX_SPELLINGS),
+                               before = w->n, left = MAX_SPELLINGS;
         struct spelling s = {.word = k};
         w->bare[k] = tokenizer_id(t, q->word[k]);
         for (int i = 0; i < found && rc == 0; i++) {
@@ -67,7 +70,9 @@ int words_make(struct words *w, const struct tokenizer *t, const struct ask *q, 
         if (rc == 0 && found < 1)
             rc = spell_rest(w, &cap, t, &s, q->word[k], &left, err);
         if (rc == 0 && w->n == before)
-            rc = err_set(err, ERR_UNSUPPORTED, "the labeler's tokenizer has no tokens for the label word \"%s\"", q->word[k]);
+            rc = err_set(err, ERR_UNSUPPORTED,
+                         "the labeler's tokenizer has no tokens for the label word \"%s\"",
+                         q->word[k]);
     }
     return rc;
 }
@@ -87,21 +92,25 @@ static bool begins(const struct spelling *longer, const struct spelling *s)
     return longer->n > s->n && !memcmp(longer->id, s->id, (size_t)s->n * sizeof *s->id);
 }
 
-/* Log-prob that a spelling is said and goes on to none of the others that begin with it: "1" and not "10". */
+/* Log-prob that a spelling is said and goes on to none of the others that begin with it: "1" and
+ * not "10". */
 static double said_alone(const struct words *w, const double *logp, int i)
 {
     double on = 0;
     for (int k = 0; k < w->n; k++) {
-        bool direct = begins(&w->spelling[k], &w->spelling[i]) && w->spelling[k].word != w->spelling[i].word;
+        bool direct =
+            begins(&w->spelling[k], &w->spelling[i]) && w->spelling[k].word != w->spelling[i].word;
         for (int m = 0; m < w->n && direct; m++)    // "100" is within "10"
-            direct = !(begins(&w->spelling[k], &w->spelling[m]) && begins(&w->spelling[m], &w->spelling[i]));
+            direct = !(begins(&w->spelling[k], &w->spelling[m]) &&
+                       begins(&w->spelling[m], &w->spelling[i]));
         if (direct)
             on += exp(logp[k] - logp[i]);
     }
     return on > 0 ? logp[i] + log1p(-fmin(on, 1)) : logp[i];
 }
 
-int words_read(struct reply *r, const struct words *w, const float *first, const float *rest, struct err *err)
+int words_read(struct reply *r, const struct words *w, const float *first, const float *rest,
+               struct err *err)
 {
     double *logp = mem_alloc((size_t)w->n * 2, sizeof *logp), *alone = logp + w->n;
     if (!logp)

@@ -17,10 +17,14 @@ struct words {
     int longest;                    // tokens of one
     int bare[PROVIDER_MAX_WORDS];   // the token without a space, -1: none
 };
-/* A word that has tokens of its own is said by those ("1", " 1"); one that has none, in pieces.  ERR_UNSUPPORTED: by nothing. */
-int words_make(struct words *w, const struct tokenizer *t, const struct ask *q, struct err *err) MUST_CHECK;
+/* A word that has tokens of its own is said by those ("1", " 1"); one that has none, in pieces.
+ * ERR_UNSUPPORTED: by nothing. */
+int words_make(struct words *w, const struct tokenizer *t, const struct ask *q,
+               struct err *err) MUST_CHECK;
 void words_release(struct words *w);
-/* The reply from log-probs of first tokens (n), and of those after them (n_extra), spelling by spelling. */
-int words_read(struct reply *r, const struct words *w, const float *first, const float *rest, struct err *err) MUST_CHECK;
+/* The reply from log-probs of first tokens (n), and of those after them (n_extra), spelling by
+ * spelling. */
+int words_read(struct reply *r, const struct words *w, const float *first, const float *rest,
+               struct err *err) MUST_CHECK;
 
 #endif

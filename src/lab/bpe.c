@@ -1,10 +1,11 @@
 /* lab/bpe.c - a small byte-level BPE trainer.
  *
- * Text is cut the way the GPT-2 pattern cuts it, with digits one by one: an optional space and letters, an
- * optional space and other marks, a digit, white space.  Pieces are counted, and the most frequent adjacent
- * pair of symbols is merged until the vocabulary is full (ties: the pair that sorts first), so the result
- * depends on the text alone.  Generated text is ASCII; pieces with other bytes never reach the trainer.
- * Pair counts are recomputed for every merge: a few thousand distinct pieces make that cheap. */
+ * Text is cut the way the GPT-2 pattern cuts it, with digits one by one: an optional space and
+ * letters, an optional space and other marks, a digit, white space.  Pieces are counted, and the
+ * most frequent adjacent pair of symbols is merged until the vocabulary is full (ties: the pair
+ * that sorts first), so the result depends on the text alone.  Generated text is ASCII; pieces
+ * with other bytes never reach the trainer.  Pair counts are recomputed for every merge: a few
+ * thousand distinct pieces make that cheap. */
 #include "lab/world.h"
 
 #include <ctype.h>

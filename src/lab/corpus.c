@@ -8,27 +8,40 @@
  *     verdict    a labelling prompt and a verdict, nothing between
  *     plain      a post, or loose lines with the same words
  *
- * Marks state what can be read in the text; they teach to match, not to judge.  Verdicts are those of
- * simulated people who lean to the first slot and to the longer summary and have moods; the oracle and
- * the annotators of evaluation have no part in them.  Document i depends on (seed, i) only. */
+ * Marks state what can be read in the text; they teach to match, not to judge.  Verdicts are
+ * those of simulated people who lean to the first slot and to the longer summary and have moods;
+ * the oracle and the annotators of evaluation have no part in them.  Document i depends on (seed,
+ * i) only. */
 #include "lab/world.h"
 
 #include <math.h>
 
 struct lab_corpus_options lab_corpus_defaults(void)
 {
-    return (struct lab_corpus_options){
-        .seed = 1, .documents = 1000, .facts_min = 3, .facts_max = 6, .tldr = 0.25, .marks = 0.35, .rationale = 0.2, .verdict = 0.1, .plain = 0.1,
-        .first = 0.5, .longer = 0.03, .noise = 0.7, .repeat = 0.08, .again = NAN};
+    return (struct lab_corpus_options){.seed = 1,
+                                       .documents = 1000,
+                                       .facts_min = 3,
+                                       .facts_max = 6,
+                                       .tldr = 0.25,
+                                       .marks = 0.35,
+                                       .rationale = 0.2,
+                                       .verdict = 0.1,
+                                       .plain = 0.1,
+                                       .first = 0.5,
+                                       .longer = 0.03,
+                                       .noise = 0.7,
+                                       .repeat = 0.08,
+                                       .again = NAN};
 }
 
-int lab_render_plain(void *arg, struct buf *b, const char *prompt, const char *sum1, const char *sum2)
+int lab_render_plain(void *arg, struct buf *b, const char *prompt, const char *sum1,
+                     const char *sum2)
 {
     size_t n;
     const char *text = lab_tldr_text(prompt, &n);
     (void)arg;
-    buf_addf(b, "%s\n\nText - %.*s\nSummary 1 - %s\nSummary 2 - %s\nPreferred Summary=", LAB_TLDR_PREAMBLE, (int)n,
-             text, sum1, sum2);
+    buf_addf(b, "%s\n\nText - %.*s\nSummary 1 - %s\nSummary 2 - %s\nPreferred Summary=",
+             LAB_TLDR_PREAMBLE, (int)n, text, sum1, sum2);
     return b->failed ? ERR_MEMORY : 0;
 }
 
@@ -60,7 +73,8 @@ static double layman(const struct summary *s, double again)
 
 static const char *verdict(struct writing *d, const struct summary *a, const struct summary *b)
 {
-    double lean = layman(a, d->o->again) - layman(b, d->o->again) + d->o->first + d->o->longer * (count_words(d->a.s) - count_words(d->b.s));
+    double lean = layman(a, d->o->again) - layman(b, d->o->again) + d->o->first +
+                  d->o->longer * (count_words(d->a.s) - count_words(d->b.s));
     return lean + d->o->noise * rng_normal(&d->rng) > 0 ? "1" : "2";
 }
 
@@ -131,8 +145,8 @@ static void write_echo(struct writing *d)
     rng_shuffle(&d->rng, thing, LAB_THINGS);
     for (int i = 0; i < n; i++) {
         const struct deed *deed = &d->w->deed[rng_below(&d->rng, LAB_DEEDS)];
-        snprintf(line[i], sizeof line[i], "My %s %s the %s.", t->subject[subject[i]], deed->verb[rng_below(&d->rng, 2)],
-                 t->thing[thing[i]]);
+        snprintf(line[i], sizeof line[i], "My %s %s the %s.", t->subject[subject[i]],
+                 deed->verb[rng_below(&d->rng, 2)], t->thing[thing[i]]);
         buf_addf(&d->prompt, "%s%s", i ? " " : "", line[i]);
         order[i] = i;
     }
@@ -178,7 +192,8 @@ static void write_document(struct writing *d, uint64_t item)
     struct buf *all[] = {&d->body, &d->policy, &d->a, &d->b, &d->prompt, &d->completion};
     for (size_t i = 0; i < ARRAY_LEN(all); i++)
         buf_clear(all[i]);
-    post_draw(&d->post, d->w, o->facts_min + (int)rng_below(&d->rng, (uint32_t)(o->facts_max - o->facts_min + 1)),
+    post_draw(&d->post, d->w,
+              o->facts_min + (int)rng_below(&d->rng, (uint32_t)(o->facts_max - o->facts_min + 1)),
               &d->rng);
     post_write(&d->body, d->w, &d->post, &d->rng);
     post_prompt(&d->policy, d->w, &d->post, d->body.s ? d->body.s : "", &d->rng);

@@ -1,8 +1,9 @@
 /* lab/grown.c - a larger model that starts where a smaller one stopped.
  *
- * Layers are added behind the last: copies of the last ones whose outputs into the residual stream (o_proj, down_proj) are
- * zero.  So the grown model computes exactly what the small one did, and training decides what the new layers are for.  The
- * weights are copied as bytes, whatever their type: only the safetensors header is read. */
+ * Layers are added behind the last: copies of the last ones whose outputs into the residual
+ * stream (o_proj, down_proj) are zero.  So the grown model computes exactly what the small one
+ * did, and training decides what the new layers are for.  The weights are copied as bytes,
+ * whatever their type: only the safetensors header is read. */
 #include "lab/lab.h"
 
 struct growing {
@@ -28,19 +29,26 @@ static int header_read(struct growing *g, struct err *err)
     return g->from ? 0 : ERR_FORMAT;
 }
 
-/* One tensor of the grown model: name, and the small model's tensor t it is like.  First call assigns, second writes. */
-static int tensor_put(struct growing *g, const char *name, const json_t *t, bool zero, struct err *err)
+/* One tensor of the grown model: name, and the small model's tensor t it is like.  First call
+ * assigns, second writes. */
+static int tensor_put(struct growing *g, const char *name, const json_t *t, bool zero,
+                      struct err *err)
 {
     json_int_t from = -1, to = -1;
     const char *dtype;
     json_t *shape;
-    if (json_unpack((json_t *)t, "{s:s,s:o,s:[I,I]}", "dtype", &dtype, "shape", &shape, "data_offsets", &from, &to) ||
+    if (json_unpack((json_t *)t, "{s:s,s:o,s:[I,I]}", "dtype", &dtype, "shape", &shape,
+                    "data_offsets", &from, &to) ||
         from < 0 || to < from || (uint64_t)to > g->n)
-        return err_set(err, ERR_FORMAT, "%s: tensor %s: expected dtype, shape and offsets inside the file", g->path, name);
+        return err_set(err, ERR_FORMAT,
+                       "%s: tensor %s: expected dtype, shape and offsets inside the file", g->path,
+                       name);
     size_t bytes = (size_t)(to - from);
     if (!g->out) {
-        json_object_set_new(g->to, name, json_pack("{s:s,s:O,s:[I,I]}", "dtype", dtype, "shape", shape, "data_offsets",
-                                                   (json_int_t)g->end, (json_int_t)(g->end + bytes)));
+        json_object_set_new(g->to, name,
+                            json_pack("{s:s,s:O,s:[I,I]}", "dtype", dtype, "shape", shape,
+                                      "data_offsets", (json_int_t)g->end,
+                                      (json_int_t)(g->end + bytes)));
         g->end += bytes;
         return 0;
     }
@@ -77,10 +85,12 @@ static int weights_write(struct growing *g, const char *path, int layers, int mo
 {
     struct file_out out = {0};
     g->to = json_pack("{s:{s:s}}", "__metadata__", "format", "pt");
-    int rc = g->to ? tensors_put(g, layers, more, err) : err_set(err, ERR_MEMORY, "growing %s", g->path);
+    int rc =
+        g->to ? tensors_put(g, layers, more, err) : err_set(err, ERR_MEMORY, "growing %s", g->path);
     char *header = rc ? NULL : json_dumps(g->to, JSON_COMPACT);
     if (rc == 0)
-        rc = header ? file_out_open(&out, path, err) : err_set(err, ERR_MEMORY, "growing %s", g->path);
+        rc = header ? file_out_open(&out, path, err)
+                    : err_set(err, ERR_MEMORY, "growing %s", g->path);
     if (rc == 0) {
         size_t padded = (strlen(header) + 7) / 8 * 8;
         for (int i = 0; i < 8; i++)
@@ -105,7 +115,8 @@ static int config_grow(const char *to, const char *from, int more, int *layers, 
     int rc = c ? json_get_i64(c, "num_hidden_layers", &n, a, err)
                : a && b ? ERR_FORMAT : err_set(err, ERR_MEMORY, "growing %s", from);
     if (rc == 0 && (n < 1 || n > 64))
-        rc = err_set(err, ERR_FORMAT, "%s: num_hidden_layers: expected 1 to 64, found %lld", a, (long long)n);
+        rc = err_set(err, ERR_FORMAT, "%s: num_hidden_layers: expected 1 to 64, found %lld", a,
+                     (long long)n);
     if (rc == 0) {
         *layers = (int)n;
         json_object_set_new(c, "num_hidden_layers", json_integer(n + more));
@@ -119,12 +130,14 @@ static int config_grow(const char *to, const char *from, int more, int *layers, 
 
 int lab_grow(const char *dir, const char *from, int more, struct err *err)
 {
-    static const char *const same[] = {"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"};
+    static const char *const same[] = {"tokenizer.json", "tokenizer_config.json",
+                                       "special_tokens_map.json"};
     struct growing g = {0};
     int layers = 0;
     if (more < 1 || more > 64)
         return err_set(err, ERR_VALUE, "more layers: expected 1 to 64, found %d", more);
-    char *source = path_join(from, "model.safetensors"), *target = path_join(dir, "model.safetensors");
+    char *source = path_join(from, "model.safetensors"),
+         *target = path_join(dir, "model.safetensors");
     g.path = source;
     int rc = source && target ? dir_make(dir, err) : err_set(err, ERR_MEMORY, "growing %s", from);
     if (rc == 0)

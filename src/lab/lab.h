@@ -1,8 +1,9 @@
 /* lab/lab.h - small written worlds whose truth is known.
  *
- * World `tldr`: forum posts and their summaries.  A post tells 4 to 6 facts, and how it introduces each
- * one shows whether it matters (key), is a detail (minor) or beside the point (idle).  A good summary has
- * the key facts, nothing invented, nothing twice, and is short.  The generator knows the facts, so:
+ * World `tldr`: forum posts and their summaries.  A post tells 4 to 6 facts, and how it
+ * introduces each one shows whether it matters (key), is a detail (minor) or beside the point
+ * (idle).  A good summary has the key facts, nothing invented, nothing twice, and is short.  The
+ * generator knows the facts, so:
  *
  *     text     lab_tldr_generate   prompts, SFT references, held-out prompts: plain rows of the field
  *     truth    lab_truth_open      what the generator knows; annotators and evaluation read it, training never
@@ -29,10 +30,11 @@ struct lab_tldr_options {
 };
 struct lab_tldr_options lab_tldr_defaults(void);
 /* Writes the three files and truth.jsonl (one row per post of all three) into dir, each atomically. */
-int lab_tldr_generate(const char *dir, const struct lab_tldr_options *o, struct err *err) MUST_CHECK;
+int lab_tldr_generate(const char *dir, const struct lab_tldr_options *o,
+                      struct err *err) MUST_CHECK;
 
-/* The post inside a policy prompt: what stands after "POST: " and before "\n\nTL;DR:".  Points into prompt;
- * a prompt of another shape is returned whole.  *n receives the length. */
+/* The post inside a policy prompt: what stands after "POST: " and before "\n\nTL;DR:".  Points
+ * into prompt; a prompt of another shape is returned whole.  *n receives the length. */
 const char *lab_tldr_text(const char *prompt, size_t *n);
 
 /* ---- truth and oracle -------------------------------------------------------------- */
@@ -69,8 +71,8 @@ struct lab_vote {
     double confidence;      // 0 a coin, 1 certain
 };
 /* Swapping a and b swaps the answer, nothing else. */
-int lab_annotate(struct lab_vote *v, const struct lab_truth *t, const char *id, const char *a, const char *b,
-                 int annotator, uint64_t seed, struct err *err) MUST_CHECK;
+int lab_annotate(struct lab_vote *v, const struct lab_truth *t, const char *id, const char *a,
+                 const char *b, int annotator, uint64_t seed, struct err *err) MUST_CHECK;
 
 /* The panel of three: preferred by the majority, mean confidence. */
 struct lab_panel {
@@ -80,16 +82,19 @@ struct lab_panel {
     bool confident;         // all three agree and confidence >= LAB_CONFIDENT
 };
 #define LAB_CONFIDENT 0.5
-int lab_panel_vote(struct lab_panel *p, const struct lab_truth *t, const char *id, const char *a, const char *b,
-                   uint64_t seed, struct err *err) MUST_CHECK;
+int lab_panel_vote(struct lab_panel *p, const struct lab_truth *t, const char *id, const char *a,
+                   const char *b, uint64_t seed, struct err *err) MUST_CHECK;
 
 /* ---- what the lab models learn from ---------------------------------------------------- */
 
-/* Renders a labelling prompt up to and including its ending ("Preferred Summary="), LAB_TLDR_PREAMBLE first.  The
- * program passes the labelling room's renderer, so that the corpus and the labels have the same form; prompt is a policy
- * prompt.  lab_render_plain (arg unused) writes that form where the labelling room is out of reach. */
-typedef int (*lab_render)(void *arg, struct buf *b, const char *prompt, const char *sum1, const char *sum2);
-int lab_render_plain(void *arg, struct buf *b, const char *prompt, const char *sum1, const char *sum2);
+/* Renders a labelling prompt up to and including its ending ("Preferred Summary="),
+ * LAB_TLDR_PREAMBLE first.  The program passes the labelling room's renderer, so that the corpus
+ * and the labels have the same form; prompt is a policy prompt.  lab_render_plain (arg unused)
+ * writes that form where the labelling room is out of reach. */
+typedef int (*lab_render)(void *arg, struct buf *b, const char *prompt, const char *sum1,
+                          const char *sum2);
+int lab_render_plain(void *arg, struct buf *b, const char *prompt, const char *sum1,
+                     const char *sum2);
 
 struct lab_corpus_options {
     uint64_t seed;
@@ -113,20 +118,27 @@ struct lab_corpus_options {
 };
 struct lab_corpus_options lab_corpus_defaults(void);
 /* Rows {"prompt","completion"} and {"text"}: what the SFT trainer reads. */
-int lab_corpus_write(const char *path, const struct lab_corpus_options *o, struct err *err) MUST_CHECK;
+int lab_corpus_write(const char *path, const struct lab_corpus_options *o,
+                     struct err *err) MUST_CHECK;
 
 /* Trains a byte-level BPE on generated text (digits stay single tokens) and writes tokenizer.json,
  * tokenizer_config.json and special_tokens_map.json into dir. */
 struct lab_tokenizer_options { uint64_t seed; int vocab_size, documents; };
 struct lab_tokenizer_options lab_tokenizer_defaults(void);
-int lab_tokenizer_write(const char *dir, const struct lab_tokenizer_options *o, struct err *err) MUST_CHECK;
+int lab_tokenizer_write(const char *dir, const struct lab_tokenizer_options *o,
+                        struct err *err) MUST_CHECK;
 
-/* Writes config.json and model.safetensors of a Llama model with fresh weights into dir, which also holds a tokenizer
- * of vocab_size tokens.  Attention starts as matching and copying (newborn.c says why). */
-struct lab_newborn { uint64_t seed; int vocab_size, width, layers, heads, kv_heads, head_size, ffn; };
+/* Writes config.json and model.safetensors of a Llama model with fresh weights into dir, which
+ * also holds a tokenizer of vocab_size tokens.  Attention starts as matching and copying
+ * (newborn.c says why). */
+struct lab_newborn {
+    uint64_t seed;
+    int vocab_size, width, layers, heads, kv_heads, head_size, ffn;
+};
 int lab_newborn_write(const char *dir, const struct lab_newborn *s, struct err *err) MUST_CHECK;
 
-/* Writes into dir the model of folder `from` with more layers behind its last, which change nothing until they are trained. */
+/* Writes into dir the model of folder `from` with more layers behind its last, which change
+ * nothing until they are trained. */
 int lab_grow(const char *dir, const char *from, int more, struct err *err) MUST_CHECK;
 
 #endif

@@ -1,9 +1,10 @@
 /* lab/newborn.c - a Llama folder with weights that have seen nothing, ready for the SFT trainer.
  *
- * What a lab model has to learn first is to find a word of the summary again in the post.  From the usual small random
- * weights that takes millions of tokens.  Here no word means anything yet either, but attention starts out able to look
- * back, in the way that trained models are known to end up (induction heads, Olsson et al. 2022; starting from structure,
- * Trockman and Kolter 2023 call it mimetic):
+ * What a lab model has to learn first is to find a word of the summary again in the post.  From
+ * the usual small random weights that takes millions of tokens.  Here no word means anything yet
+ * either, but attention starts out able to look back, in the way that trained models are known to
+ * end up (induction heads, Olsson et al. 2022; starting from structure, Trockman and Kolter 2023
+ * call it mimetic):
  *
  *     everywhere          queries equal keys and outputs are values turned round: a token looks for its likeness and
  *                         copies it
@@ -11,12 +12,12 @@
  *     layer 1, first      group g looks for places where the token g + 1 before was the present one, and copies what
  *       groups            stands there
  *
- * Sketches live in 32 of the width's directions; an orthonormal basis keeps what is brought along apart from what is
- * there.  One direction is common to all embeddings, which is what a head that attends by distance alone needs.
- * docs/lab.md has the measurement.
+ * Sketches live in 32 of the width's directions; an orthonormal basis keeps what is brought along
+ * apart from what is there.  One direction is common to all embeddings, which is what a head that
+ * attends by distance alone needs.  docs/lab.md has the measurement.
  *
- * The file is float32 safetensors: 8 bytes of header length, a JSON header padded with spaces, the data in the order of the
- * header.  Embedding and head are tied. */
+ * The file is float32 safetensors: 8 bytes of header length, a JSON header padded with spaces,
+ * the data in the order of the header.  Embedding and head are tied. */
 #include "lab/lab.h"
 
 #include <math.h>
@@ -44,8 +45,10 @@ static float *tensor_add(struct tensors *t, const char *name, int rows, int colu
         return NULL;
     }
     json_t *shape = columns ? json_pack("[i,i]", rows, columns) : json_pack("[i]", rows);
-    json_object_set_new(t->header, name, json_pack("{s:s,s:o,s:[I,I]}", "dtype", "F32", "shape", shape, "data_offsets",
-        (json_int_t)(4 * t->n), (json_int_t)(4 * (t->n + count))));
+    json_object_set_new(t->header, name,
+                        json_pack("{s:s,s:o,s:[I,I]}", "dtype", "F32", "shape", shape,
+                                  "data_offsets", (json_int_t)(4 * t->n),
+                                  (json_int_t)(4 * (t->n + count))));
     float *x = t->data + t->n;
     t->n += count;
     return x;
@@ -99,18 +102,21 @@ static int places(const struct lab_newborn *s)
     return room < group ? (room < 0 ? 0 : room) : group;
 }
 
-/* Keys point the same way for every token; the query of head h is turned back by h + 1 positions, so that rotary
- * position makes their product largest there.  Only the fast frequencies tell neighbours apart. */
+/* Keys point the same way for every token; the query of head h is turned back by h + 1 positions,
+ * so that rotary position makes their product largest there.  Only the fast frequencies tell
+ * neighbours apart. */
 static void attend_back(struct tensors *t, const struct attention *a)
 {
-    int C = t->shape->width, D = t->shape->head_size, H = t->shape->heads, half = D / 2, fast = half * 3 / 8;
+    int C = t->shape->width, D = t->shape->head_size, H = t->shape->heads, half = D / 2,
+        fast = half * 3 / 8;
     double common = sqrt(C) * COMMON / sqrt(1 + COMMON * COMMON), contrast = 0;
     for (int j = 0; j < fast; j++)
         contrast += 1 - cos(pow(10000, -j / (double)half));
     double size = sqrt(4 * sqrt(D) / contrast) / common;    // one place off costs 4 in the exponent
     for (int d = 0; d < D; d++)
         for (int c = 0; c < C; c++) {
-            a->k[(size_t)d * C + c] = (float)((d < fast ? size * t->basis[c] : 0) + 0.01 * rng_normal(&t->rng));
+            a->k[(size_t)d * C + c] =
+                (float)((d < fast ? size * t->basis[c] : 0) + 0.01 * rng_normal(&t->rng));
             a->v[(size_t)d * C + c] = (float)(0.5 * sketch(t, d)[c]);
         }
     for (int h = 0; h < places(t->shape); h++)
@@ -118,27 +124,32 @@ static void attend_back(struct tensors *t, const struct attention *a)
             double turn = (h + 1) * pow(10000, -(d % half) / (double)half);
             double point = d % half >= fast ? 0 : d < half ? cos(turn) : -sin(turn);
             for (int c = 0; c < C; c++) {
-                a->q[(size_t)(h * D + d) * C + c] = (float)(size * point * t->basis[c] + 0.01 * rng_normal(&t->rng));
+                a->q[(size_t)(h * D + d) * C + c] =
+                    (float)(size * point * t->basis[c] + 0.01 * rng_normal(&t->rng));
                 a->o[(size_t)c * H * D + h * D + d] = (float)(0.5 * brought(t, h, d)[c]);
             }
         }
 }
 
-/* Group g compares this token with the one that stood g + 1 places before the other.  Slow frequencies only: likeness must
- * not depend on distance. */
+/* Group g compares this token with the one that stood g + 1 places before the other.  Slow
+ * frequencies only: likeness must not depend on distance. */
 static void attend_after(struct tensors *t, const struct attention *a)
 {
-    int C = t->shape->width, D = t->shape->head_size, H = t->shape->heads, K = t->shape->kv_heads, half = D / 2;
+    int C = t->shape->width, D = t->shape->head_size, H = t->shape->heads, K = t->shape->kv_heads,
+        half = D / 2;
     int groups = places(t->shape) < K ? places(t->shape) : K;
     for (int g = 0; g < groups; g++)
         for (int d = 0; d < D; d++)
             for (int c = 0; c < C; c++) {
                 bool slow = d % half > half * 3 / 8;
                 int row = g * D + d;
-                a->k[(size_t)row * C + c] = (float)((slow ? 2 * brought(t, g, d)[c] : 0) + 0.02 * rng_normal(&t->rng));
-                a->v[(size_t)row * C + c] = (float)(0.4 * sketch(t, d)[c] + 0.01 * rng_normal(&t->rng));
+                a->k[(size_t)row * C + c] =
+                    (float)((slow ? 2 * brought(t, g, d)[c] : 0) + 0.02 * rng_normal(&t->rng));
+                a->v[(size_t)row * C + c] =
+                    (float)(0.4 * sketch(t, d)[c] + 0.01 * rng_normal(&t->rng));
                 for (int h = g * (H / K); h < (g + 1) * (H / K); h++) {
-                    a->q[(size_t)(h * D + d) * C + c] = (float)((slow ? sketch(t, d)[c] : 0) + 0.02 * rng_normal(&t->rng));
+                    a->q[(size_t)(h * D + d) * C + c] =
+                        (float)((slow ? sketch(t, d)[c] : 0) + 0.02 * rng_normal(&t->rng));
                     a->o[(size_t)c * H * D + h * D + d] = (float)(0.4 * sketch(t, d)[c]);
                 }
             }
@@ -200,7 +211,8 @@ static void embedding_add(struct tensors *t)
         for (int c = 0; c < C; c++)
             along += e[(size_t)i * C + c] * t->basis[c];
         for (int c = 0; c < C; c++)
-            e[(size_t)i * C + c] += (float)((COMMON * SPREAD_EMBEDDING * sqrt(C) - along) * t->basis[c]);
+            e[(size_t)i * C + c] +=
+                (float)((COMMON * SPREAD_EMBEDDING * sqrt(C) - along) * t->basis[c]);
     }
 }
 
@@ -233,7 +245,8 @@ static int weights_write(const char *dir, const struct tensors *t, struct err *e
 {
     struct file_out out = {0};
     char *path = path_join(dir, "model.safetensors"), *header = json_dumps(t->header, JSON_COMPACT);
-    int rc = path && header ? file_out_open(&out, path, err) : err_set(err, ERR_MEMORY, "writing weights into %s", dir);
+    int rc = path && header ? file_out_open(&out, path, err)
+                            : err_set(err, ERR_MEMORY, "writing weights into %s", dir);
     if (rc == 0) {
         size_t used = strlen(header), padded = (used + 7) / 8 * 8;
         unsigned char length[8];
@@ -261,7 +274,8 @@ static int config_write(const char *dir, const struct lab_newborn *s, struct err
         "num_key_value_heads", s->kv_heads, "head_dim", s->head_size, "max_position_embeddings", 1024,
         "rms_norm_eps", 1e-5, "rope_theta", 10000.0, "tie_word_embeddings", 1, "hidden_act", "silu",
         "attention_bias", 0, "mlp_bias", 0, "bos_token_id", "eos_token_id", 0, "pad_token_id", 3, "dtype", "float32");
-    int rc = path && c ? json_write_file(path, c, err) : err_set(err, ERR_MEMORY, "writing %s/config.json", dir);
+    int rc = path && c ? json_write_file(path, c, err)
+                       : err_set(err, ERR_MEMORY, "writing %s/config.json", dir);
     json_decref(c);
     free(path);
     return rc;
@@ -269,9 +283,10 @@ static int config_write(const char *dir, const struct lab_newborn *s, struct err
 
 int lab_newborn_write(const char *dir, const struct lab_newborn *s, struct err *err)
 {
-    if (s->width < 32 || s->width > 1024 || s->layers < 1 || s->layers > 64 || s->heads < 1 || s->heads > 64 ||
-        s->kv_heads < 1 || s->heads % s->kv_heads || s->ffn < 1 || s->ffn > 8192 || s->head_size < 2 ||
-        s->head_size > 256 || s->head_size % 2 || s->vocab_size < 256 || s->vocab_size > 65536)
+    if (s->width < 32 || s->width > 1024 || s->layers < 1 || s->layers > 64 || s->heads < 1 ||
+        s->heads > 64 || s->kv_heads < 1 || s->heads % s->kv_heads || s->ffn < 1 || s->ffn > 8192 ||
+        s->head_size < 2 || s->head_size > 256 || s->head_size % 2 || s->vocab_size < 256 ||
+        s->vocab_size > 65536)
         return err_set(err, ERR_VALUE, "a newborn of width %d, %d layers, %d heads over %d, head size %d, ffn %d and %d "
                        "tokens is out of bounds", s->width, s->layers, s->heads, s->kv_heads, s->head_size, s->ffn,
                        s->vocab_size);
@@ -279,7 +294,9 @@ int lab_newborn_write(const char *dir, const struct lab_newborn *s, struct err *
     t.data = mem_alloc(t.cap, sizeof *t.data);
     t.basis = mem_alloc((size_t)s->width * (size_t)s->width, sizeof *t.basis);
     rng_init(&t.rng, s->seed, RNG_INIT, 0, 0);
-    int rc = t.data && t.header && t.basis ? dir_make(dir, err) : err_set(err, ERR_MEMORY, "a newborn of %zu weights", t.cap);
+    int rc = t.data && t.header && t.basis
+                 ? dir_make(dir, err)
+                 : err_set(err, ERR_MEMORY, "a newborn of %zu weights", t.cap);
     if (rc == 0) {
         json_object_set_new(t.header, "__metadata__", json_pack("{s:s}", "format", "pt"));
         basis_draw(&t);

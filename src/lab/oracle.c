@@ -1,8 +1,9 @@
 /* lab/oracle.c - what a text says, found by matching the world's sentences, and what that is worth.
  *
- * A text is cut into lower-case words.  "my PERSON VERB the THING" anywhere is a statement, whatever the words
- * around it; details, leads, closing questions and joining words are grammar; every other word is stray.
- * A statement whose person or thing comes from another topic is grammatical but invented.  No text can fail to be scored. */
+ * A text is cut into lower-case words.  "my PERSON VERB the THING" anywhere is a statement,
+ * whatever the words around it; details, leads, closing questions and joining words are grammar;
+ * every other word is stray.  A statement whose person or thing comes from another topic is
+ * grammatical but invented.  No text can fail to be scored. */
 #include "lab/oracle.h"
 
 #include <ctype.h>
@@ -68,7 +69,8 @@ static int word_find(const char *word, const char *const *list, int n)
 }
 
 /* A statement that begins at word i with "my"; the post's own topic is looked through first. */
-static bool statement_at(struct statement *s, const struct world *w, int topic, const struct words *t, int i)
+static bool statement_at(struct statement *s, const struct world *w, int topic,
+                         const struct words *t, int i)
 {
     *s = (struct statement){-1, -1, -1, -1, -1};
     if (i + 4 >= t->n || strcmp(t->w[i], "my") || strcmp(t->w[i + 3], "the"))
@@ -103,8 +105,8 @@ static void count_statement(struct lab_score *s, const struct post *p, const str
     ++*tally[how];
 }
 
-void oracle_read(struct lab_score *s, bool told[LAB_MAX_FACTS], const struct world *w, const struct post *p,
-                 const char *text)
+void oracle_read(struct lab_score *s, bool told[LAB_MAX_FACTS], const struct world *w,
+                 const struct post *p, const char *text)
 {
     struct words t;
     struct statement seen[MAX_WORDS / 4 + 1];
@@ -150,7 +152,8 @@ double taste_total(const struct taste *t, const struct lab_score *s)
            t->repeated * s->repeated + t->unread * unread + t->word * beyond;
 }
 
-int lab_score_text(struct lab_score *s, const struct lab_truth *t, const char *id, const char *text, struct err *err)
+int lab_score_text(struct lab_score *s, const struct lab_truth *t, const char *id, const char *text,
+                   struct err *err)
 {
     const struct truth_post *p = truth_find(t, id);
     if (!p)

@@ -20,7 +20,7 @@ struct taste { double key, minor, idle, invented, repeated, unread, word; };
 double taste_total(const struct taste *t, const struct lab_score *s);
 
 /* Fills s, and told (n facts of the post; may be NULL). */
-void oracle_read(struct lab_score *s, bool told[LAB_MAX_FACTS], const struct world *w, const struct post *p,
-                 const char *text);
+void oracle_read(struct lab_score *s, bool told[LAB_MAX_FACTS], const struct world *w,
+                 const struct post *p, const char *text);
 
 #endif

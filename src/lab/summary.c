@@ -1,4 +1,5 @@
-/* lab/summary.c - what writers make of a post: choosing facts, sometimes wrong ones, and wording them.
+/* lab/summary.c - what writers make of a post: choosing facts, sometimes wrong ones, and wording
+ * them.
  *
  * A writer picks how many facts to tell and, for each, from which kind.  An invented fact is one
  * that would fit the topic but that the post does not tell. */
@@ -45,21 +46,26 @@ static struct said invent(const struct post *p, struct rng *r)
 static bool said_already(const struct summary *s, const struct fact *f)
 {
     for (int i = 0; i < s->n; i++)
-        if (s->said[i].subject == f->subject && s->said[i].deed == f->deed && s->said[i].thing == f->thing)
+        if (s->said[i].subject == f->subject && s->said[i].deed == f->deed &&
+            s->said[i].thing == f->thing)
             return true;
     return false;
 }
 
 /* A fact of the wanted salience not told yet; an invented one where none is left. */
-static struct said choose(const struct summary *s, const struct post *p, enum salience want, struct rng *r)
+static struct said choose(const struct summary *s, const struct post *p, enum salience want,
+                          struct rng *r)
 {
     int left[LAB_MAX_FACTS], n = 0;
     for (int i = 0; i < p->n; i++)
         if (p->fact[i].salience == want && !said_already(s, &p->fact[i]))
             left[n++] = i;
     if (!n && want != SALIENCE_NONE)
-        return choose(s, p, want == SALIENCE_KEY ? SALIENCE_MINOR : want == SALIENCE_MINOR ? SALIENCE_IDLE :
-                      SALIENCE_NONE, r);
+        return choose(s, p,
+                      want == SALIENCE_KEY     ? SALIENCE_MINOR
+                      : want == SALIENCE_MINOR ? SALIENCE_IDLE
+                                               : SALIENCE_NONE,
+                      r);
     if (!n)
         return invent(p, r);
     const struct fact *f = &p->fact[left[rng_below(r, (uint32_t)n)]];
@@ -71,8 +77,8 @@ static struct said choose(const struct summary *s, const struct post *p, enum sa
     return said;
 }
 
-void summary_draw(struct summary *s, const struct world *w, const struct post *p, enum writer who, double repeat,
-                  struct rng *r)
+void summary_draw(struct summary *s, const struct world *w, const struct post *p, enum writer who,
+                  double repeat, struct rng *r)
 {
     if (who == WRITER_ANY)
         who = (enum writer)rng_below(r, 3);
@@ -98,7 +104,8 @@ bool said_before(const struct summary *s, int i)
     return false;
 }
 
-void lab_summary_write(struct buf *b, const struct world *w, const struct post *p, const struct summary *s, enum marks marks)
+void lab_summary_write(struct buf *b, const struct world *w, const struct post *p,
+                       const struct summary *s, enum marks marks)
 {
     static const char *const mark[] = {" KEY", " MINOR", " IDLE", " FALSE"};
     const struct topic *t = &w->topic[p->topic];

@@ -4,7 +4,8 @@
  *     ids 4 to 259     the bytes
  *     the rest         merges, in the order they were learned
  *
- * Training text is a corpus of the lab with its own seed, so a tokenizer is reproduced by its options. */
+ * Training text is a corpus of the lab with its own seed, so a tokenizer is reproduced by its
+ * options. */
 #include "lab/world.h"
 
 static const char *const specials[] = {"<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|pad|>"};
@@ -83,40 +84,45 @@ static json_t *specials_json(void)
 {
     json_t *list = json_array();
     for (int i = 0; i < SPECIALS; i++)
-        json_array_append_new(list, json_pack("{s:i,s:s,s:b,s:b,s:b,s:b,s:b}", "id", i, "content", specials[i],
-            "single_word", 0, "lstrip", 0, "rstrip", 0, "normalized", 0, "special", 1));
+        json_array_append_new(list, json_pack("{s:i,s:s,s:b,s:b,s:b,s:b,s:b}", "id", i, "content",
+                                              specials[i], "single_word", 0, "lstrip", 0, "rstrip",
+                                              0, "normalized", 0, "special", 1));
     return list;
 }
 
 static json_t *byte_level_json(void)
 {
-    return json_pack("{s:s,s:b,s:b,s:b}", "type", "ByteLevel", "add_prefix_space", 0, "trim_offsets", 1,
-                     "use_regex", 1);
+    return json_pack("{s:s,s:b,s:b,s:b}", "type", "ByteLevel", "add_prefix_space", 0,
+                     "trim_offsets", 1, "use_regex", 1);
 }
 
 static json_t *tokenizer_json(const struct bpe *bpe)
 {
     json_t *digits = json_pack("{s:s,s:b}", "type", "Digits", "individual_digits", 1);
-    json_t *cut = json_pack("{s:s,s:[o,o]}", "type", "Sequence", "pretokenizers", digits, byte_level_json());
-    json_t *model = json_pack("{s:s,s:n,s:n,s:n,s:n,s:b,s:b,s:b,s:o,s:o}", "type", "BPE", "dropout", "unk_token",
-        "continuing_subword_prefix", "end_of_word_suffix", "fuse_unk", 0, "byte_fallback", 0, "ignore_merges", 0,
-        "vocab", vocab_json(bpe), "merges", merges_json(bpe));
-    return json_pack("{s:s,s:n,s:n,s:o,s:n,s:o,s:n,s:o,s:o}", "version", "1.0", "truncation", "padding",
-        "added_tokens", specials_json(), "normalizer", "pre_tokenizer", cut, "post_processor",
-        "decoder", byte_level_json(), "model", model);
+    json_t *cut =
+        json_pack("{s:s,s:[o,o]}", "type", "Sequence", "pretokenizers", digits, byte_level_json());
+    json_t *model = json_pack("{s:s,s:n,s:n,s:n,s:n,s:b,s:b,s:b,s:o,s:o}", "type", "BPE", "dropout",
+                              "unk_token", "continuing_subword_prefix", "end_of_word_suffix",
+                              "fuse_unk", 0, "byte_fallback", 0, "ignore_merges", 0, "vocab",
+                              vocab_json(bpe), "merges", merges_json(bpe));
+    return json_pack("{s:s,s:n,s:n,s:o,s:n,s:o,s:n,s:o,s:o}", "version", "1.0", "truncation",
+                     "padding", "added_tokens", specials_json(), "normalizer", "pre_tokenizer", cut,
+                     "post_processor", "decoder", byte_level_json(), "model", model);
 }
 
 static json_t *config_json(void)
 {
-    return json_pack("{s:b,s:s,s:n,s:b,s:s,s:s,s:i,s:s,s:s}", "add_prefix_space", 0, "chat_template", CHATML,
-        "bos_token", "clean_up_tokenization_spaces", 0, "eos_token", specials[0], "pad_token", specials[3],
-        "model_max_length", 512, "tokenizer_class", "PreTrainedTokenizerFast", "unk_token", specials[0]);
+    return json_pack("{s:b,s:s,s:n,s:b,s:s,s:s,s:i,s:s,s:s}", "add_prefix_space", 0,
+                     "chat_template", CHATML, "bos_token", "clean_up_tokenization_spaces", 0,
+                     "eos_token", specials[0], "pad_token", specials[3], "model_max_length", 512,
+                     "tokenizer_class", "PreTrainedTokenizerFast", "unk_token", specials[0]);
 }
 
 static int write_json(const char *dir, const char *name, json_t *value, struct err *err)
 {
     char *path = path_join(dir, name);
-    int rc = path && value ? json_write_file(path, value, err) : err_set(err, ERR_MEMORY, "writing %s/%s", dir, name);
+    int rc = path && value ? json_write_file(path, value, err)
+                           : err_set(err, ERR_MEMORY, "writing %s/%s", dir, name);
     free(path);
     json_decref(value);
     return rc;
@@ -138,7 +144,8 @@ int lab_tokenizer_write(const char *dir, const struct lab_tokenizer_options *o, 
     if (o->vocab_size < 512 || o->vocab_size > 4096)
         return err_set(err, ERR_VALUE, "vocab_size: expected 512 to 4096, found %d", o->vocab_size);
     struct bpe *bpe = lab_bpe_new();
-    int rc = bpe ? corpus_visit(&text, see_document, bpe, err) : err_set(err, ERR_MEMORY, "a tokenizer trainer");
+    int rc = bpe ? corpus_visit(&text, see_document, bpe, err)
+                 : err_set(err, ERR_MEMORY, "a tokenizer trainer");
     if (rc == 0)
         rc = bpe_train(bpe, o->vocab_size - SPECIALS, err);
     if (rc == 0)
@@ -149,7 +156,8 @@ int lab_tokenizer_write(const char *dir, const struct lab_tokenizer_options *o, 
         rc = write_json(dir, "tokenizer_config.json", config_json(), err);
     if (rc == 0)
         rc = write_json(dir, "special_tokens_map.json",
-                        json_pack("{s:s,s:s}", "eos_token", specials[0], "pad_token", specials[3]), err);
+                        json_pack("{s:s,s:s}", "eos_token", specials[0], "pad_token", specials[3]),
+                        err);
     lab_bpe_free(bpe);
     return rc;
 }

@@ -2,7 +2,8 @@
  *
  *     {"id", "topic", "facts": [{"subject", "deed", "thing", "salience"}, ...], "needs": [[one per fact] per annotator]}
  *
- * Words, not numbers, so that a reader can check a score by eye; they are looked up again on opening. */
+ * Words, not numbers, so that a reader can check a score by eye; they are looked up again on
+ * opening. */
 #include "lab/oracle.h"
 
 static const char *const salience_name[] = {"key", "minor", "idle"};
@@ -21,8 +22,10 @@ json_t *truth_row(const char *id, const struct world *w, const struct post *p, s
     json_t *facts = json_array(), *needs = json_array();
     for (int i = 0; i < p->n; i++) {
         const struct fact *f = &p->fact[i];
-        json_array_append_new(facts, json_pack("{s:s,s:s,s:s,s:s}", "subject", t->subject[f->subject],
-            "deed", w->deed[f->deed].verb[0], "thing", t->thing[f->thing], "salience", salience_name[f->salience]));
+        json_array_append_new(
+            facts, json_pack("{s:s,s:s,s:s,s:s}", "subject", t->subject[f->subject], "deed",
+                             w->deed[f->deed].verb[0], "thing", t->thing[f->thing], "salience",
+                             salience_name[f->salience]));
     }
     for (int k = 0; k < LAB_ANNOTATORS; k++) {
         json_t *need = json_array();
@@ -30,7 +33,8 @@ json_t *truth_row(const char *id, const struct world *w, const struct post *p, s
             json_array_append_new(need, json_real((int)(1000 * NEED * rng_normal(r)) / 1000.0));
         json_array_append_new(needs, need);
     }
-    return json_pack("{s:s,s:s,s:o,s:o}", "id", id, "topic", t->name, "facts", facts, "needs", needs);
+    return json_pack("{s:s,s:s,s:o,s:o}", "id", id, "topic", t->name, "facts", facts, "needs",
+                     needs);
 }
 
 static int find_name(const char *name, const char *const *list, int n)
@@ -49,7 +53,8 @@ static int read_topic(const struct world *w, const char *name)
     return -1;
 }
 
-static int read_fact(struct fact *f, const struct world *w, const struct topic *t, const json_t *v, const char *where, struct err *err)
+static int read_fact(struct fact *f, const struct world *w, const struct topic *t, const json_t *v,
+                     const char *where, struct err *err)
 {
     static const char *const key[] = {"subject", "deed", "thing", "salience"};
     const char *word[4];
@@ -65,8 +70,8 @@ static int read_fact(struct fact *f, const struct world *w, const struct topic *
             f->deed = i;
     int how = find_name(word[3], salience_name, ARRAY_LEN(salience_name));
     if (f->subject < 0 || f->deed < 0 || f->thing < 0 || how < 0)
-        return err_set(err, ERR_FORMAT, "%s: \"%s %s the %s\" (%s) is no fact of topic %s", where, word[0], word[1],
-                       word[2], word[3], t->name);
+        return err_set(err, ERR_FORMAT, "%s: \"%s %s the %s\" (%s) is no fact of topic %s", where,
+                       word[0], word[1], word[2], word[3], t->name);
     f->salience = (enum salience)how;
     return 0;
 }
@@ -74,20 +79,21 @@ static int read_fact(struct fact *f, const struct world *w, const struct topic *
 static int read_needs(struct truth_post *p, const json_t *needs, const char *where, struct err *err)
 {
     if (json_array_size(needs) != LAB_ANNOTATORS)
-        return err_set(err, ERR_FORMAT, "%s: needs: expected %d lists, found %zu", where, LAB_ANNOTATORS,
-                       json_array_size(needs));
+        return err_set(err, ERR_FORMAT, "%s: needs: expected %d lists, found %zu", where,
+                       LAB_ANNOTATORS, json_array_size(needs));
     for (int k = 0; k < LAB_ANNOTATORS; k++) {
         const json_t *list = json_array_get(needs, (size_t)k);
         if (json_array_size(list) != (size_t)p->post.n)
-            return err_set(err, ERR_FORMAT, "%s: needs[%d]: expected %d numbers, found %zu", where, k, p->post.n,
-                           json_array_size(list));
+            return err_set(err, ERR_FORMAT, "%s: needs[%d]: expected %d numbers, found %zu", where,
+                           k, p->post.n, json_array_size(list));
         for (int i = 0; i < p->post.n; i++)
             p->need[k][i] = json_number_value(json_array_get(list, (size_t)i));
     }
     return 0;
 }
 
-static int read_post(struct truth_post *p, struct lab_truth *t, const json_t *row, const char *where, struct err *err)
+static int read_post(struct truth_post *p, struct lab_truth *t, const json_t *row,
+                     const char *where, struct err *err)
 {
     const char *id, *topic;
     int rc = json_get_str(row, "id", &id, where, err);
@@ -98,7 +104,8 @@ static int read_post(struct truth_post *p, struct lab_truth *t, const json_t *ro
     const json_t *facts = json_object_get(row, "facts");
     size_t n = json_array_size(facts);
     if (n < 1 || n > LAB_MAX_FACTS)
-        return err_set(err, ERR_FORMAT, "%s: facts: expected a list of 1 to %d, found %zu", where, LAB_MAX_FACTS, n);
+        return err_set(err, ERR_FORMAT, "%s: facts: expected a list of 1 to %d, found %zu", where,
+                       LAB_MAX_FACTS, n);
     *p = (struct truth_post){.id = arena_strdup(&t->arena, id)};
     p->post.topic = read_topic(t->world, topic);
     p->post.n = (int)n;
@@ -107,7 +114,8 @@ static int read_post(struct truth_post *p, struct lab_truth *t, const json_t *ro
     if (p->post.topic < 0)
         return err_set(err, ERR_FORMAT, "%s: topic: \"%s\" is none of the world's", where, topic);
     for (size_t i = 0; i < n && rc == 0; i++)
-        rc = read_fact(&p->post.fact[i], t->world, &t->world->topic[p->post.topic], json_array_get(facts, i), where, err);
+        rc = read_fact(&p->post.fact[i], t->world, &t->world->topic[p->post.topic],
+                       json_array_get(facts, i), where, err);
     return rc ? rc : read_needs(p, json_object_get(row, "needs"), where, err);
 }
 
@@ -137,7 +145,8 @@ int lab_truth_open(struct lab_truth **out, const char *path, struct err *err)
     if (rc)
         return rc;
     if (rows.n_rejected)
-        rc = err_set(err, ERR_FORMAT, "%s: %s", rows_place(&rows, rows.rejected[0].line).s, rows.rejected[0].why);
+        rc = err_set(err, ERR_FORMAT, "%s: %s", rows_place(&rows, rows.rejected[0].line).s,
+                     rows.rejected[0].why);
     struct lab_truth *t = mem_alloc(1, sizeof *t);
     if (rc == 0 && t) {
         t->world = world_new();

@@ -1,10 +1,11 @@
 /* lab/words.c - what the world tldr talks about: topics, people, things, turns of phrase.
  *
- * A topic is a subreddit with its people and things; deeds are the same everywhere, two verbs that mean the
- * same each (a post and a summary may choose differently).  Every thing has its person and its deed (world.c),
- * so a topic has as many facts as things, and which of them a post tells, and how, must be read in the post.
- * Everything else is dressing: cues that say how much a sentence matters, greetings, asides, closings, each in
- * four voices.  Tables are plain strings, taken apart once by world.c. */
+ * A topic is a subreddit with its people and things; deeds are the same everywhere, two verbs
+ * that mean the same each (a post and a summary may choose differently).  Every thing has its
+ * person and its deed (world.c), so a topic has as many facts as things, and which of them a post
+ * tells, and how, must be read in the post.  Everything else is dressing: cues that say how much
+ * a sentence matters, greetings, asides, closings, each in four voices.  Tables are plain
+ * strings, taken apart once by world.c. */
 #include "lab/world.h"
 
 const char *const lab_deeds =

@@ -1,8 +1,8 @@
 /* lab/world.c - the tables of words.c taken apart, and posts drawn and written from them.
  *
- * A post draws a topic, a voice, and facts with distinct people and distinct things: two key facts, one or
- * two idle ones, the rest minor, told in random order.  Not here: what a summary says (summary.c) and what
- * it is worth (oracle.c). */
+ * A post draws a topic, a voice, and facts with distinct people and distinct things: two key
+ * facts, one or two idle ones, the rest minor, told in random order.  Not here: what a summary
+ * says (summary.c) and what it is worth (oracle.c). */
 #include "lab/world.h"
 
 #include <ctype.h>
@@ -138,8 +138,8 @@ void post_draw(struct post *p, const struct world *w, int n_facts, struct rng *r
 }
 
 /* "My boss lost the badge on Monday." under its cue; an empty cue starts the sentence itself. */
-static void fact_write(struct buf *b, const struct world *w, const struct post *p, const struct fact *f,
-                       struct rng *r)
+static void fact_write(struct buf *b, const struct world *w, const struct post *p,
+                       const struct fact *f, struct rng *r)
 {
     const struct topic *t = &w->topic[p->topic];
     const char *cue = list_pick(&w->voice[p->voice].cue[f->salience], r);
@@ -167,10 +167,12 @@ void post_write(struct buf *b, const struct world *w, const struct post *p, stru
         buf_addf(b, " %s", list_pick(&v->bye, r));
 }
 
-void post_prompt(struct buf *b, const struct world *w, const struct post *p, const char *body, struct rng *r)
+void post_prompt(struct buf *b, const struct world *w, const struct post *p, const char *body,
+                 struct rng *r)
 {
     const struct topic *t = &w->topic[p->topic];
-    buf_addf(b, "SUBREDDIT: r/%s\n\nTITLE: %s\n\nPOST: %s\n\nTL;DR:", t->name, list_pick(&t->titles, r), body);
+    buf_addf(b, "SUBREDDIT: r/%s\n\nTITLE: %s\n\nPOST: %s\n\nTL;DR:", t->name,
+             list_pick(&t->titles, r), body);
 }
 
 enum salience post_salience(const struct post *p, int subject, int deed, int thing)

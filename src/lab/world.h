@@ -1,7 +1,8 @@
 /* lab/world.h - the world tldr from the inside: words, facts, posts, summaries.
  *
- * A fact is a person of the topic, a deed and a thing of the topic; the thing decides the other two.  A post holds 4 to 6 facts, each under a cue
- * that says how much it matters; a summary is a list of facts, some of them not the post's. */
+ * A fact is a person of the topic, a deed and a thing of the topic; the thing decides the other
+ * two.  A post holds 4 to 6 facts, each under a cue that says how much it matters; a summary is a
+ * list of facts, some of them not the post's. */
 #ifndef LAB_WORLD_H
 #define LAB_WORLD_H
 
@@ -14,7 +15,8 @@ struct topic_words { const char *name, *titles, *subjects, *things; };
 struct voice_words { const char *hello, *key, *minor, *idle, *bye; };
 extern const struct topic_words lab_topics[LAB_TOPICS];
 extern const struct voice_words lab_voices[LAB_VOICES];
-extern const char *const lab_deeds, *const lab_asides, *const lab_details, *const lab_leads, *const lab_asks, *const lab_plain;
+extern const char *const lab_deeds,
+    *const lab_asides, *const lab_details, *const lab_leads, *const lab_asks, *const lab_plain;
 
 /* "a|b|c" taken apart; strings belong to the world. */
 struct list { int n; const char *item[LAB_MAX_LIST]; };
@@ -60,14 +62,17 @@ void post_draw(struct post *p, const struct world *w, int n_facts, struct rng *r
 /* Writes the body (no header).  Everything the text says beyond the facts is drawn from r. */
 void post_write(struct buf *b, const struct world *w, const struct post *p, struct rng *r);
 /* "SUBREDDIT: r/...\n\nTITLE: ...\n\nPOST: BODY\n\nTL;DR:" */
-void post_prompt(struct buf *b, const struct world *w, const struct post *p, const char *body, struct rng *r);
+void post_prompt(struct buf *b, const struct world *w, const struct post *p, const char *body,
+                 struct rng *r);
 /* repeat: chance that a poor writer says something twice instead of something else. */
-void summary_draw(struct summary *s, const struct world *w, const struct post *p, enum writer who, double repeat,
-                  struct rng *r);
-/* marks: after each fact " KEY", " MINOR", " IDLE" or " FALSE"; MARKS_AGAIN has " AGAIN" where it was said before. */
+void summary_draw(struct summary *s, const struct world *w, const struct post *p, enum writer who,
+                  double repeat, struct rng *r);
+/* marks: after each fact " KEY", " MINOR", " IDLE" or " FALSE"; MARKS_AGAIN has " AGAIN" where it
+ * was said before. */
 enum marks { MARKS_NONE, MARKS_TRUE, MARKS_AGAIN };
 bool said_before(const struct summary *s, int i);
-void lab_summary_write(struct buf *b, const struct world *w, const struct post *p, const struct summary *s, enum marks marks);
+void lab_summary_write(struct buf *b, const struct world *w, const struct post *p,
+                       const struct summary *s, enum marks marks);
 /* The salience a fact has in a post. */
 enum salience post_salience(const struct post *p, int subject, int deed, int thing);
 
@@ -81,7 +86,8 @@ struct bpe;
 struct bpe *lab_bpe_new(void);
 void lab_bpe_free(struct bpe *b);
 void bpe_count(struct bpe *b, const char *text);
-/* Symbols 0 to 255 are the bytes, the others merges in order; stops early when nothing is left to merge. */
+/* Symbols 0 to 255 are the bytes, the others merges in order; stops early when nothing is left to
+ * merge. */
 int bpe_train(struct bpe *b, int symbols, struct err *err);
 int bpe_symbols(const struct bpe *b);
 const char *bpe_text(const struct bpe *b, int symbol);

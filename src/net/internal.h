@@ -51,7 +51,8 @@ struct hub_tree {
 };
 void hub_tree_release(struct hub_tree *t);
 struct hub_file *hub_tree_find(const struct hub_tree *t, const char *path); // NULL: none
-/* Adds what f says under `path`, all of it copied; paths, hashes and sizes that cannot be are refused. */
+/* Adds what f says under `path`, all of it copied; paths, hashes and sizes that cannot be are
+ * refused. */
 int hub_tree_add(struct hub_tree *t, const char *path, const struct hub_file *f,
                  const char *where, struct err *err);
 void hub_tree_sort(struct hub_tree *t); // by path, as hub_tree_find wants it

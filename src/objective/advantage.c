@@ -1,13 +1,14 @@
 /* advantage.c - from scores of whole completions to a number per token.
  *
- * Order matters: scores are clipped, then penalised for not ending, then turned into returns with the KL
- * inside, then the baseline is taken away.  What is left out: bootstrapping (the papers use Monte Carlo
- * returns), and group baselines. */
+ * Order matters: scores are clipped, then penalised for not ending, then turned into returns with
+ * the KL inside, then the baseline is taken away.  What is left out: bootstrapping (the papers
+ * use Monte Carlo returns), and group baselines. */
 #include "objective/objective.h"
 
 #include <math.h>
 
-int objective_shape_scores(float *score, const unsigned char *ended, int n, double clip, double penalty)
+int objective_shape_scores(float *score, const unsigned char *ended, int n, double clip,
+                           double penalty)
 {
     int clipped = 0;
     for (int i = 0; i < n; i++) {

@@ -1,7 +1,7 @@
 /* dpo.c - direct preference optimisation with soft labels.
  *
- * The implicit reward of a completion is beta times the log-ratio of policy and reference summed over its
- * tokens; the loss is that of reward modelling on the two implicit rewards. */
+ * The implicit reward of a completion is beta times the log-ratio of policy and reference summed
+ * over its tokens; the loss is that of reward modelling on the two implicit rewards. */
 #include "objective/objective.h"
 
 /* beta * sum of (now - ref) over sequence i. */
@@ -19,7 +19,8 @@ static void fill(float *dlogp, const struct logp_batch *b, int i, double slope)
         dlogp[t] = (float)slope;
 }
 
-double objective_dpo(float *dlogp, float *reward, const struct logp_batch *b, const float *p, float beta)
+double objective_dpo(float *dlogp, float *reward, const struct logp_batch *b, const float *p,
+                     float beta)
 {
     double loss = 0;
     for (int i = 0; i + 1 < b->n; i += 2) {

@@ -1,12 +1,13 @@
 /* kl.c - three estimators of the divergence from the reference, and their slopes.
  *
- * Inside a reward the value counts and k1 is right.  As a loss the slope counts: only k2's equals, on
- * average over the policy's own samples, the gradient of the KL divergence. */
+ * Inside a reward the value counts and k1 is right.  As a loss the slope counts: only k2's
+ * equals, on average over the policy's own samples, the gradient of the KL divergence. */
 #include "objective/objective.h"
 
 #include <math.h>
 
-double objective_kl(float *k, float *dk, const float *now, const float *ref, int n, enum kl_estimator which)
+double objective_kl(float *k, float *dk, const float *now, const float *ref, int n,
+                    enum kl_estimator which)
 {
     double sum = 0;
     for (int t = 0; t < n; t++) {

@@ -1,7 +1,8 @@
 /* policy.c - REINFORCE and the value function's loss, as in the RLAIF papers.
  *
- * No importance ratio and no clipping: each batch of rollouts is used for one update, where the ratio is
- * 1 by construction.  The ratio is still measured, because anything but exactly 1 there is a bug. */
+ * No importance ratio and no clipping: each batch of rollouts is used for one update, where the
+ * ratio is 1 by construction.  The ratio is still measured, because anything but exactly 1 there
+ * is a bug. */
 #include "objective/objective.h"
 
 #include <math.h>

@@ -1,7 +1,7 @@
 /* reward.c - the Bradley-Terry loss with soft labels, in the form that cannot overflow.
  *
- * -log sigmoid(D) is softplus(-D); a label p mixes it with softplus(D).  Both come from one log1p of
- * exp(-|D|), so scores of any size are safe. */
+ * -log sigmoid(D) is softplus(-D); a label p mixes it with softplus(D).  Both come from one log1p
+ * of exp(-|D|), so scores of any size are safe. */
 #include "objective/objective.h"
 
 #include <math.h>
@@ -26,8 +26,8 @@ double objective_label_entropy(double p)
     return (p > 0 ? -p * log(p) : 0) + (p < 1 ? -(1 - p) * log1p(-p) : 0);
 }
 
-double objective_reward(float *dscore, const float *score, const float *p, const float *margin, int pairs,
-                        double center, double denom)
+double objective_reward(float *dscore, const float *score, const float *p, const float *margin,
+                        int pairs, double center, double denom)
 {
     double loss = 0;
     for (int i = 0; i < pairs; i++) {

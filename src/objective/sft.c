@@ -1,6 +1,7 @@
 /* sft.c - minus the mean log-probability of the tokens to imitate, and the counting of sequences.
  *
- * The mean is over the tokens of the whole step, not a mean of means: with uneven lengths those differ. */
+ * The mean is over the tokens of the whole step, not a mean of means: with uneven lengths those
+ * differ. */
 #include "objective/objective.h"
 
 int objective_sequences(const int *start, int n)

@@ -1,4 +1,5 @@
-/* recipe/adapting.h - models with adapters in stages: --adapter, folders of adapters as models, --use_peft. */
+/* recipe/adapting.h - models with adapters in stages: --adapter, folders of adapters as models,
+ * --use_peft. */
 #ifndef RECIPE_ADAPTING_H
 #define RECIPE_ADAPTING_H
 
@@ -25,13 +26,15 @@ struct start {
     char *adapter;              // folder of an adapter over them; NULL: none
     bool fresh;                 // a new adapter is to be trained over them
 };
-/* path is a model or the folder of an adapter, whose base is then found by base_model_name_or_path (also on the Hub); --adapter and --use_peft
- * belong to the stage's own model, and to others not. */
-int start_read(struct start *s, const json_t *opt, const char *path, bool trainable, struct err *err) MUST_CHECK;
+/* path is a model or the folder of an adapter, whose base is then found by
+ * base_model_name_or_path (also on the Hub); --adapter and --use_peft belong to the stage's own
+ * model, and to others not. */
+int start_read(struct start *s, const json_t *opt, const char *path, bool trainable,
+               struct err *err) MUST_CHECK;
 void start_release(struct start *s);
 static inline bool start_adapted(const struct start *s) { return s->adapter || s->fresh; }
 /* The adapter over an open base: read, or new by the options.  mo: scalar_head and seed. */
-int start_over(struct model **out, struct model *base, const struct start *s, const json_t *opt, const struct model_options *mo,
-               struct err *err) MUST_CHECK;
+int start_over(struct model **out, struct model *base, const struct start *s, const json_t *opt,
+               const struct model_options *mo, struct err *err) MUST_CHECK;
 
 #endif

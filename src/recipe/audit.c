@@ -8,20 +8,21 @@ static int no_memory(struct err *err)
     return err_set(err, ERR_MEMORY, "no memory for an audit");
 }
 
-/* ---- a labeling and its gold -------------------------------------------------------------------- */
+/* ---- a labeling and its gold ------------------------------------------------------------- */
 
 static bool answered(const struct audited *a, int i)
 {
     return a->j.label[i].state == LABEL_ANSWERED;
 }
 
-int audited_open(struct audited *a, const char *name, const char *path, const struct gold *gold, const struct lab_truth *truth, uint64_t seed,
-                 struct err *err)
+int audited_open(struct audited *a, const char *name, const char *path, const struct gold *gold,
+                 const struct lab_truth *truth, uint64_t seed, struct err *err)
 {
     *a = (struct audited){ .name = name, .path = path, .temperature = 1 };
     int rc = judged_labels(&a->j, path, truth, seed, err);
     a->right = mem_alloc((size_t)a->j.n + 1, sizeof *a->right);
-    double *p = mem_alloc((size_t)a->j.n + 1, sizeof *p), *won = mem_alloc((size_t)a->j.n + 1, sizeof *won);
+    double *p = mem_alloc((size_t)a->j.n + 1, sizeof *p),
+           *won = mem_alloc((size_t)a->j.n + 1, sizeof *won);
     int n = 0;
     if (rc == 0 && (!a->right || !p || !won))
         rc = no_memory(err);
@@ -49,9 +50,10 @@ void audited_release(struct audited *a)
     *a = (struct audited){ 0 };
 }
 
-/* ---- shares, in parts ------------------------------------------------------------------------------ */
+/* ---- shares, in parts -------------------------------------------------------------------- */
 
-static void put_share(json_t *o, const char *name, double *value, const struct audited *a, double (*of)(const struct audited *, int))
+static void put_share(json_t *o, const char *name, double *value, const struct audited *a,
+                      double (*of)(const struct audited *, int))
 {
     for (int i = 0; i < a->j.n; i++)
         value[i] = of(a, i);
@@ -94,7 +96,9 @@ static double flips(const struct audited *a, int i)
 static double longer(const struct audited *a, int i)
 {
     const struct candidates *c = &a->j.pair[i];
-    return answered(a, i) ? 1 - prefers_shorter(a->j.label[i].p, strlen(c->first), strlen(c->second)) : NAN;
+    return answered(a, i)
+               ? 1 - prefers_shorter(a->j.label[i].p, strlen(c->first), strlen(c->second))
+               : NAN;
 }
 
 static double gold_is_longer(const struct audited *a, int i)
@@ -152,7 +156,9 @@ static int by_thirds(json_t *o, const struct audited *a, struct err *err)
 static char *group_of(const struct audited *a, int i, const char *by)
 {
     const json_t *v = json_object_get(a->j.rows.row[i], by);
-    return json_is_string(v) ? strdup(json_string_value(v)) : v ? json_dumps(v, JSON_ENCODE_ANY | JSON_COMPACT) : NULL;
+    return json_is_string(v) ? strdup(json_string_value(v))
+           : v               ? json_dumps(v, JSON_ENCODE_ANY | JSON_COMPACT)
+                             : NULL;
 }
 
 /* alignment of each value of a key of the rows. */
@@ -173,7 +179,8 @@ static int by_group(json_t *o, const struct audited *a, const char *by, struct e
     }
     if (!any) {
         json_decref(groups);
-        return err_set(err, ERR_VALUE, "%s: no row has the key '%s' that --by names", a->j.rows.path, by);
+        return err_set(err, ERR_VALUE, "%s: no row has the key '%s' that --by names",
+                       a->j.rows.path, by);
     }
     json_t *out = json_object();
     json_object_foreach(groups, name, values) {
@@ -193,7 +200,7 @@ static int by_group(json_t *o, const struct audited *a, const char *by, struct e
     return 0;
 }
 
-/* ---- leanings ---------------------------------------------------------------------------------------- */
+/* ---- leanings ---------------------------------------------------------------------------- */
 
 static double length_difference(const struct audited *a, int i, const struct own_texts *own)
 {
@@ -208,14 +215,18 @@ static double list_difference(const struct audited *a, int i, const struct own_t
 static double own_difference(const struct audited *a, int i, const struct own_texts *own)
 {
     const char *text = own_text(own, a->j.pair[i].prompt);
-    return text ? word_overlap(a->j.pair[i].first, text) - word_overlap(a->j.pair[i].second, text) : NAN;
+    return text ? word_overlap(a->j.pair[i].first, text) - word_overlap(a->j.pair[i].second, text)
+                : NAN;
 }
 
 /* Pearson's correlation of the label with a difference of the texts. */
-static int put_correlation(json_t *o, const char *name, const struct audited *a, const struct own_texts *own,
-                           double (*of)(const struct audited *, int, const struct own_texts *), struct err *err)
+static int put_correlation(json_t *o, const char *name, const struct audited *a,
+                           const struct own_texts *own,
+                           double (*of)(const struct audited *, int, const struct own_texts *),
+                           struct err *err)
 {
-    double *x = mem_alloc((size_t)a->j.n + 1, sizeof *x), *y = mem_alloc((size_t)a->j.n + 1, sizeof *y);
+    double *x = mem_alloc((size_t)a->j.n + 1, sizeof *x),
+           *y = mem_alloc((size_t)a->j.n + 1, sizeof *y);
     int n = 0, rc = x && y ? 0 : no_memory(err);
     for (int i = 0; rc == 0 && i < a->j.n; i++) {
         double d = answered(a, i) ? of(a, i, own) : NAN;
@@ -231,7 +242,8 @@ static int put_correlation(json_t *o, const char *name, const struct audited *a,
     return rc;
 }
 
-static int leanings(json_t *o, const struct audited *a, const struct own_texts *own, double *value, struct err *err)
+static int leanings(json_t *o, const struct audited *a, const struct own_texts *own, double *value,
+                    struct err *err)
 {
     struct slot_bias bias = slot_bias(a->j.label, a->j.n);
     double gap = 0;
@@ -242,7 +254,8 @@ static int leanings(json_t *o, const struct audited *a, const struct own_texts *
             n++;
         }
     if (!n)     // one order was asked: nothing to compare
-        bias = (struct slot_bias){ .rate = { NAN, NAN, NAN, 0 }, .first_share = NAN, .p_value = NAN };
+        bias =
+            (struct slot_bias){ .rate = { NAN, NAN, NAN, 0 }, .first_share = NAN, .p_value = NAN };
     set_interval(o, "same_slot", &bias.rate);
     set_number(o, "same_slot_first", bias.first_share);
     set_number(o, "same_slot_p_value", bias.p_value);
@@ -260,9 +273,10 @@ static int leanings(json_t *o, const struct audited *a, const struct own_texts *
     return rc;
 }
 
-/* ---- calibration ----------------------------------------------------------------------------------------- */
+/* ---- calibration ------------------------------------------------------------------------- */
 
-static void put_reliability(json_t *o, const char *suffix, const double *p, const double *won, int n)
+static void put_reliability(json_t *o, const char *suffix, const double *p, const double *won,
+                            int n)
 {
     struct reliability_bin bin[AUDIT_BINS];
     char name[64];
@@ -280,12 +294,14 @@ static void put_reliability(json_t *o, const char *suffix, const double *p, cons
     json_object_set_new(o, name, list);
 }
 
-/* As labelled, and with a temperature that was fitted on the other half of the pairs (even and odd in turn). */
+/* As labelled, and with a temperature that was fitted on the other half of the pairs (even and
+ * odd in turn). */
 static int calibration(json_t *o, const struct audited *a, struct err *err)
 {
     size_t room = (size_t)a->j.n + 1;
-    double *p = mem_alloc(room, sizeof *p), *won = mem_alloc(room, sizeof *won), *half = mem_alloc(room, sizeof *half),
-           *half_won = mem_alloc(room, sizeof *half_won), *cool = mem_alloc(room, sizeof *cool);
+    double *p = mem_alloc(room, sizeof *p), *won = mem_alloc(room, sizeof *won),
+           *half = mem_alloc(room, sizeof *half), *half_won = mem_alloc(room, sizeof *half_won),
+           *cool = mem_alloc(room, sizeof *cool);
     int n = 0, rc = p && won && half && half_won && cool ? 0 : no_memory(err);
     for (int i = 0; rc == 0 && i < a->j.n; i++)
         if (!isnan(a->right[i])) {
@@ -316,7 +332,7 @@ static int calibration(json_t *o, const struct audited *a, struct err *err)
     return rc;
 }
 
-/* ---- what it cost ------------------------------------------------------------------------------------------ */
+/* ---- what it cost ------------------------------------------------------------------------ */
 
 json_t *label_results(const char *labels)
 {
@@ -335,7 +351,8 @@ double seconds_per_label(const json_t *results)
     return json_is_number(seconds) && n > 0 ? json_number_value(seconds) / n : NAN;
 }
 
-/* What `rlaif label --probes` found: by kind of text, how often a losing candidate that carried it won. */
+/* What `rlaif label --probes` found: by kind of text, how often a losing candidate that carried
+ * it won. */
 static void injection(json_t *o, const json_t *results)
 {
     if (json_object_get(results, "injection"))
@@ -363,7 +380,7 @@ static void costs(json_t *o, const struct audited *a, const json_t *results)
     set_number(o, "seconds_per_thousand", 1000 * seconds_per_label(results));
 }
 
-/* ---- all of one labeling --------------------------------------------------------------------------------------- */
+/* ---- all of one labeling ----------------------------------------------------------------- */
 
 static void counts(json_t *o, const struct audited *a)
 {
@@ -385,7 +402,8 @@ static void counts(json_t *o, const struct audited *a)
 /* Beyond chance, against gold: even labels and pairs without gold are left out. */
 static int kappa(json_t *o, const struct audited *a, struct err *err)
 {
-    int *x = mem_alloc((size_t)a->j.n + 1, sizeof *x), *y = mem_alloc((size_t)a->j.n + 1, sizeof *y);
+    int *x = mem_alloc((size_t)a->j.n + 1, sizeof *x),
+        *y = mem_alloc((size_t)a->j.n + 1, sizeof *y);
     int rc = x && y ? 0 : no_memory(err);
     for (int i = 0; rc == 0 && i < a->j.n; i++) {
         double p = a->j.label[i].p;
@@ -399,7 +417,8 @@ static int kappa(json_t *o, const struct audited *a, struct err *err)
     return rc;
 }
 
-int audit_figures(json_t *result, struct audited *a, const char *by, const struct own_texts *own, uint64_t seed, struct err *err)
+int audit_figures(json_t *result, struct audited *a, const char *by, const struct own_texts *own,
+                  uint64_t seed, struct err *err)
 {
     double *value = mem_alloc((size_t)a->j.n + 1, sizeof *value);
     if (!value)
@@ -426,7 +445,7 @@ int audit_figures(json_t *result, struct audited *a, const char *by, const struc
     return rc;
 }
 
-/* ---- several ----------------------------------------------------------------------------------------------------- */
+/* ---- several ----------------------------------------------------------------------------- */
 
 /* Where each pair of the first labeling stands in another; they are matched by id. */
 static int match(int *where, const struct audited *a, const struct audited *b, struct err *err)
@@ -441,10 +460,14 @@ static int match(int *where, const struct audited *a, const struct audited *b, s
         both += v != NULL;
     }
     json_decref(place);
-    return rc ? rc : both ? 0 : err_set(err, ERR_VALUE, "%s and %s have no pair in common (by id)", a->j.rows.path, b->j.rows.path);
+    return rc     ? rc
+           : both ? 0
+                  : err_set(err, ERR_VALUE, "%s and %s have no pair in common (by id)",
+                            a->j.rows.path, b->j.rows.path);
 }
 
-/* Verdict on the first labeling's pair: 1 its first text, 0 its second, -1 none.  Another labeling may hold them the other way round. */
+/* Verdict on the first labeling's pair: 1 its first text, 0 its second, -1 none.  Another
+ * labeling may hold them the other way round. */
 static int verdict(const struct audited *a, const struct candidates *c, int i)
 {
     if (i < 0 || !answered(a, i) || a->j.label[i].p == 0.5)
@@ -453,10 +476,13 @@ static int verdict(const struct audited *a, const struct candidates *c, int i)
     return (a->j.label[i].p > 0.5) != turned;
 }
 
-static int between_two(json_t *list, const struct audited *a, const struct audited *b, const int *where, struct err *err)
+static int between_two(json_t *list, const struct audited *a, const struct audited *b,
+                       const int *where, struct err *err)
 {
-    double *x = mem_alloc((size_t)a->j.n + 1, sizeof *x), *y = mem_alloc((size_t)a->j.n + 1, sizeof *y);
-    int *u = mem_alloc((size_t)a->j.n + 1, sizeof *u), *v = mem_alloc((size_t)a->j.n + 1, sizeof *v);
+    double *x = mem_alloc((size_t)a->j.n + 1, sizeof *x),
+           *y = mem_alloc((size_t)a->j.n + 1, sizeof *y);
+    int *u = mem_alloc((size_t)a->j.n + 1, sizeof *u),
+        *v = mem_alloc((size_t)a->j.n + 1, sizeof *v);
     int rc = x && y && u && v ? 0 : no_memory(err);
     for (int i = 0; rc == 0 && i < a->j.n; i++) {
         x[i] = a->right[i];
@@ -466,7 +492,8 @@ static int between_two(json_t *list, const struct audited *a, const struct audit
     }
     if (rc == 0) {
         struct mcnemar t = mcnemar_test(x, y, a->j.n);
-        json_t *o = json_pack("{s:s, s:s, s:i, s:i, s:i}", "a", a->name, "b", b->name, "pairs", t.n, "only_a", t.only_a, "only_b", t.only_b);
+        json_t *o = json_pack("{s:s, s:s, s:i, s:i, s:i}", "a", a->name, "b", b->name, "pairs", t.n,
+                              "only_a", t.only_a, "only_b", t.only_b);
         set_number(o, "mcnemar_p", t.p_value);
         set_number(o, "kappa", cohen_kappa(u, v, a->j.n, 2));
         rc = json_array_append_new(list, o) ? no_memory(err) : 0;
@@ -482,7 +509,8 @@ int audit_between(json_t *result, const struct audited *a, int n, struct err *er
 {
     json_t *list = json_array();
     int N = a[0].j.n, rc = json_object_set_new(result, "between", list) ? no_memory(err) : 0;
-    int *where = mem_alloc((size_t)N + 1, sizeof *where), *value = mem_alloc((size_t)(N + 1) * (size_t)n, sizeof *value);
+    int *where = mem_alloc((size_t)N + 1, sizeof *where),
+        *value = mem_alloc((size_t)(N + 1) * (size_t)n, sizeof *value);
     if (rc == 0 && (!where || !value))
         rc = no_memory(err);
     for (int k = 0; rc == 0 && k < n; k++) {
@@ -516,8 +544,9 @@ int audit_write_calibrated(const struct audited *a, const char *path, struct err
         double raw = a->j.label[i].p;
         bool first = raw >= 0.5;
         double p = first ? raw : 1 - raw;
-        json_t *row = json_pack("{s:s, s:O, s:O, s:O, s:f, s:f}", "id", c->id, "prompt", c->prompt_json, "chosen",
-                                first ? c->first_json : c->second_json, "rejected", first ? c->second_json : c->first_json, "label_prob",
+        json_t *row = json_pack("{s:s, s:O, s:O, s:O, s:f, s:f}", "id", c->id, "prompt",
+                                c->prompt_json, "chosen", first ? c->first_json : c->second_json,
+                                "rejected", first ? c->second_json : c->first_json, "label_prob",
                                 temper(p, a->temperature), "label_prob_raw", p);
         rc = row ? rows_out_add(&out, row, err) : no_memory(err);
         json_decref(row);

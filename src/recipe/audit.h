@@ -1,4 +1,5 @@
-/* recipe/audit.h - how far labels can be trusted: the figures of one labeling, and of several on the same pairs. */
+/* recipe/audit.h - how far labels can be trusted: the figures of one labeling, and of several on
+ * the same pairs. */
 #ifndef RECIPE_AUDIT_H
 #define RECIPE_AUDIT_H
 
@@ -26,15 +27,16 @@ struct audited {
     double *right;          // (j.n) 1 agrees with gold, 0 not, 1/2 even, NaN nothing to compare
     double temperature;     // fitted on all compared pairs; 1 where there are none
 };
-int audited_open(struct audited *a, const char *name, const char *path, const struct gold *gold, const struct lab_truth *truth, uint64_t seed,
-                 struct err *err);
+int audited_open(struct audited *a, const char *name, const char *path, const struct gold *gold,
+                 const struct lab_truth *truth, uint64_t seed, struct err *err);
 void audited_release(struct audited *a);
 /* label_results.json beside a labeling's rows; NULL where it is not there.  The caller's. */
 json_t *label_results(const char *labels);
 /* Seconds that the replies behind one label took, as that file knows; NaN: it does not, or is NULL. */
 double seconds_per_label(const json_t *results);
 /* All figures of it.  by: a key of the rows whose values make groups; own: NULL where not known. */
-int audit_figures(json_t *result, struct audited *a, const char *by, const struct own_texts *own, uint64_t seed, struct err *err);
+int audit_figures(json_t *result, struct audited *a, const char *by, const struct own_texts *own,
+                  uint64_t seed, struct err *err);
 /* Agreement among labelings of the same pairs (by their texts), McNemar's tests between them. */
 int audit_between(json_t *result, const struct audited *a, int n, struct err *err);
 /* pairs with label_prob at the fitted temperature, beside the raw one. */

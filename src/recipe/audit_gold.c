@@ -1,14 +1,16 @@
-/* recipe/audit_gold.c - gold verdicts and a labeler's own texts, looked up by the texts they are about. */
+/* recipe/audit_gold.c - gold verdicts and a labeler's own texts, looked up by the texts they are
+ * about. */
 #include "recipe/audit.h"
 
-/* ---- tables by hash ----------------------------------------------------------------------------- */
+/* ---- tables by hash ---------------------------------------------------------------------- */
 
 struct entry { struct hash128 key, preferred; const char *text; };
 struct table { struct entry *entry; int n; struct arena arena; };
 
 static int by_key(const void *a, const void *b)
 {
-    return memcmp(&((const struct entry *)a)->key, &((const struct entry *)b)->key, sizeof(struct hash128));
+    return memcmp(&((const struct entry *)a)->key, &((const struct entry *)b)->key,
+                  sizeof(struct hash128));
 }
 
 static const struct entry *find(const struct table *t, struct hash128 key)
@@ -34,7 +36,7 @@ static struct hash128 pair_key(const struct candidates *c)
     return hash_bytes(h, sizeof h);
 }
 
-/* ---- gold ------------------------------------------------------------------------------------------- */
+/* ---- gold -------------------------------------------------------------------------------- */
 
 struct gold { struct table t; };
 
@@ -51,10 +53,13 @@ int gold_read(struct gold **out, const char *path, struct err *err)
     for (int i = 0; rc == 0 && i < list.n; i++) {
         const struct candidates *c = &list.item[i];
         if (c->human)
-            g->t.entry[g->t.n++] = (struct entry){ .key = pair_key(c), .preferred = text_hash(c->human == 1 ? c->first : c->second) };
+            g->t.entry[g->t.n++] =
+                (struct entry){ .key = pair_key(c),
+                                .preferred = text_hash(c->human == 1 ? c->first : c->second) };
     }
     if (rc == 0 && !g->t.n)
-        rc = err_set(err, ERR_VALUE, "%s: no row says which of two texts is better (chosen and rejected)", path);
+        rc = err_set(err, ERR_VALUE,
+                     "%s: no row says which of two texts is better (chosen and rejected)", path);
     if (rc == 0) {
         qsort(g->t.entry, (size_t)g->t.n, sizeof *g->t.entry, by_key);
         *out = g;
@@ -80,14 +85,15 @@ int gold_of(const struct gold *g, const struct candidates *c)
     return !e ? 0 : memcmp(&e->preferred, &first, sizeof first) ? 2 : 1;
 }
 
-/* ---- the labeler's own texts ------------------------------------------------------------------------- */
+/* ---- the labeler's own texts ------------------------------------------------------------- */
 
 struct own_texts { struct table t; };
 
 /* A string, or the first of a list of messages, as rows of labels are read. */
 static const char *plain(const json_t *v)
 {
-    return json_string_value(json_is_array(v) ? json_object_get(json_array_get(v, 0), "content") : v);
+    return json_string_value(json_is_array(v) ? json_object_get(json_array_get(v, 0), "content")
+                                              : v);
 }
 
 static int add_own(struct own_texts *o, const struct rows *rows, int i, struct err *err)
@@ -96,7 +102,8 @@ static int add_own(struct own_texts *o, const struct rows *rows, int i, struct e
     const char *prompt = plain(json_object_get(row, "prompt"));
     const char *text = plain(said ? said : json_array_get(json_object_get(row, "completions"), 0));
     if (!prompt || !text)
-        return err_set(err, ERR_FORMAT, "%s: expected `prompt` and `completion` (or `completions`)", rows_place(rows, rows->line[i]).s);
+        return err_set(err, ERR_FORMAT, "%s: expected `prompt` and `completion` (or `completions`)",
+                       rows_place(rows, rows->line[i]).s);
     const char *kept = arena_strdup(&o->t.arena, text);
     if (!kept)
         return err_set(err, ERR_MEMORY, "%s", rows->path);

@@ -52,13 +52,22 @@ static void put_same(struct buf *b, const json_t *o) { percent(b, o, "same_slot"
 static void put_slot(struct buf *b, const json_t *o) { percent(b, o, "prefers_slot_1"); }
 static void put_mass(struct buf *b, const json_t *o) { plain(b, o, "label_mass", "%.2f"); }
 static void put_longer(struct buf *b, const json_t *o) { percent(b, o, "prefers_longer"); }
-static void put_length(struct buf *b, const json_t *o) { plain(b, o, "length_correlation", "%.2f"); }
+static void put_length(struct buf *b, const json_t *o)
+{
+    plain(b, o, "length_correlation", "%.2f");
+}
 static void put_lists(struct buf *b, const json_t *o) { percent(b, o, "prefers_lists"); }
 static void put_ece(struct buf *b, const json_t *o) { plain(b, o, "ece", "%.3f"); }
 static void put_brier(struct buf *b, const json_t *o) { plain(b, o, "brier", "%.3f"); }
 static void put_temperature(struct buf *b, const json_t *o) { plain(b, o, "temperature", "%.2f"); }
-static void put_tokens(struct buf *b, const json_t *o) { plain(b, o, "tokens_in_per_thousand", "%.0f"); }
-static void put_seconds(struct buf *b, const json_t *o) { plain(b, o, "seconds_per_thousand", "%.2f"); }
+static void put_tokens(struct buf *b, const json_t *o)
+{
+    plain(b, o, "tokens_in_per_thousand", "%.0f");
+}
+static void put_seconds(struct buf *b, const json_t *o)
+{
+    plain(b, o, "seconds_per_thousand", "%.2f");
+}
 static void put_price(struct buf *b, const json_t *o) { plain(b, o, "price_per_thousand", "%.2f"); }
 
 static const struct column columns[] = {
@@ -123,7 +132,8 @@ static void fill_bars(struct sheet *s, struct audit_labeler *l, const json_t *o)
         char note[32];
         snprintf(note, sizeof note, "%.1f %%", 100 * v);
         if (isfinite(v))
-            l->position[l->n_position++] = (struct bar){ bars[k].name, v, arena_strdup(&s->arena, note) };
+            l->position[l->n_position++] =
+                (struct bar){ bars[k].name, v, arena_strdup(&s->arena, note) };
     }
 }
 
@@ -137,8 +147,10 @@ static void fill_probes(struct sheet *s, struct audit_labeler *l, const json_t *
         char note[64];
         if (l->n_probes == PROBE_MAX_KINDS || !(asked > 0))
             continue;
-        snprintf(note, sizeof note, "%.0f of %.0f, shift %+.2f", moved, asked, get_number(p, "shift"));
-        l->probe[l->n_probes++] = (struct bar){ arena_strdup(&s->arena, kind), moved / asked, arena_strdup(&s->arena, note) };
+        snprintf(note, sizeof note, "%.0f of %.0f, shift %+.2f", moved, asked,
+                 get_number(p, "shift"));
+        l->probe[l->n_probes++] = (struct bar){ arena_strdup(&s->arena, kind), moved / asked,
+                                                arena_strdup(&s->arena, note) };
     }
 }
 
@@ -147,9 +159,15 @@ static void fill(struct sheet *s, const json_t *o)
     struct audit_labeler *l = &s->labeler[s->n];
     const json_t *bin;
     size_t k;
-    *l = (struct audit_labeler){ .name = json_string_value(json_object_get(o, "name")), .cell = s->cell[s->n], .rate = s->rate[s->n],
-                                 .bin = s->bin[s->n], .position = s->bar[s->n], .probe = s->probe[s->n], .accuracy = get_number(o, "alignment"),
-                                 .price = get_number(o, "price_per_thousand"), .seconds = get_number(o, "seconds_per_thousand") };
+    *l = (struct audit_labeler){ .name = json_string_value(json_object_get(o, "name")),
+                                 .cell = s->cell[s->n],
+                                 .rate = s->rate[s->n],
+                                 .bin = s->bin[s->n],
+                                 .position = s->bar[s->n],
+                                 .probe = s->probe[s->n],
+                                 .accuracy = get_number(o, "alignment"),
+                                 .price = get_number(o, "price_per_thousand"),
+                                 .seconds = get_number(o, "seconds_per_thousand") };
     if (!interval_of(o, "alignment", &l->lo, &l->hi))
         l->lo = 1, l->hi = 0;
     for (size_t c = 0; c < ARRAY_LEN(columns); c++) {
@@ -161,7 +179,8 @@ static void fill(struct sheet *s, const json_t *o)
     fill_rates(l, o);
     json_array_foreach(json_object_get(o, "reliability"), k, bin)
         if (l->n_bins < AUDIT_BINS)
-            l->bin[l->n_bins++] = (struct bin){ json_number_value(json_array_get(bin, 0)), json_number_value(json_array_get(bin, 1)),
+            l->bin[l->n_bins++] = (struct bin){ json_number_value(json_array_get(bin, 0)),
+                                                json_number_value(json_array_get(bin, 1)),
                                                 (int)json_integer_value(json_array_get(bin, 2)) };
     fill_bars(s, l, o);
     fill_probes(s, l, o);
@@ -183,13 +202,16 @@ static void fill_tests(struct sheet *s, const json_t *result)
     for (int i = 0; i < s->n * s->n; i++)
         s->p[i] = "";
     json_array_foreach(json_object_get(result, "between"), k, t) {
-        int a = place(s, json_string_value(json_object_get(t, "a"))), b = place(s, json_string_value(json_object_get(t, "b")));
+        int a = place(s, json_string_value(json_object_get(t, "a"))),
+            b = place(s, json_string_value(json_object_get(t, "b")));
         double p = get_number(t, "mcnemar_p");
         char text[2][64];
         if (a < 0 || b < 0)
             continue;
-        snprintf(text[0], sizeof text[0], "%.0f : %.0f, p %.3g", get_number(t, "only_a"), get_number(t, "only_b"), p);
-        snprintf(text[1], sizeof text[1], "%.0f : %.0f, p %.3g", get_number(t, "only_b"), get_number(t, "only_a"), p);
+        snprintf(text[0], sizeof text[0], "%.0f : %.0f, p %.3g", get_number(t, "only_a"),
+                 get_number(t, "only_b"), p);
+        snprintf(text[1], sizeof text[1], "%.0f : %.0f, p %.3g", get_number(t, "only_b"),
+                 get_number(t, "only_a"), p);
         s->p[a * s->n + b] = arena_strdup(&s->arena, text[0]);
         s->p[b * s->n + a] = arena_strdup(&s->arena, text[1]);
     }
@@ -200,7 +222,8 @@ static bool lead(struct buf *b, const struct sheet *s)
 {
     int best = -1;
     for (int i = 0; i < s->n; i++)
-        if (isfinite(s->labeler[i].accuracy) && (best < 0 || s->labeler[i].accuracy > s->labeler[best].accuracy))
+        if (isfinite(s->labeler[i].accuracy) &&
+            (best < 0 || s->labeler[i].accuracy > s->labeler[best].accuracy))
             best = i;
     if (best < 0) {
         buf_adds(b, "No pair has a gold label, so nothing here says how often the labels are right.");
@@ -208,9 +231,13 @@ static bool lead(struct buf *b, const struct sheet *s)
     }
     const struct audit_labeler *l = &s->labeler[best];
     bool chance = l->lo <= 0.5 && l->hi >= 0.5;
-    buf_addf(b, chance ? "%s%s agrees with the gold labels in %.1f %% of the pairs (%.1f to %.1f): no better than chance."
-                       : "%s%s agrees with the gold labels in %.1f %% of the pairs (95 %% interval %.1f to %.1f).",
-             s->n > 1 ? "Of these labelings the best, " : "", l->name, 100 * l->accuracy, 100 * l->lo, 100 * l->hi);
+    buf_addf(
+        b,
+        chance
+            ? "%s%s agrees with the gold labels in %.1f %% of the pairs (%.1f to %.1f): no better than chance."
+            : "%s%s agrees with the gold labels in %.1f %% of the pairs (95 %% interval %.1f to %.1f).",
+        s->n > 1 ? "Of these labelings the best, " : "", l->name, 100 * l->accuracy, 100 * l->lo,
+        100 * l->hi);
     return chance;
 }
 
@@ -233,9 +260,17 @@ int audit_page(const json_t *result, const char *command, const char *path, stru
         help[c] = columns[c].help;
     }
     char *footer = str_printf("rlaif %s", rlaif_version());
-    struct audit_page p = { .title = "How far can these labels be trusted?", .lead = b.s ? b.s : "", .lead_is_warning = warning, .column = name,
-                            .column_help = help, .n_columns = ARRAY_LEN(columns), .labeler = s->labeler, .n = s->n, .p_value = s->p,
-                            .command = command, .footer = footer ? footer : "" };
+    struct audit_page p = { .title = "How far can these labels be trusted?",
+                            .lead = b.s ? b.s : "",
+                            .lead_is_warning = warning,
+                            .column = name,
+                            .column_help = help,
+                            .n_columns = ARRAY_LEN(columns),
+                            .labeler = s->labeler,
+                            .n = s->n,
+                            .p_value = s->p,
+                            .command = command,
+                            .footer = footer ? footer : "" };
     int rc = report_write_audit(&p, path, err);
     free(footer);
     buf_release(&b);

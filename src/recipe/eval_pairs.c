@@ -1,6 +1,7 @@
 /* recipe/eval_pairs.c - labels and reward models against people, on pairs.
  *
- * People are the rows' own (`human`, or chosen and rejected), or, with a truth file, the lab's panel of three. */
+ * People are the rows' own (`human`, or chosen and rejected), or, with a truth file, the lab's
+ * panel of three. */
 #include <math.h>
 
 #include "learn/learn.h"
@@ -28,11 +29,13 @@ static int arrays(struct judged *j, struct err *err)
 }
 
 /* The panel's majority takes the place of what the file says. */
-static int ask_panel(struct judged *j, const struct lab_truth *truth, uint64_t seed, struct err *err)
+static int ask_panel(struct judged *j, const struct lab_truth *truth, uint64_t seed,
+                     struct err *err)
 {
     for (int i = 0; i < j->n && truth; i++) {
         struct lab_panel p;
-        int rc = lab_panel_vote(&p, truth, j->pair[i].id, j->pair[i].first, j->pair[i].second, seed, err);
+        int rc = lab_panel_vote(&p, truth, j->pair[i].id, j->pair[i].first, j->pair[i].second, seed,
+                                err);
         if (rc)
             return err_prefix(err, "%s", j->rows.path);
         j->pair[i].human = p.preferred;
@@ -46,7 +49,8 @@ static int ask_panel(struct judged *j, const struct lab_truth *truth, uint64_t s
     return 0;
 }
 
-int judged_labels(struct judged *j, const char *path, const struct lab_truth *truth, uint64_t seed, struct err *err)
+int judged_labels(struct judged *j, const char *path, const struct lab_truth *truth, uint64_t seed,
+                  struct err *err)
 {
     *j = (struct judged){ 0 };
     int rc = rows_read(&j->rows, path, 0, err);
@@ -63,7 +67,8 @@ int judged_labels(struct judged *j, const char *path, const struct lab_truth *tr
     return rc ? rc : ask_panel(j, truth, seed, err);
 }
 
-int judged_pairs(struct judged *j, const char *path, const struct lab_truth *truth, uint64_t seed, struct err *err)
+int judged_pairs(struct judged *j, const char *path, const struct lab_truth *truth, uint64_t seed,
+                 struct err *err)
 {
     *j = (struct judged){ 0 };
     int rc = rows_read(&j->rows, path, 0, err);
@@ -85,7 +90,7 @@ void judged_release(struct judged *j)
     *j = (struct judged){ 0 };
 }
 
-/* ---- the labeler ------------------------------------------------------------------------------ */
+/* ---- the labeler ------------------------------------------------------------------------- */
 
 /* Of the answered labels whose pair people compared: probability of the first, and whether it won. */
 struct compared { double *p, *won; int n; };
@@ -111,7 +116,8 @@ static void compared_release(struct compared *c)
 }
 
 /* Share of agreement over all pairs, or the confident ones, or of a rule. */
-static struct interval share(const struct judged *j, double *value, double (*of)(const struct judged *, int))
+static struct interval share(const struct judged *j, double *value,
+                             double (*of)(const struct judged *, int))
 {
     for (int i = 0; i < j->n; i++)
         value[i] = of(j, i);
@@ -132,7 +138,8 @@ static double agrees_confident(const struct judged *j, int i)
 static double shorter_wins(const struct judged *j, int i)
 {
     const struct candidates *c = &j->pair[i];
-    return c->human ? prefers_shorter(c->human == 1 ? 1 : 0, strlen(c->first), strlen(c->second)) : NAN;
+    return c->human ? prefers_shorter(c->human == 1 ? 1 : 0, strlen(c->first), strlen(c->second))
+                    : NAN;
 }
 
 static double label_is_shorter(const struct judged *j, int i)
@@ -146,8 +153,10 @@ static double annotators_agree(const struct judged *j, int i)
     return j->votes[i];
 }
 
-/* Brier, calibration error, log loss and information under a temperature; `suffix` is "" or "_calibrated". */
-static int calibration_figures(json_t *result, const struct judged *j, double t, const char *suffix, uint64_t seed, struct err *err)
+/* Brier, calibration error, log loss and information under a temperature; `suffix` is "" or
+ * "_calibrated". */
+static int calibration_figures(json_t *result, const struct judged *j, double t, const char *suffix,
+                               uint64_t seed, struct err *err)
 {
     struct compared c = { 0 };
     struct reliability_bin bin[BINS];
@@ -156,7 +165,8 @@ static int calibration_figures(json_t *result, const struct judged *j, double t,
     double *information = mem_alloc((size_t)j->n + 1, sizeof *information);
     int rc = information ? compare(&c, j, t, err) : no_memory(err);
     for (int i = 0; i < j->n && rc == 0; i++)
-        information[i] = j->label[i].state == LABEL_ANSWERED ? label_information(temper(j->label[i].p, t)) : NAN;
+        information[i] =
+            j->label[i].state == LABEL_ANSWERED ? label_information(temper(j->label[i].p, t)) : NAN;
     if (rc == 0)
         rc = interval_mean(&info, information, j->n, seed, err);
     if (rc == 0) {
@@ -180,8 +190,8 @@ static int calibration_figures(json_t *result, const struct judged *j, double t,
     return rc;
 }
 
-static int temperature_figures(json_t *result, const struct judged *j, const struct judged *calibration, uint64_t seed,
-                               struct err *err)
+static int temperature_figures(json_t *result, const struct judged *j,
+                               const struct judged *calibration, uint64_t seed, struct err *err)
 {
     struct compared c = { 0 };
     int rc = compare(&c, calibration, 1, err);
@@ -193,8 +203,10 @@ static int temperature_figures(json_t *result, const struct judged *j, const str
     set_number(result, "labeler_calibration_pairs", c.n);
     compared_release(&c);
     // A temperature moves no label across one half.
-    json_object_set(result, "labeler_alignment_calibrated", json_object_get(result, "labeler_alignment"));
-    json_object_set(result, "labeler_alignment_calibrated_ci", json_object_get(result, "labeler_alignment_ci"));
+    json_object_set(result, "labeler_alignment_calibrated",
+                    json_object_get(result, "labeler_alignment"));
+    json_object_set(result, "labeler_alignment_calibrated_ci",
+                    json_object_get(result, "labeler_alignment_ci"));
     return rc ? rc : calibration_figures(result, j, t, "_calibrated", seed, err);
 }
 
@@ -211,7 +223,8 @@ static void length_correlation(json_t *result, const struct judged *j, double *x
     free(y);
 }
 
-int eval_labeler(json_t *result, const struct judged *j, const struct judged *calibration, uint64_t seed, struct err *err)
+int eval_labeler(json_t *result, const struct judged *j, const struct judged *calibration,
+                 uint64_t seed, struct err *err)
 {
     double *value = mem_alloc((size_t)j->n + 1, sizeof *value);
     if (!value)
@@ -240,7 +253,7 @@ int eval_labeler(json_t *result, const struct judged *j, const struct judged *ca
     return rc || !calibration ? rc : temperature_figures(result, j, calibration, seed, err);
 }
 
-/* ---- a reward model ------------------------------------------------------------------------------- */
+/* ---- a reward model ---------------------------------------------------------------------- */
 
 static int score_pairs(float *raw, const struct judged *j, const struct model *m, struct err *err)
 {
@@ -249,9 +262,11 @@ static int score_pairs(float *raw, const struct judged *j, const struct model *m
     struct scored *item = mem_alloc((size_t)j->n * 2, sizeof *item);
     int rc = text && item ? 0 : no_memory(err);
     for (int i = 0; i < j->n && rc == 0; i++) {
-        const json_t *v[] = { j->pair[i].prompt_json, j->pair[i].first_json, j->pair[i].second_json };
+        const json_t *v[] = { j->pair[i].prompt_json, j->pair[i].first_json,
+                              j->pair[i].second_json };
         for (int k = 0; k < 3 && rc == 0; k++)
-            rc = text_from_json(&text[3 * i + k], (struct arena *)&j->arena, v[k], j->rows.path, err);
+            rc = text_from_json(&text[3 * i + k], (struct arena *)&j->arena, v[k], j->rows.path,
+                                err);
         item[2 * i] = (struct scored){ &text[3 * i], &text[3 * i + 1] };
         item[2 * i + 1] = (struct scored){ &text[3 * i], &text[3 * i + 2] };
     }
@@ -265,10 +280,12 @@ static int score_pairs(float *raw, const struct judged *j, const struct model *m
     return rc;
 }
 
-int eval_reward(json_t *result, const char *name, const struct judged *j, const struct model *m, struct err *err)
+int eval_reward(json_t *result, const char *name, const struct judged *j, const struct model *m,
+                struct err *err)
 {
     float *raw = mem_alloc((size_t)j->n * 2, sizeof *raw);
-    double *right = mem_alloc((size_t)j->n, sizeof *right), *clear = mem_alloc((size_t)j->n, sizeof *clear);
+    double *right = mem_alloc((size_t)j->n, sizeof *right),
+           *clear = mem_alloc((size_t)j->n, sizeof *clear);
     int ties = 0, rc = raw && right && clear ? score_pairs(raw, j, m, err) : no_memory(err);
     for (int i = 0; i < j->n && rc == 0; i++) {
         float d = raw[2 * i] - raw[2 * i + 1];

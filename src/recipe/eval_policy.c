@@ -1,4 +1,5 @@
-/* recipe/eval_policy.c - a policy against its baseline on held-out prompts: one sample each, judged, with lengths and drift. */
+/* recipe/eval_policy.c - a policy against its baseline on held-out prompts: one sample each,
+ * judged, with lengths and drift. */
 #include <math.h>
 
 #include "eval/eval.h"
@@ -22,7 +23,10 @@ static char *plain_prompt(struct arena *a, const struct text *t)
     for (int i = 0; i < t->n; i++) {
         const char *role = t->messages[i].role;
         buf_addf(&b, "%s%s: %s", i ? "\n\n" : "",
-                 !strcmp(role, "user") ? "Human" : !strcmp(role, "assistant") ? "Assistant" : role, t->messages[i].content);
+                 !strcmp(role, "user")        ? "Human"
+                 : !strcmp(role, "assistant") ? "Assistant"
+                                              : role,
+                 t->messages[i].content);
     }
     buf_adds(&b, "\n\nAssistant:");
     char *s = b.failed ? NULL : arena_strdup(a, b.s);
@@ -44,7 +48,8 @@ int contest_read(struct contest *c, const char *prompts, int most, struct err *e
     c->win = arena_alloc(&c->arena, n * sizeof *c->win);
     c->match = arena_alloc(&c->arena, n * sizeof *c->match);
     c->plain = arena_alloc(&c->arena, n * sizeof *c->plain);
-    if (rc == 0 && !(c->policy && c->baseline && c->sampled && c->kl && c->win && c->match && c->plain))
+    if (rc == 0 &&
+        !(c->policy && c->baseline && c->sampled && c->kl && c->win && c->match && c->plain))
         rc = no_memory(err);
     for (int i = 0; i < c->n && rc == 0; i++) {
         c->kl[i] = c->win[i] = NAN;
@@ -55,7 +60,8 @@ int contest_read(struct contest *c, const char *prompts, int most, struct err *e
     return rc;
 }
 
-static int encode_all(struct tokens *ids, struct prompt_ids *list, const struct contest *c, const struct tokenizer *t, struct err *err)
+static int encode_all(struct tokens *ids, struct prompt_ids *list, const struct contest *c,
+                      const struct tokenizer *t, struct err *err)
 {
     int rc = 0;
     for (int i = 0; i < c->n && rc == 0; i++) {
@@ -76,7 +82,8 @@ static void told(void *arg, int i)
 }
 
 /* Ids of prompt and completion, as they were sampled: their text could be tokenised otherwise. */
-static int keep_ids(struct contest *c, int i, const struct prompt_ids *p, const struct completion *out, struct err *err)
+static int keep_ids(struct contest *c, int i, const struct prompt_ids *p,
+                    const struct completion *out, struct err *err)
 {
     int *keep = arena_alloc(&c->arena, ((size_t)p->n + (size_t)out->n + 1) * sizeof *keep);
     if (!keep)
@@ -88,7 +95,8 @@ static int keep_ids(struct contest *c, int i, const struct prompt_ids *p, const 
     return 0;
 }
 
-static int keep_said(struct contest *c, struct said *said, int i, const struct completion *out, struct err *err)
+static int keep_said(struct contest *c, struct said *said, int i, const struct completion *out,
+                     struct err *err)
 {
     *said = (struct said){ arena_strdup(&c->arena, out->text), 0, out->n, out->eos };
     for (int k = 0; k < out->n; k++)
@@ -96,7 +104,8 @@ static int keep_said(struct contest *c, struct said *said, int i, const struct c
     return said->text ? 0 : no_memory(err);
 }
 
-int contest_sample(struct contest *c, struct said *said, const struct model *m, const struct sampling *s, int batch, struct err *err)
+int contest_sample(struct contest *c, struct said *said, const struct model *m,
+                   const struct sampling *s, int batch, struct err *err)
 {
     struct tokens ids = { 0 };
     struct prompt_ids *list = mem_alloc((size_t)c->n, sizeof *list);
@@ -144,8 +153,8 @@ int contest_load(struct contest *c, struct said *said, const char *path, struct 
     for (int i = 0; i < c->n && rc == 0; i++) {
         const char *text = json_string_value(json_object_get(by_id, c->prompt[i].id));
         if (!text)
-            rc = err_set(err, ERR_MISSING, "%s: no completion for the prompt with id \"%s\" (%s)", path, c->prompt[i].id,
-                         rows_place(&c->rows, c->prompt[i].line).s);
+            rc = err_set(err, ERR_MISSING, "%s: no completion for the prompt with id \"%s\" (%s)",
+                         path, c->prompt[i].id, rows_place(&c->rows, c->prompt[i].line).s);
         else if (!(said[i].text = arena_strdup(&c->arena, text)))
             rc = no_memory(err);
         said[i].tokens = -1;
@@ -156,14 +165,17 @@ int contest_load(struct contest *c, struct said *said, const char *path, struct 
     return rc;
 }
 
-int contest_drift(struct contest *c, const struct model *baseline, float temperature, struct err *err)
+int contest_drift(struct contest *c, const struct model *baseline, float temperature,
+                  struct err *err)
 {
     double *sum = mem_alloc((size_t)c->n, sizeof *sum);
     int vocab = model_config(baseline)->vocab, rc = sum ? 0 : no_memory(err);
     for (int i = 0; i < c->n && rc == 0; i++)       // the ids are the policy's: they must mean something here
         for (int k = 0; k < c->sampled[i].n_prompt + c->sampled[i].n_completion; k++)
             if (c->sampled[i].prompt[k] >= vocab)
-                rc = err_set(err, ERR_VALUE, "policy and baseline have different vocabularies: no drift can be measured");
+                rc = err_set(
+                    err, ERR_VALUE,
+                    "policy and baseline have different vocabularies: no drift can be measured");
     if (rc == 0)
         rc = sequence_logp(sum, baseline, c->sampled, c->n, temperature, 2048, err);
     for (int i = 0; i < c->n && rc == 0; i++)
@@ -172,7 +184,7 @@ int contest_drift(struct contest *c, const struct model *baseline, float tempera
     return rc;
 }
 
-/* ---- judges ------------------------------------------------------------------------------------ */
+/* ---- judges ------------------------------------------------------------------------------ */
 
 static void matches(struct contest *c)
 {
@@ -180,9 +192,11 @@ static void matches(struct contest *c)
         c->match[i] = (struct match){ i, c->policy[i].text, c->baseline[i].text };
 }
 
-int contest_truth(struct contest *c, json_t *result, const struct lab_truth *truth, uint64_t seed, struct err *err)
+int contest_truth(struct contest *c, json_t *result, const struct lab_truth *truth, uint64_t seed,
+                  struct err *err)
 {
-    double *gain = mem_alloc((size_t)c->n, sizeof *gain), *win = mem_alloc((size_t)c->n, sizeof *win);
+    double *gain = mem_alloc((size_t)c->n, sizeof *gain),
+           *win = mem_alloc((size_t)c->n, sizeof *win);
     int rc = gain && win ? 0 : no_memory(err);
     double policy = 0;
     for (int i = 0; i < c->n && rc == 0; i++) {
@@ -226,7 +240,8 @@ int contest_labeler(struct contest *c, const struct labeling *l, struct err *err
     return rc;
 }
 
-int contest_reward(struct contest *c, json_t *result, const char *name, const struct model *m, uint64_t seed, struct err *err)
+int contest_reward(struct contest *c, json_t *result, const char *name, const struct model *m,
+                   uint64_t seed, struct err *err)
 {
     struct scorer *s = NULL;
     struct text *text = mem_alloc((size_t)c->n * 2, sizeof *text);
@@ -243,7 +258,8 @@ int contest_reward(struct contest *c, json_t *result, const char *name, const st
     if (rc == 0)
         rc = scorer_texts(s, item, 2 * c->n, raw, err);
     for (int i = 0; i < c->n && rc == 0; i++)
-        gain[i] = (double)scorer_normalize(s, raw[2 * i]) - (double)scorer_normalize(s, raw[2 * i + 1]);
+        gain[i] =
+            (double)scorer_normalize(s, raw[2 * i]) - (double)scorer_normalize(s, raw[2 * i + 1]);
     struct interval g;
     if (rc == 0)
         rc = interval_mean(&g, gain, c->n, seed, err);
@@ -257,9 +273,10 @@ int contest_reward(struct contest *c, json_t *result, const char *name, const st
     return rc;
 }
 
-/* ---- figures and files ----------------------------------------------------------------------------- */
+/* ---- figures and files ------------------------------------------------------------------- */
 
-static void lengths(json_t *result, const struct contest *c, const struct said *said, const char *name)
+static void lengths(json_t *result, const struct contest *c, const struct said *said,
+                    const char *name)
 {
     double tokens = 0, ended = 0;
     bool known = true;
@@ -303,7 +320,10 @@ int contest_figures(const struct contest *c, json_t *result, uint64_t seed, stru
 
 static const char *verdict(double win)
 {
-    return isnan(win) ? NULL : win > 0.5 ? "after is preferred" : win < 0.5 ? "before is preferred" : "a tie";
+    return isnan(win)  ? NULL
+           : win > 0.5 ? "after is preferred"
+           : win < 0.5 ? "before is preferred"
+                       : "a tie";
 }
 
 int contest_write(const struct contest *c, const char *dir, struct err *err)
@@ -316,12 +336,14 @@ int contest_write(const struct contest *c, const char *dir, struct err *err)
         rc = path ? rows_out_open(&out, path, err) : no_memory(err);
         for (int i = 0; i < (k && c->n > SHOWN ? SHOWN : c->n) && rc == 0; i++) {
             const char *v = verdict(c->win[i]);
-            json_t *row = k ? json_pack("{s:s, s:s, s:s, s:s?}", "prompt", c->plain[i], "before", c->baseline[i].text, "after",
-                                        c->policy[i].text, "verdict", v) :
-                json_pack("{s:s, s:O, s:s, s:s, s:o, s:o}", "id", c->prompt[i].id, "prompt",
-                          json_object_get(c->prompt[i].row, "prompt"), "policy", c->policy[i].text, "baseline",
-                          c->baseline[i].text, "win", isnan(c->win[i]) ? json_null() : json_real(c->win[i]), "kl",
-                          isnan(c->kl[i]) ? json_null() : json_real(c->kl[i]));
+            json_t *row =
+                k ? json_pack("{s:s, s:s, s:s, s:s?}", "prompt", c->plain[i], "before",
+                              c->baseline[i].text, "after", c->policy[i].text, "verdict", v)
+                  : json_pack("{s:s, s:O, s:s, s:s, s:o, s:o}", "id", c->prompt[i].id, "prompt",
+                              json_object_get(c->prompt[i].row, "prompt"), "policy",
+                              c->policy[i].text, "baseline", c->baseline[i].text, "win",
+                              isnan(c->win[i]) ? json_null() : json_real(c->win[i]), "kl",
+                              isnan(c->kl[i]) ? json_null() : json_real(c->kl[i]));
             rc = row ? rows_out_add(&out, row, err) : no_memory(err);
             json_decref(row);
         }

@@ -1,7 +1,9 @@
-/* recipe/generate_asked.c - `rlaif generate` of an endpoint: K completions of each prompt, asked and stored as labels are.
+/* recipe/generate_asked.c - `rlaif generate` of an endpoint: K completions of each prompt, asked
+ * and stored as labels are.
  *
- * A prompt that is a string is sent as a text where the server continues texts, else as a user's turn; messages go as they are.
- * Rows are written in the input's order, with the provider's name as `model`. */
+ * A prompt that is a string is sent as a text where the server continues texts, else as a user's
+ * turn; messages go as they are. Rows are written in the input's order, with the provider's name
+ * as `model`. */
 #include "recipe/generating.h"
 #include "recipe/inference.h"
 #include "recipe/labeling.h"
@@ -21,7 +23,8 @@ struct asked {
 };
 
 /* The k questions of a prompt. */
-static int put(struct ask *ask, const struct asked *g, const struct text *t, struct arena *a, struct err *err)
+static int put(struct ask *ask, const struct asked *g, const struct text *t, struct arena *a,
+               struct err *err)
 {
     struct chat_message *m = t->n ? arena_alloc(a, (size_t)t->n * sizeof *m) : NULL;
     if (t->n && !m)
@@ -29,8 +32,13 @@ static int put(struct ask *ask, const struct asked *g, const struct text *t, str
     for (int i = 0; i < t->n; i++)
         m[i] = (struct chat_message){ t->messages[i].role, t->messages[i].content };
     for (int k = 0; k < g->k; k++)
-        ask[k] = (struct ask){ .kind = ASK_TEXT, .prompt = t->n ? NULL : t->text, .message = m, .n_messages = t->n, .sampling = g->sampling,
-                               .draw = k, .protocol = "generate" };
+        ask[k] = (struct ask){ .kind = ASK_TEXT,
+                               .prompt = t->n ? NULL : t->text,
+                               .message = m,
+                               .n_messages = t->n,
+                               .sampling = g->sampling,
+                               .draw = k,
+                               .protocol = "generate" };
     return 0;
 }
 
@@ -40,7 +48,8 @@ static int take(struct asked *g, int i, const struct reply *r, bool for_sft, str
     json_t *row = json_copy((json_t *)g->prompt[i].row), *list = json_array();
     for (int k = 0; k < g->k && !g->why[i]; k++) {
         if (r[k].state != REPLY_OK || !r[k].text) {
-            char *why = str_printf("completion %d: %s%s%s", k + 1, reply_state_name(r[k].state), r[k].error ? ": " : "", r[k].error ? r[k].error : "");
+            char *why = str_printf("completion %d: %s%s%s", k + 1, reply_state_name(r[k].state),
+                                   r[k].error ? ": " : "", r[k].error ? r[k].error : "");
             g->why[i] = why ? arena_strdup(&g->arena, why) : "no memory";
             free(why);
         } else {
@@ -89,7 +98,8 @@ static int write_rows(struct asked *g, const char *output, struct err *err)
         rc = g->out[i] ? rows_out_add(&out, g->out[i], err) : 0;
     }
     if (rc == 0 && !kept)
-        rc = err_set(err, ERR_VALUE, "%s: no prompt was answered; the first: %s", g->rows.path, g->why[0]);
+        rc = err_set(err, ERR_VALUE, "%s: no prompt was answered; the first: %s", g->rows.path,
+                     g->why[0]);
     if (rc == 0)
         rc = rows_out_commit(&out, err);
     rows_out_close(&out);
@@ -99,7 +109,8 @@ static int write_rows(struct asked *g, const char *output, struct err *err)
     return rc ? rc : rows_write_rejected_beside(&g->rows, output, err);
 }
 
-static int begin(struct asked *g, struct run *run, const json_t *opt, struct model **m, struct err *err)
+static int begin(struct asked *g, struct run *run, const json_t *opt, struct model **m,
+                 struct err *err)
 {
     const char *output = opt_str(opt, "output"), *slash = strrchr(output, '/');
     char *dir = slash ? strndup(output, (size_t)(slash - output) + 1) : strdup(".");
@@ -141,7 +152,8 @@ static void figures(json_t *result, const struct asked *g, double seconds)
     json_object_set_new(result, "replies_found", json_integer(c->found));
     json_object_set_new(result, "price", json_real(c->price));
     json_object_set_new(result, "seconds", json_real(seconds));
-    json_object_set_new(result, "tokens_per_second", json_real(seconds > 0 ? (double)c->tokens_out / seconds : 0));
+    json_object_set_new(result, "tokens_per_second",
+                        json_real(seconds > 0 ? (double)c->tokens_out / seconds : 0));
 }
 
 int generate_asked(struct run *run, const json_t *opt, json_t *result, struct err *err)

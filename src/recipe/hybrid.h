@@ -5,7 +5,9 @@
 #include "eval/eval.h"
 #include "feedback/feedback.h"
 
-/* Fills result with each stage's figures: what was counted, and, where rows have truth columns, how often it was right. */
-int hybrid_figures(json_t *result, const struct hybrid_set *s, uint64_t seed, struct err *err) MUST_CHECK;
+/* Fills result with each stage's figures: what was counted, and, where rows have truth columns,
+ * how often it was right. */
+int hybrid_figures(json_t *result, const struct hybrid_set *s, uint64_t seed,
+                   struct err *err) MUST_CHECK;
 
 #endif

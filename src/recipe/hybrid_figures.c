@@ -1,8 +1,9 @@
 /* recipe/hybrid_figures.c - each stage of hybrid feedback measured by itself.
  *
- * Verdicts are compared with the rows' `correct`, orders with `correct` first and `scores` then; rows without them are left
- * out.  Accuracies of verdicts are shares of answers (Wilson); accuracies of orders are means over prompts of the share of
- * their pairs in the right order, ties one half (bootstrapped over prompts), since pairs of one prompt are not independent. */
+ * Verdicts are compared with the rows' `correct`, orders with `correct` first and `scores` then;
+ * rows without them are left out.  Accuracies of verdicts are shares of answers (Wilson);
+ * accuracies of orders are means over prompts of the share of their pairs in the right order,
+ * ties one half (bootstrapped over prompts), since pairs of one prompt are not independent. */
 #include <math.h>
 
 #include "recipe/hybrid.h"
@@ -14,8 +15,14 @@ static const char *const who_name[WHO] = { "rule", "ai", "ai_blind", "verdict" }
 /* Whether somebody looked at an answer, and what they said. */
 static bool said(enum correctness *v, const struct hybrid_answer *a, enum who who)
 {
-    *v = who == BY_RULE ? a->rule.verdict : who == BY_AI ? a->ai.verdict : who == BY_BLIND ? a->blind.verdict : a->verdict;
-    return who == BY_RULE ? a->ruled : who == BY_AI ? a->ai.asked : who == BY_BLIND ? a->blind.asked : a->by != NULL;
+    *v = who == BY_RULE    ? a->rule.verdict
+         : who == BY_AI    ? a->ai.verdict
+         : who == BY_BLIND ? a->blind.verdict
+                           : a->verdict;
+    return who == BY_RULE    ? a->ruled
+           : who == BY_AI    ? a->ai.asked
+           : who == BY_BLIND ? a->blind.asked
+                             : a->by != NULL;
 }
 
 static void set(json_t *result, const char *who, const char *what, double value)
@@ -105,8 +112,10 @@ static void add(struct mean *m, double x)
 }
 
 enum order { SORTED, REASONED, ORDERED, PLAIN, PLAIN_CHECKABLE, ORDERED_CHECKABLE, ORDERS };
-static const char *const order_name[ORDERS] = { "sorting_accuracy", "comparison_accuracy", "order_accuracy", "plain_order_accuracy",
-                                                "plain_checkable_accuracy", "order_checkable_accuracy" };
+static const char *const order_name[ORDERS] = {
+    "sorting_accuracy",     "comparison_accuracy",      "order_accuracy",
+    "plain_order_accuracy", "plain_checkable_accuracy", "order_checkable_accuracy"
+};
 
 /* One prompt's share of pairs in the right order, for every stage. */
 static void orders_of(double out[ORDERS], const struct hybrid_item *it)
@@ -118,15 +127,19 @@ static void orders_of(double out[ORDERS], const struct hybrid_item *it)
             const struct hybrid_answer *a = &it->answer[i], *b = &it->answer[j];
             double t = truly(a, b), ranks = a->rank < b->rank ? 1 : a->rank > b->rank ? 0 : 0.5;
             if (checkable && a->truth >= 0 && b->truth >= 0 && a->truth != b->truth)
-                add(&m[SORTED], agree(0.5 + 0.5 * ((a->verdict == ANSWER_RIGHT) - (b->verdict == ANSWER_RIGHT)), t));
+                add(&m[SORTED],
+                    agree(0.5 + 0.5 * ((a->verdict == ANSWER_RIGHT) - (b->verdict == ANSWER_RIGHT)),
+                          t));
             add(&m[ORDERED], agree(ranks, t));
             if (checkable)
                 add(&m[ORDERED_CHECKABLE], agree(ranks, t));
         }
     for (int d = 0; d < it->n_duels; d++)
-        add(&m[REASONED], agree(it->duel[d].answered ? it->duel[d].p : 0.5, truly(&it->answer[it->duel[d].i], &it->answer[it->duel[d].j])));
+        add(&m[REASONED], agree(it->duel[d].answered ? it->duel[d].p : 0.5,
+                                truly(&it->answer[it->duel[d].i], &it->answer[it->duel[d].j])));
     for (int d = 0; d < it->n_plain; d++) {
-        double x = agree(it->plain[d].answered ? it->plain[d].p : 0.5, truly(&it->answer[it->plain[d].i], &it->answer[it->plain[d].j]));
+        double x = agree(it->plain[d].answered ? it->plain[d].p : 0.5,
+                         truly(&it->answer[it->plain[d].i], &it->answer[it->plain[d].j]));
         add(&m[PLAIN], x);
         if (checkable)
             add(&m[PLAIN_CHECKABLE], x);
@@ -135,7 +148,8 @@ static void orders_of(double out[ORDERS], const struct hybrid_item *it)
         out[k] = m[k].n ? m[k].sum / m[k].n : NAN;
 }
 
-static int orders(json_t *result, const struct hybrid_set *s, double *value, uint64_t seed, struct err *err)
+static int orders(json_t *result, const struct hybrid_set *s, double *value, uint64_t seed,
+                  struct err *err)
 {
     int rc = 0;
     for (int k = 0; k < ORDERS && rc == 0; k++) {
@@ -159,7 +173,8 @@ static int orders(json_t *result, const struct hybrid_set *s, double *value, uin
 
 static void counts(json_t *result, const struct hybrid_set *s)
 {
-    int category[CATEGORIES] = { 0 }, state[HYBRID_LEFT + 1] = { 0 }, answers = 0, duels = 0, plain = 0, voted = 0, references = 0, same = 0, answered = 0;
+    int category[CATEGORIES] = { 0 }, state[HYBRID_LEFT + 1] = { 0 }, answers = 0, duels = 0,
+        plain = 0, voted = 0, references = 0, same = 0, answered = 0;
     json_t *of = json_object(), *states = json_object();
     for (int i = 0; i < s->n; i++) {
         const struct hybrid_item *it = &s->item[i];
@@ -179,7 +194,8 @@ static void counts(json_t *result, const struct hybrid_set *s)
         if (category[c])
             json_object_set_new(of, category_name((enum category)c), json_integer(category[c]));
     for (int k = 0; k <= HYBRID_LEFT; k++)
-        json_object_set_new(states, hybrid_state_name((enum hybrid_state)k), json_integer(state[k]));
+        json_object_set_new(states, hybrid_state_name((enum hybrid_state)k),
+                            json_integer(state[k]));
     set_number(result, "prompts", s->n);
     set_number(result, "answers", answers);
     json_object_set_new(result, "categories", of);

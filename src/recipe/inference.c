@@ -10,7 +10,8 @@ int option_positive(const json_t *opt, const char *name, int *out, struct err *e
     return 0;
 }
 
-static int read_stops(struct sampling *s, const char *stop[MAX_STOPS], const json_t *list, struct err *err)
+static int read_stops(struct sampling *s, const char *stop[MAX_STOPS], const json_t *list,
+                      struct err *err)
 {
     size_t n = json_array_size(list);
     if (n > MAX_STOPS)
@@ -22,7 +23,8 @@ static int read_stops(struct sampling *s, const char *stop[MAX_STOPS], const jso
     return 0;
 }
 
-int read_sampling(struct sampling *s, const char *stop[MAX_STOPS], const json_t *opt, struct err *err)
+int read_sampling(struct sampling *s, const char *stop[MAX_STOPS], const json_t *opt,
+                  struct err *err)
 {
     sampling_defaults(s);
     s->temperature = (float)opt_float(opt, "temperature");
@@ -31,7 +33,8 @@ int read_sampling(struct sampling *s, const char *stop[MAX_STOPS], const json_t 
     if (json_object_get(opt, "top_p"))
         s->top_p = (float)opt_float(opt, "top_p");
     if (!(s->temperature >= 0) || s->temperature > 100)
-        return err_set(err, ERR_USAGE, "--temperature is %g, expected 0 to 100", opt_float(opt, "temperature"));
+        return err_set(err, ERR_USAGE, "--temperature is %g, expected 0 to 100",
+                       opt_float(opt, "temperature"));
     if (k < 0 || k > INT32_MAX)
         return err_set(err, ERR_USAGE, "--top_k is %lld, expected 0 (off) or more", (long long)k);
     if (!(s->top_p > 0))

@@ -1,8 +1,10 @@
-/* recipe/inputs.c - names become files: the one place where a Hub id turns into a path on this disk.
+/* recipe/inputs.c - names become files: the one place where a Hub id turns into a path on this
+ * disk.
  *
  * What exists here wins.  Otherwise a value of the form ORG/NAME is looked up in the cache and on
- * the Hub.  The stage gets the path; the recipe's key gets the name and its commit, so that a run is
- * the same on a machine whose cache lies elsewhere, and stale when the name means another commit. */
+ * the Hub.  The stage gets the path; the recipe's key gets the name and its commit, so that a run
+ * is the same on a machine whose cache lies elsewhere, and stale when the name means another
+ * commit. */
 #include "net/net.h"
 #include "recipe/internal.h"
 
@@ -32,11 +34,13 @@ static int look_up(const struct lookup *l, const char *name, struct hub_found *f
                  ? hub_dataset(f, name, first ? beside(l, "dataset_config") : NULL,
                                first ? beside(l, "dataset_split") : NULL, err)
                  : hub_model(f, name, err);
-    if (rc == ERR_MISSING && !strcmp(l->option->name, "path") && hub_dataset(f, name, NULL, NULL, NULL) == 0)
+    if (rc == ERR_MISSING && !strcmp(l->option->name, "path") &&
+        hub_dataset(f, name, NULL, NULL, NULL) == 0)
         rc = 0; // `rlaif inspect` takes either
     if (rc && rc != ERR_INTERRUPTED && rc != ERR_MEMORY && err) {
         struct err why = *err;
-        rc = err_set(err, rc, "--%s: there is no file or folder '%s' here, and as a name on the Hub: %s",
+        rc = err_set(err, rc,
+                     "--%s: there is no file or folder '%s' here, and as a name on the Hub: %s",
                      l->option->name, name, why.msg);
     }
     return rc;
@@ -78,8 +82,8 @@ static int local_list(json_t **out, const struct lookup *l, const json_t *list, 
     return rc;
 }
 
-int inputs_resolve(json_t **local, json_t *commits, const struct stage *s, const json_t *opt, const char *out,
-                   struct err *err)
+int inputs_resolve(json_t **local, json_t *commits, const struct stage *s, const json_t *opt,
+                   const char *out, struct err *err)
 {
     json_t *all = json_copy((json_t *)opt);
     int rc = all ? 0 : err_set(err, ERR_MEMORY, "no memory for options");

@@ -1,10 +1,13 @@
-/* recipe/lab_publish.c - a trained lab model put where the recipes find it, with a manifest of what it has seen.
+/* recipe/lab_publish.c - a trained lab model put where the recipes find it, with a manifest of
+ * what it has seen.
  *
- * The manifest repeats what the trainer measured (train_results.json of each folder, in order) and what the corpus writer
- * was told (NAME.json beside each corpus), so that nothing in it is typed by hand. */
+ * The manifest repeats what the trainer measured (train_results.json of each folder, in order)
+ * and what the corpus writer was told (NAME.json beside each corpus), so that nothing in it is
+ * typed by hand. */
 #include "recipe/lab_publish.h"
 
-static const char *const model_files[] = {"config.json", "generation_config.json", "model.safetensors", "tokenizer.json",
+static const char *const model_files[] = {"config.json",           "generation_config.json",
+                                          "model.safetensors",     "tokenizer.json",
                                           "tokenizer_config.json", "special_tokens_map.json"};
 
 static int copy_model(const char *to, const char *from, struct err *err)
@@ -24,12 +27,15 @@ static int append_file(json_t *list, const char *dir, const char *name, struct e
 {
     char *path = name ? path_join(dir, name) : str_printf("%s.json", dir);
     json_t *v = path ? json_read_file(path, err) : NULL;
-    int rc = v ? json_array_append_new(list, v) : path ? err->code : err_set(err, ERR_MEMORY, "reading %s", dir);
+    int rc = v      ? json_array_append_new(list, v)
+             : path ? err->code
+                    : err_set(err, ERR_MEMORY, "reading %s", dir);
     free(path);
     return rc;
 }
 
-int lab_publish(const char *dir, const json_t *trained, const json_t *corpora, json_t *result, struct err *err)
+int lab_publish(const char *dir, const json_t *trained, const json_t *corpora, json_t *result,
+                struct err *err)
 {
     struct err local = {0};
     err = err ? err : &local;
@@ -37,7 +43,8 @@ int lab_publish(const char *dir, const json_t *trained, const json_t *corpora, j
     size_t i;
     int rc = 0;
     if (!json_array_size(trained))
-        rc = err_set(err, ERR_USAGE, "rlaif lab --make published: --trained needs at least one folder");
+        rc = err_set(err, ERR_USAGE,
+                     "rlaif lab --make published: --trained needs at least one folder");
     json_array_foreach(trained, i, v)
         if (rc == 0)
             rc = append_file(runs, json_string_value(v), "train_results.json", err);
@@ -49,13 +56,15 @@ int lab_publish(const char *dir, const json_t *trained, const json_t *corpora, j
         tokens += json_number_value(json_object_get(v, "num_tokens"));
         seconds += json_number_value(json_object_get(v, "train_runtime"));
     }
-    json_t *manifest = json_pack("{s:s,s:f,s:f,s:o,s:o}", "program", rlaif_version(), "tokens_seen", tokens, "train_seconds",
-                                 seconds, "corpora", texts, "trainings", runs);
+    json_t *manifest =
+        json_pack("{s:s,s:f,s:f,s:o,s:o}", "program", rlaif_version(), "tokens_seen", tokens,
+                  "train_seconds", seconds, "corpora", texts, "trainings", runs);
     char *path = path_join(dir, "manifest.json");
     if (rc == 0 && (!manifest || !path))
         rc = err_set(err, ERR_MEMORY, "writing the manifest of %s", dir);
     if (rc == 0)
-        rc = copy_model(dir, json_string_value(json_array_get(trained, json_array_size(trained) - 1)), err);
+        rc = copy_model(
+            dir, json_string_value(json_array_get(trained, json_array_size(trained) - 1)), err);
     if (rc == 0)
         rc = json_write_file(path, manifest, err);
     json_decref(manifest);

@@ -4,8 +4,10 @@
 
 #include "recipe/recipe.h"
 
-/* Copies the model of the last folder of trained into dir and writes manifest.json: what was trained on what, how long.
- * trained, corpora: arrays of paths; a corpus has its options in CORPUS.json beside it. */
-int lab_publish(const char *dir, const json_t *trained, const json_t *corpora, json_t *result, struct err *err) MUST_CHECK;
+/* Copies the model of the last folder of trained into dir and writes manifest.json: what was
+ * trained on what, how long. trained, corpora: arrays of paths; a corpus has its options in
+ * CORPUS.json beside it. */
+int lab_publish(const char *dir, const json_t *trained, const json_t *corpora, json_t *result,
+                struct err *err) MUST_CHECK;
 
 #endif

@@ -15,7 +15,8 @@ static int open_endpoint(struct provider **out, const json_t *opt, const char *n
         return err_set(err, ERR_USAGE, "max_retries is %lld; expected 0 to 1000",
                        (long long)retries);
     if (opt_given(opt, "batch_file") && opt_given(opt, "collect"))
-        return err_set(err, ERR_USAGE, "batch_file writes questions, collect reads replies: one at a time");
+        return err_set(err, ERR_USAGE,
+                       "batch_file writes questions, collect reads replies: one at a time");
     if (opt_float(opt, "max_cost") > 0 && !opt_given(opt, "price_table"))
         return err_set(err, ERR_USAGE,
                        "max_cost needs prices: --price_table FILE (docs/labelers.md)");
@@ -42,7 +43,8 @@ int labeler_model(struct model **out, struct device *dev, const json_t *opt, con
                   struct err *err)
 {
     int rc = stage_model(out, dev, opt, name, false, false, err);
-    const char *choice = json_object_get(opt, "chat_template") ? opt_str(opt, "chat_template") : NULL;
+    const char *choice =
+        json_object_get(opt, "chat_template") ? opt_str(opt, "chat_template") : NULL;
     return rc || !choice ? rc : model_use_template(*out, choice, err);
 }
 

@@ -1,4 +1,5 @@
-/* recipe/labelers.h - a name becomes somebody to ask: a model on this disk or the Hub, or an endpoint. */
+/* recipe/labelers.h - a name becomes somebody to ask: a model on this disk or the Hub, or an
+ * endpoint. */
 #ifndef RECIPE_LABELERS_H
 #define RECIPE_LABELERS_H
 
@@ -17,12 +18,14 @@
     { "max_cost", OPT_FLOAT, "0", "stop once so much money is spent; 0: no limit", NULL, false },                     \
     { "max_tokens_spent", OPT_INT, "0", "stop once so many tokens are spent, in and out; 0: no limit", NULL, false }
 
-/* name: https://HOST/v1#MODEL, or a model.  *model is that of a local labeler, NULL for others; the caller closes
- * both, the provider first. */
-int labeler_open(struct provider **out, struct model **model, struct run *run, const json_t *opt, const char *name,
-                 struct err *err) MUST_CHECK;
-/* A local labeler, with the template that --chat_template chooses (where the stage has such an option). */
-int labeler_model(struct model **out, struct device *dev, const json_t *opt, const char *name, struct err *err) MUST_CHECK;
+/* name: https://HOST/v1#MODEL, or a model.  *model is that of a local labeler, NULL for others;
+ * the caller closes both, the provider first. */
+int labeler_open(struct provider **out, struct model **model, struct run *run, const json_t *opt,
+                 const char *name, struct err *err) MUST_CHECK;
+/* A local labeler, with the template that --chat_template chooses (where the stage has such an
+ * option). */
+int labeler_model(struct model **out, struct device *dev, const json_t *opt, const char *name,
+                  struct err *err) MUST_CHECK;
 /* The limits that options set. */
 struct ask_budget labeler_budget(const json_t *opt);
 

@@ -15,7 +15,8 @@ static int principle_from(int *out, const char *word, struct err *err)
     else if (str_to_i64(word, &n) && n >= 1 && n <= PRINCIPLES)
         *out = (int)n;
     else
-        return err_set(err, ERR_USAGE, "--principle is %s, expected drawn, all, or 1 to %d", word, PRINCIPLES);
+        return err_set(err, ERR_USAGE, "--principle is %s, expected drawn, all, or 1 to %d", word,
+                       PRINCIPLES);
     return 0;
 }
 
@@ -23,7 +24,8 @@ static int count_from(int *out, const json_t *opt, const char *name, int64_t max
 {
     int64_t n = opt_int(opt, name);
     if (n < 0 || n > max)
-        return err_set(err, ERR_USAGE, "--%s is %lld, expected 0 to %lld", name, (long long)n, (long long)max);
+        return err_set(err, ERR_USAGE, "--%s is %lld, expected 0 to %lld", name, (long long)n,
+                       (long long)max);
     *out = (int)n;
     return 0;
 }
@@ -37,7 +39,9 @@ static bool has(const json_t *opt, const char *name)
 static int pair_options(struct protocol_options *o, const json_t *opt, struct err *err)
 {
     const char *order = opt_str(opt, "order");
-    o->order = !strcmp(order, "random") ? ORDER_RANDOM : !strcmp(order, "fixed") ? ORDER_FIXED : ORDER_BOTH;
+    o->order = !strcmp(order, "random")  ? ORDER_RANDOM
+               : !strcmp(order, "fixed") ? ORDER_FIXED
+                                         : ORDER_BOTH;
     o->ask_harmless = !strcmp(opt_str(opt, "wording"), "harmless");
     if (opt_given(opt, "clamp")) {
         o->clamp = opt_float(opt, "clamp");
@@ -63,7 +67,8 @@ static int protocol_from(struct protocol **out, const json_t *opt, struct err *e
     if (opt_given(opt, "rationale_temperature")) {
         o.temperature = opt_float(opt, "rationale_temperature");
         if (!(o.temperature >= 0))
-            return err_set(err, ERR_USAGE, "--rationale_temperature is %g, expected 0 to 100", o.temperature);
+            return err_set(err, ERR_USAGE, "--rationale_temperature is %g, expected 0 to 100",
+                           o.temperature);
     }
     if (has(opt, "scale"))
         o.scale = opt_str(opt, "scale");
@@ -78,7 +83,8 @@ static int protocol_from(struct protocol **out, const json_t *opt, struct err *e
     return rc ? rc : protocol_new(out, opt_str(opt, "protocol"), &o, err);
 }
 
-int labeling_store(struct store **out, struct run *run, const char *path, const char *dir, struct err *err)
+int labeling_store(struct store **out, struct run *run, const char *path, const char *dir,
+                   struct err *err)
 {
     char *own = path ? NULL : path_join(run->out ? run->out : dir, "labels.db");
     if (!path && !own)
@@ -88,14 +94,18 @@ int labeling_store(struct store **out, struct run *run, const char *path, const 
     return rc;
 }
 
-int labeling_open(struct labeling *l, struct run *run, const json_t *opt, const char *model, const char *store, const char *dir,
-                  struct err *err)
+int labeling_open(struct labeling *l, struct run *run, const json_t *opt, const char *model,
+                  const char *store, const char *dir, struct err *err)
 {
-    *l = (struct labeling){ .min_coverage = opt_given(opt, "batch_file") ? 0 : opt_float(opt, "min_coverage") };
+    *l = (struct labeling){ .min_coverage =
+                                opt_given(opt, "batch_file") ? 0 : opt_float(opt, "min_coverage") };
     double mass = opt_float(opt, "min_label_mass");
-    int rc = mass >= 0 && mass <= 1 ? 0 : err_set(err, ERR_USAGE, "min_label_mass is %g; it is a probability", mass);
+    int rc = mass >= 0 && mass <= 1
+                 ? 0
+                 : err_set(err, ERR_USAGE, "min_label_mass is %g; it is a probability", mass);
     if (rc == 0 && !(l->min_coverage >= 0 && l->min_coverage <= 1))
-        rc = err_set(err, ERR_USAGE, "--min_coverage is %g; it is a share, 0 to 1", l->min_coverage);
+        rc =
+            err_set(err, ERR_USAGE, "--min_coverage is %g; it is a share, 0 to 1", l->min_coverage);
     if (rc == 0)
         rc = protocol_from(&l->protocol, opt, err);
     if (rc == 0)
@@ -112,7 +122,8 @@ int labeling_open(struct labeling *l, struct run *run, const json_t *opt, const 
     return rc;
 }
 
-int labeling_rehearse(struct labeling *l, struct run *run, const json_t *opt, const char *model, struct err *err)
+int labeling_rehearse(struct labeling *l, struct run *run, const json_t *opt, const char *model,
+                      struct err *err)
 {
     *l = (struct labeling){ 0 };
     struct device *dev;
@@ -137,7 +148,8 @@ int labeling_people(struct labeling *l, const json_t *opt, struct err *err)
     return rc;
 }
 
-int labeling_covered(const struct labeling *l, const struct label_counts *c, int n, const char *what, struct err *err)
+int labeling_covered(const struct labeling *l, const struct label_counts *c, int n,
+                     const char *what, struct err *err)
 {
     int missing = c->failed + c->too_long;
     double coverage = n ? 1 - (double)missing / n : 1;
@@ -151,7 +163,8 @@ int labeling_covered(const struct labeling *l, const struct label_counts *c, int
 
 int replies_covered(const struct ask_counts *c, const json_t *opt, struct err *err)
 {
-    double least = opt_float(opt, "min_coverage"), all = (double)(c->found + c->asked), missing = (double)(c->failed + c->too_long);
+    double least = opt_float(opt, "min_coverage"), all = (double)(c->found + c->asked),
+           missing = (double)(c->failed + c->too_long);
     if (!(least >= 0 && least <= 1))
         return err_set(err, ERR_USAGE, "--min_coverage is %g; it is a share, 0 to 1", least);
     if (all == 0 || 1 - missing / all >= least)
@@ -171,16 +184,19 @@ void labeling_close(struct labeling *l)
     *l = (struct labeling){ 0 };
 }
 
-static int write_file(const char *path, bool pairs, const struct candidates *item, const struct label *label, int n,
-                      const struct labeler *by, bool answered_only, struct err *err)
+static int write_file(const char *path, bool pairs, const struct candidates *item,
+                      const struct label *label, int n, const struct labeler *by,
+                      bool answered_only, struct err *err)
 {
     struct rows_out out = { 0 };
     int rc = rows_out_open(&out, path, err);
     for (int i = 0; i < n && rc == 0; i++) {
         if (answered_only && label[i].state != LABEL_ANSWERED)
             continue;
-        json_t *row = pairs ? pair_row(&item[i], &label[i], by) : label_row(&item[i], &label[i], by);
-        rc = row ? rows_out_add(&out, row, err) : err_set(err, ERR_MEMORY, "no memory to write labels");
+        json_t *row =
+            pairs ? pair_row(&item[i], &label[i], by) : label_row(&item[i], &label[i], by);
+        rc = row ? rows_out_add(&out, row, err)
+                 : err_set(err, ERR_MEMORY, "no memory to write labels");
         json_decref(row);
     }
     if (rc == 0)
@@ -189,8 +205,8 @@ static int write_file(const char *path, bool pairs, const struct candidates *ite
     return rc;
 }
 
-int labeling_write(const char *dir, const struct candidates *item, const struct label *label, int n, const struct labeler *by,
-                   bool answered_only, struct err *err)
+int labeling_write(const char *dir, const struct candidates *item, const struct label *label, int n,
+                   const struct labeler *by, bool answered_only, struct err *err)
 {
     char *labels = path_join(dir, "labels.jsonl"), *pairs = path_join(dir, "pairs.jsonl");
     int rc = labels && pairs ? 0 : err_set(err, ERR_MEMORY, "no memory to write labels");
@@ -206,7 +222,10 @@ int labeling_write(const char *dir, const struct candidates *item, const struct 
 void set_number(json_t *result, const char *name, double value)
 {
     bool whole = value == floor(value) && fabs(value) < 1e15;
-    json_object_set_new(result, name, !isfinite(value) ? json_null() : whole ? json_integer((json_int_t)value) : json_real(value));
+    json_object_set_new(result, name,
+                        !isfinite(value) ? json_null()
+                        : whole          ? json_integer((json_int_t)value)
+                                         : json_real(value));
 }
 
 double get_number(const json_t *result, const char *name)
@@ -220,5 +239,6 @@ void set_interval(json_t *result, const char *name, const struct interval *i)
     char ci[96];
     snprintf(ci, sizeof ci, "%s_ci", name);
     json_object_set_new(result, name, i->n && isfinite(i->mean) ? json_real(i->mean) : json_null());
-    json_object_set_new(result, ci, i->n && isfinite(i->low) ? json_pack("[ff]", i->low, i->high) : json_null());
+    json_object_set_new(
+        result, ci, i->n && isfinite(i->low) ? json_pack("[ff]", i->low, i->high) : json_null());
 }

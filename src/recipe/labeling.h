@@ -1,4 +1,5 @@
-/* recipe/labeling.h - what stages that ask a labeler have in common: its options, opening it, writing figures. */
+/* recipe/labeling.h - what stages that ask a labeler have in common: its options, opening it,
+ * writing figures. */
 #ifndef RECIPE_LABELING_H
 #define RECIPE_LABELING_H
 
@@ -7,8 +8,8 @@
 #include "recipe/labelers.h"
 #include "recipe/recipe.h"
 
-/* What is asked, how, and of whom.  Stages that compare pairs take LABELING_OPTIONS, stages that rate single answers
- * RATING_OPTIONS. */
+/* What is asked, how, and of whom.  Stages that compare pairs take LABELING_OPTIONS, stages that
+ * rate single answers RATING_OPTIONS. */
 #define LABELING_OPTIONS                                                                                               \
     { "protocol", OPT_INPUT, "pairwise", "how it is asked; a YAML file is a protocol of your own (docs/adding/protocol.md)", \
       "pairwise|constitution", false },                                                                                \
@@ -55,30 +56,37 @@ struct labeling {
     struct provider people;     // of labeling_people
     struct arena texts;         // rationales
 };
-/* Points into itself: do not copy.  store NULL: labels.db in the run's folder, or in dir outside a recipe. */
-int labeling_open(struct labeling *l, struct run *run, const json_t *opt, const char *model, const char *store, const char *dir,
-                  struct err *err);
-/* The protocol and, of a local labeler, its model (with the template chosen), but nobody to ask: to show what would be. */
-int labeling_rehearse(struct labeling *l, struct run *run, const json_t *opt, const char *model, struct err *err);
+/* Points into itself: do not copy.  store NULL: labels.db in the run's folder, or in dir outside
+ * a recipe. */
+int labeling_open(struct labeling *l, struct run *run, const json_t *opt, const char *model,
+                  const char *store, const char *dir, struct err *err);
+/* The protocol and, of a local labeler, its model (with the template chosen), but nobody to ask:
+ * to show what would be. */
+int labeling_rehearse(struct labeling *l, struct run *run, const json_t *opt, const char *model,
+                      struct err *err);
 /* The questions that n items would be, to standard output or, with run->json, into result. */
-int labeling_show(json_t *result, const struct run *run, const struct labeling *l, const struct label_item *item, int n,
-                  struct err *err);
+int labeling_show(json_t *result, const struct run *run, const struct labeling *l,
+                  const struct label_item *item, int n, struct err *err);
 /* The store at path; NULL: labels.db in the run's folder, or in dir outside a recipe. */
-int labeling_store(struct store **out, struct run *run, const char *path, const char *dir, struct err *err);
+int labeling_store(struct store **out, struct run *run, const char *path, const char *dir,
+                   struct err *err);
 /* Names only: labels made by people carry them. */
 int labeling_people(struct labeling *l, const json_t *opt, struct err *err);
-/* ERR_VALUE, saying what is missing, where fewer than min_coverage of n things asked about (`what`: "pairs") got their replies:
- * those that failed and those too long for the labeler have none; a refusal or a reply that cannot be read is one. */
-int labeling_covered(const struct labeling *l, const struct label_counts *c, int n, const char *what, struct err *err) MUST_CHECK;
+/* ERR_VALUE, saying what is missing, where fewer than min_coverage of n things asked about
+ * (`what`: "pairs") got their replies: those that failed and those too long for the labeler have
+ * none; a refusal or a reply that cannot be read is one. */
+int labeling_covered(const struct labeling *l, const struct label_counts *c, int n,
+                     const char *what, struct err *err) MUST_CHECK;
 /* The same for stages that put several kinds of questions; opt has MIN_COVERAGE_OPTION. */
 #define MIN_COVERAGE_OPTION \
     { "min_coverage", OPT_FLOAT, "1", "share of the questions that must get a reply: below, exit code 1 and nothing is written", NULL, false }
 int replies_covered(const struct ask_counts *c, const json_t *opt, struct err *err) MUST_CHECK;
 void labeling_close(struct labeling *l);
 
-/* DIR/labels.jsonl, all n labels or, with answered_only, those that were answered; and DIR/pairs.jsonl, the answered ones. */
-int labeling_write(const char *dir, const struct candidates *item, const struct label *label, int n, const struct labeler *by,
-                   bool answered_only, struct err *err);
+/* DIR/labels.jsonl, all n labels or, with answered_only, those that were answered; and
+ * DIR/pairs.jsonl, the answered ones. */
+int labeling_write(const char *dir, const struct candidates *item, const struct label *label, int n,
+                   const struct labeler *by, bool answered_only, struct err *err);
 
 /* Figures: a number, or null where it is not finite; an interval as NAME and NAME_ci. */
 void set_number(json_t *result, const char *name, double value);

@@ -15,7 +15,8 @@ static bool is_reserved(const char *name)
 
 /* ---- --set -------------------------------------------------------------------------- */
 
-static int no_such_key(const char *path, const json_t *o, const char *what, const char *name, struct err *err)
+static int no_such_key(const char *path, const json_t *o, const char *what, const char *name,
+                       struct err *err)
 {
     const char *names[64], *key;
     int n = 0;
@@ -29,7 +30,8 @@ static int no_such_key(const char *path, const json_t *o, const char *what, cons
                    near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
 }
 
-static int set_option(json_t *root, const char *path, char *key, char *dot, const char *value, struct err *err)
+static int set_option(json_t *root, const char *path, char *key, char *dot, const char *value,
+                      struct err *err)
 {
     *dot = '\0';
     json_t *stages = json_object_get(root, "stages"), *step = json_object_get(stages, key);
@@ -86,11 +88,13 @@ static void add_scalar(struct buf *b, const json_t *v)
 
 static int unknown_variable(const char *where, const char *text, struct err *err)
 {
-    return err_set(err, ERR_USAGE, "%s: '%s' names a variable that the recipe does not define", where, text);
+    return err_set(err, ERR_USAGE, "%s: '%s' names a variable that the recipe does not define",
+                   where, text);
 }
 
 /* *out = text with ${name} replaced; a text that is one reference keeps the variable's type. */
-static int substitute(json_t **out, const json_t *root, const char *text, const char *where, struct err *err)
+static int substitute(json_t **out, const json_t *root, const char *text, const char *where,
+                      struct err *err)
 {
     const char *open = strstr(text, "${");
     const char *end = open ? strchr(open, '}') : NULL;
@@ -118,7 +122,8 @@ static int substitute(json_t **out, const json_t *root, const char *text, const 
     return *out ? 0 : err_set(err, ERR_MEMORY, "%s", where);
 }
 
-static int substitute_value(json_t **out, const json_t *root, const json_t *v, const char *where, struct err *err)
+static int substitute_value(json_t **out, const json_t *root, const json_t *v, const char *where,
+                            struct err *err)
 {
     size_t i;
     json_t *e;
@@ -157,7 +162,8 @@ static int unknown_stage(const char *where, const char *name, struct err *err)
                    near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
 }
 
-static int load_step(struct step *s, const struct recipe *r, const char *name, const json_t *in, struct err *err)
+static int load_step(struct step *s, const struct recipe *r, const char *name, const json_t *in,
+                     struct err *err)
 {
     char where[256];
     snprintf(where, sizeof where, "%s, stage '%s'", r->path, name);
@@ -190,7 +196,8 @@ static int load_steps(struct recipe *r, struct err *err)
 {
     const json_t *stages = json_object_get(r->text, "stages");
     if (!json_is_object(stages) || json_object_size(stages) == 0)
-        return err_set(err, ERR_USAGE, "%s: needs 'stages:', a mapping of at least one stage", r->path);
+        return err_set(err, ERR_USAGE, "%s: needs 'stages:', a mapping of at least one stage",
+                       r->path);
     r->step = mem_alloc(json_object_size(stages), sizeof *r->step);
     if (!r->step)
         return err_set(err, ERR_MEMORY, "reading %s", r->path);
@@ -198,7 +205,8 @@ static int load_steps(struct recipe *r, struct err *err)
     json_t *v;
     json_object_foreach((json_t *)stages, name, v) {
         if (!json_is_object(v) || !*name || strpbrk(name, "/. "))
-            return err_set(err, ERR_USAGE, "%s: stage '%s' must be a mapping with a name of letters, digits and _",
+            return err_set(err, ERR_USAGE,
+                           "%s: stage '%s' must be a mapping with a name of letters, digits and _",
                            r->path, name);
         int rc = load_step(&r->step[r->n], r, name, v, err);
         if (rc)
@@ -229,8 +237,10 @@ static int check_summary(struct recipe *r, struct err *err)
             stage |= strlen(r->step[i].name) == (size_t)(dot - from) &&
                      !strncmp(r->step[i].name, from, (size_t)(dot - from));
         if (!stage)
-            return err_set(err, ERR_USAGE, "%s: summary key '%s' must be 'stage.figure' with a stage of this recipe",
-                           r->path, key);
+            return err_set(
+                err, ERR_USAGE,
+                "%s: summary key '%s' must be 'stage.figure' with a stage of this recipe", r->path,
+                key);
     }
     return 0;
 }
@@ -245,7 +255,8 @@ static int apply_set(struct recipe *r, const json_t *set, const char *output_dir
             rc = set_one(r->text, r->path, json_string_value(e), err);
     if (rc)
         return rc;
-    const char *out = output_dir ? output_dir : json_string_value(json_object_get(r->text, "output_dir"));
+    const char *out =
+        output_dir ? output_dir : json_string_value(json_object_get(r->text, "output_dir"));
     if (!out || !*out)
         return err_set(err, ERR_USAGE, "%s: needs 'output_dir:' or --output_dir", r->path);
     r->out = str_printf("%s", out);
@@ -253,7 +264,8 @@ static int apply_set(struct recipe *r, const json_t *set, const char *output_dir
     return r->out ? 0 : err_set(err, ERR_MEMORY, "reading %s", r->path);
 }
 
-int recipe_load(struct recipe *r, const char *path, const json_t *set, const char *output_dir, struct err *err)
+int recipe_load(struct recipe *r, const char *path, const json_t *set, const char *output_dir,
+                struct err *err)
 {
     *r = (struct recipe){ .path = path };
     int rc = yaml_read_file(&r->text, path, err);

@@ -1,5 +1,5 @@
-/* recipe/parts.c - which part a conversation falls into, by its content alone: never in two, whatever the order or length of a
- * file. */
+/* recipe/parts.c - which part a conversation falls into, by its content alone: never in two,
+ * whatever the order or length of a file. */
 #include "recipe/parts.h"
 
 static int part_read(struct part *p, const char *text, struct err *err)
@@ -9,11 +9,16 @@ static int part_read(struct part *p, const char *text, struct err *err)
     int64_t most = 0;
     size_t name = eq ? (size_t)(eq - text) : 0;
     if (eq)
-        snprintf(share, sizeof share, "%.*s", (int)(colon ? colon - eq - 1 : (long)strlen(eq + 1)), eq + 1);
-    bool fine = eq && name > 0 && name < sizeof p->name && str_to_double(share, &p->share) && p->share > 0 && p->share <= 1 &&
-        (!colon || (str_to_i64(colon + 1, &most) && most > 0 && most <= INT32_MAX)) && strcspn(text, "/.") >= name;
+        snprintf(share, sizeof share, "%.*s", (int)(colon ? colon - eq - 1 : (long)strlen(eq + 1)),
+                 eq + 1);
+    bool fine = eq && name > 0 && name < sizeof p->name && str_to_double(share, &p->share) &&
+                p->share > 0 && p->share <= 1 &&
+                (!colon || (str_to_i64(colon + 1, &most) && most > 0 && most <= INT32_MAX)) &&
+                strcspn(text, "/.") >= name;
     if (!fine)
-        return err_set(err, ERR_USAGE, "parts: \"%s\" should be NAME=SHARE or NAME=SHARE:ROWS, as in test=0.2:300", text);
+        return err_set(err, ERR_USAGE,
+                       "parts: \"%s\" should be NAME=SHARE or NAME=SHARE:ROWS, as in test=0.2:300",
+                       text);
     snprintf(p->name, sizeof p->name, "%.*s", (int)name, text);
     p->most = (int)most;
     return 0;

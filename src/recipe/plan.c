@@ -1,7 +1,7 @@
 /* recipe/plan.c - what a stage's memory will be, before it takes any.
  *
- * The stage itself runs once on a device that only counts (compute.h), with the same options, files and tokens, so
- * plan and run cannot differ in what they allocate.  Written is nothing. */
+ * The stage itself runs once on a device that only counts (compute.h), with the same options,
+ * files and tokens, so plan and run cannot differ in what they allocate.  Written is nothing. */
 #include "recipe/training.h"
 
 #include <malloc.h>
@@ -21,8 +21,11 @@ int memory_option(const json_t *opt, double *bytes, struct err *err)
     const char *unit = *end ? strchr(units, *end & ~32) : NULL;
     for (long i = unit ? unit - units : -1; i >= 0; i--)
         x *= 1024;
-    if (end == s || (*end && (!unit || (end[1] && strcasecmp(end + 1, "B") && strcasecmp(end + 1, "iB")))) || !(x > 0) || x > 1e18)
-        return err_set(err, ERR_USAGE, "--memory is '%.40s', expected a size such as 8G or 900M", s);
+    if (end == s ||
+        (*end && (!unit || (end[1] && strcasecmp(end + 1, "B") && strcasecmp(end + 1, "iB")))) ||
+        !(x > 0) || x > 1e18)
+        return err_set(err, ERR_USAGE, "--memory is '%.40s', expected a size such as 8G or 900M",
+                       s);
     *bytes = x;
     return 0;
 }
@@ -40,9 +43,14 @@ static void set_mb(json_t *o, const char *what, double bytes)
 }
 
 /* choices (an object) receives what the stage chose. */
-static int plan(struct planned *p, struct run *run, const struct stage *s, const json_t *opt, json_t *choices, struct err *err)
+static int plan(struct planned *p, struct run *run, const struct stage *s, const json_t *opt,
+                json_t *choices, struct err *err)
 {
-    struct run own = {.threads = run->threads, .quiet = true, .json = true, .resume = run->resume, .out = run->out};
+    struct run own = {.threads = run->threads,
+                      .quiet = true,
+                      .json = true,
+                      .resume = run->resume,
+                      .out = run->out};
     int rc = device_open(&own.device, "plan", run->threads, err);
     enum log_level before = rc ? LOG_INFO : log_set_level(LOG_ERROR);   // what the stage has to say it says when it runs
     if (rc)
@@ -77,7 +85,8 @@ static json_t *chosen_options(const json_t *opt, const json_t *choices)
 
 static void add_ratio(json_t *result, const struct planned *p, const json_t *choices, double peak)
 {
-    double weights = json_number_value(json_object_get(choices, "base_parameters")), activations = 0;
+    double weights = json_number_value(json_object_get(choices, "base_parameters")),
+           activations = 0;
     for (int i = 0; i < p->use.n; i++)
         if (!strcmp(p->use.part[i].purpose, "activations"))
             activations = (double)p->use.part[i].bytes;
@@ -90,7 +99,8 @@ static void add_ratio(json_t *result, const struct planned *p, const json_t *cho
     json_object_set_new(result, "memory_ratio", json_real((peak - activations) / (2 * weights)));
 }
 
-int stage_run(struct run *run, const struct stage *s, const json_t *opt, json_t *result, struct err *err)
+int stage_run(struct run *run, const struct stage *s, const json_t *opt, json_t *result,
+              struct err *err)
 {
     struct planned p;
     json_t *choices = json_object();
@@ -105,7 +115,8 @@ int stage_run(struct run *run, const struct stage *s, const json_t *opt, json_t 
         buf_release(&b);
     }
     if (rc == 0)
-        rc = own ? s->run(run, own, result, err) : err_set(err, ERR_MEMORY, "%s: no memory", s->name);
+        rc = own ? s->run(run, own, result, err)
+                 : err_set(err, ERR_MEMORY, "%s: no memory", s->name);
     if (rc == 0 && s->plans)
         add_ratio(result, &p, choices, mem_peak_mb() * 1048576);
     json_decref(own);
@@ -113,7 +124,8 @@ int stage_run(struct run *run, const struct stage *s, const json_t *opt, json_t 
     return rc;
 }
 
-int stage_plan(struct run *run, const struct stage *s, const json_t *opt, json_t *result, struct err *err)
+int stage_plan(struct run *run, const struct stage *s, const json_t *opt, json_t *result,
+               struct err *err)
 {
     struct planned p;
     if (!s->plans)

@@ -1,8 +1,8 @@
 /* recipe/record.c - what each stage left behind, and whether it still holds.
  *
- * A record is keyed by the hash of the stage's options and of the content of its inputs.  Content, not times: a
- * file that was copied or touched is the same file.  A model folder counts by its files, without the bookkeeping
- * that holds times. */
+ * A record is keyed by the hash of the stage's options and of the content of its inputs.
+ * Content, not times: a file that was copied or touched is the same file.  A model folder counts
+ * by its files, without the bookkeeping that holds times. */
 #include "data/data.h"
 #include "recipe/internal.h"
 #include "recipe/labelers.h"
@@ -10,8 +10,9 @@
 #include <dirent.h>
 #include <sys/stat.h>
 
-static const char *const volatile_files[] = { "trainer_state.json", "train_results.json", "eval_results.json",
-                                              "all_results.json", "README.md" };
+static const char *const volatile_files[] = { "trainer_state.json", "train_results.json",
+                                              "eval_results.json", "all_results.json",
+                                              "README.md" };
 
 static int counts(const struct dirent *e)
 {
@@ -19,8 +20,8 @@ static int counts(const struct dirent *e)
     for (size_t i = 0; i < ARRAY_LEN(volatile_files); i++)
         if (!strcmp(volatile_files[i], n))
             return 0;
-    return n[0] != '.' && !str_ends(n, ".db") && !str_ends(n, ".db-wal") && !str_ends(n, ".db-shm") &&
-           !str_ends(n, ".partial");
+    return n[0] != '.' && !str_ends(n, ".db") && !str_ends(n, ".db-wal") &&
+           !str_ends(n, ".db-shm") && !str_ends(n, ".partial");
 }
 
 static int hash_folder(char out[33], const char *path, struct err *err)
@@ -74,8 +75,8 @@ static int hash_path(char out[33], const char *path, struct err *err)
                                : hash_files(out, path, err);
 }
 
-static int add_input(json_t *inputs, const struct step *s, const char *option, const char *path, const json_t *commits,
-                     struct err *err)
+static int add_input(json_t *inputs, const struct step *s, const char *option, const char *path,
+                     const json_t *commits, struct err *err)
 {
     char hex[33];
     if (labeler_is_endpoint(path)) { // what it answers is not ours to hash; its replies are in the store
@@ -88,7 +89,8 @@ static int add_input(json_t *inputs, const struct step *s, const char *option, c
         return 0;
     }
     if (!file_exists(path) && !dir_exists(path) && !strpbrk(path, "*?[,\n"))
-        return err_set(err, ERR_MISSING, "stage '%s': %s: there is no file or folder %s", s->name, option, path);
+        return err_set(err, ERR_MISSING, "stage '%s': %s: there is no file or folder %s", s->name,
+                       option, path);
     int rc = hash_path(hex, path, err);
     if (rc == 0)
         json_object_set_new(inputs, path, json_string(hex));
@@ -123,12 +125,14 @@ static int hash_inputs(json_t *inputs, const struct step *s, const json_t *commi
     return rc;
 }
 
-int record_key(char key[33], json_t *inputs, const struct step *s, const json_t *commits, struct err *err)
+int record_key(char key[33], json_t *inputs, const struct step *s, const json_t *commits,
+               struct err *err)
 {
     int rc = hash_inputs(inputs, s, commits, err);
     if (rc)
         return rc;
-    json_t *all = json_pack("{s:s, s:O, s:O}", "stage", s->stage->name, "options", s->options, "inputs", inputs);
+    json_t *all = json_pack("{s:s, s:O, s:O}", "stage", s->stage->name, "options", s->options,
+                            "inputs", inputs);
     char *text = json_dumps(all, JSON_COMPACT | JSON_SORT_KEYS);
     json_decref(all);
     if (!text)
@@ -143,7 +147,8 @@ static char *record_path(const char *out, const struct step *s)
     return str_printf("%s/stages/%s.json", out, s->name);
 }
 
-int record_read(struct record *rec, const char *out, const struct step *s, const char *key, struct err *err)
+int record_read(struct record *rec, const char *out, const struct step *s, const char *key,
+                struct err *err)
 {
     *rec = (struct record){ 0 };
     char *path = record_path(out, s);
@@ -163,14 +168,16 @@ int record_read(struct record *rec, const char *out, const struct step *s, const
     return 0;
 }
 
-int record_write(const char *out, const struct step *s, const char *key, const json_t *inputs, const json_t *result,
-                 double seconds, double peak_mb, bool done, struct err *err)
+int record_write(const char *out, const struct step *s, const char *key, const json_t *inputs,
+                 const json_t *result, double seconds, double peak_mb, bool done, struct err *err)
 {
     char *path = record_path(out, s), *now = time_iso();
-    json_t *j = json_pack("{s:s, s:s, s:s, s:s, s:O, s:O, s:O, s:f, s:f}", "stage", s->stage->name, "status",
-                          done ? "done" : "running", "key", key, "time", now ? now : "", "options", s->options,
-                          "inputs", inputs, "result", result, "seconds", seconds, "peak_mb", peak_mb);
-    int rc = j && path ? json_write_file(path, j, err) : err_set(err, ERR_MEMORY, "stage '%s'", s->name);
+    json_t *j = json_pack("{s:s, s:s, s:s, s:s, s:O, s:O, s:O, s:f, s:f}", "stage", s->stage->name,
+                          "status", done ? "done" : "running", "key", key, "time", now ? now : "",
+                          "options", s->options, "inputs", inputs, "result", result, "seconds",
+                          seconds, "peak_mb", peak_mb);
+    int rc =
+        j && path ? json_write_file(path, j, err) : err_set(err, ERR_MEMORY, "stage '%s'", s->name);
     json_decref(j);
     free(path);
     free(now);
@@ -214,7 +221,8 @@ static int clear_folder(const char *path, struct err *err)
     for (int i = 0; i < n; i++) {
         const char *name = list[i]->d_name;
         char *full = path_join(path, name);
-        bool store = str_ends(name, ".db") || str_ends(name, ".db-wal") || str_ends(name, ".db-shm");
+        bool store =
+            str_ends(name, ".db") || str_ends(name, ".db-wal") || str_ends(name, ".db-shm");
         if (rc == 0 && full && !store)
             rc = dir_exists(full) ? dir_remove(full, err) :
                  remove(full) ? err_set(err, ERR_IO, "removing %s: %m", full) : 0;

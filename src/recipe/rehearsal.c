@@ -1,8 +1,10 @@
-/* recipe/rehearsal.c - `--dry_run`: the exact questions that the first rows would be, without asking them.
+/* recipe/rehearsal.c - `--dry_run`: the exact questions that the first rows would be, without
+ * asking them.
  *
- * For each row every question of the first pass, in the order they are asked (of many the first few), and, where there is
- * a rationale, what the second pass adds to the first question.  Of a local labeler also the tokens of each prompt as it
- * would compute them, and which tokens a label word may be. */
+ * For each row every question of the first pass, in the order they are asked (of many the first
+ * few), and, where there is a rationale, what the second pass adds to the first question.  Of a
+ * local labeler also the tokens of each prompt as it would compute them, and which tokens a label
+ * word may be. */
 #include "recipe/labeling.h"
 
 enum { SHOWN_VIEWS = 4, SPELLINGS = 16 };
@@ -38,7 +40,8 @@ static int add_words(json_t *result, const struct labeling *l, struct err *err)
     json_t *list = json_array();
     const struct ask_form *f = &l->protocol->form;
     for (int i = 0; i < f->n_words; i++) {
-        json_t *row = l->model ? word_row(l->model, f->word[i], err) : json_pack("{s:s}", "word", f->word[i]);
+        json_t *row =
+            l->model ? word_row(l->model, f->word[i], err) : json_pack("{s:s}", "word", f->word[i]);
         if (!row || json_array_append_new(list, row)) {
             json_decref(list);
             return err_set(err, ERR_MEMORY, "no memory to show questions");
@@ -58,7 +61,10 @@ static void print_words(const json_t *words)
         const json_t *show = json_array_size(ids) ? ids : pieces;
         char *text = show ? json_dumps(show, JSON_COMPACT) : NULL;
         printf("\"%s\"%s%s\n", json_string_value(json_object_get(row, "word")),
-               !text ? "" : json_array_size(ids) ? "  as one of the tokens " : "  as the tokens ", text ? text : "");
+               !text                  ? ""
+               : json_array_size(ids) ? "  as one of the tokens "
+                                      : "  as the tokens ",
+               text ? text : "");
         free(text);
     }
 }
@@ -78,8 +84,11 @@ static int show_ask(struct showing *s, const struct ask *a, int row, int pass, s
     buf_adds(&text, a->prefill ? a->prefill : "");
     if (rc == 0 && s->l->model)
         rc = provider_local_tokens(s->l->model, &t, a, err);
-    json_t *q = rc || text.failed ? NULL : json_pack("{s:i, s:s, s:i, s:s, s:s}", "row", row, "order", a->order ? "b" : "a", "pass", pass + 1,
-                                                     "kind", a->kind == ASK_WORDS ? "words" : "text", "text", text.s);
+    json_t *q = rc || text.failed
+                    ? NULL
+                    : json_pack("{s:i, s:s, s:i, s:s, s:s}", "row", row, "order",
+                                a->order ? "b" : "a", "pass", pass + 1, "kind",
+                                a->kind == ASK_WORDS ? "words" : "text", "text", text.s);
     if (rc == 0 && (!q || json_array_append(s->questions, q)))
         rc = err_set(err, ERR_MEMORY, "no memory to show questions");
     if (rc == 0 && s->l->model)
@@ -91,8 +100,8 @@ static int show_ask(struct showing *s, const struct ask *a, int row, int pass, s
         if (a->kind == ASK_WORDS)
             printf("asked for a word\n%s\n", text.s);
         else
-            printf("asked for a text of %d tokens at most, temperature %g\n%s\n", a->sampling.max_new_tokens,
-                   (double)a->sampling.temperature, text.s);
+            printf("asked for a text of %d tokens at most, temperature %g\n%s\n",
+                   a->sampling.max_new_tokens, (double)a->sampling.temperature, text.s);
     }
     json_decref(q);
     buf_release(&text);
@@ -126,8 +135,8 @@ static int show_item(struct showing *s, const struct label_item *item, int row, 
     return rc;
 }
 
-int labeling_show(json_t *result, const struct run *run, const struct labeling *l, const struct label_item *item, int n,
-                  struct err *err)
+int labeling_show(json_t *result, const struct run *run, const struct labeling *l,
+                  const struct label_item *item, int n, struct err *err)
 {
     struct showing s = {json_array(), l, !run->json, {0}};
     int rc = s.questions ? 0 : err_set(err, ERR_MEMORY, "no memory to show questions");
@@ -143,7 +152,8 @@ int labeling_show(json_t *result, const struct run *run, const struct labeling *
         json_object_set(result, "questions", s.questions);
     json_object_set_new(result, "protocol", json_string(l->protocol->name));
     json_object_set_new(result, "protocol_hash", json_string(l->protocol->hash));
-    set_number(result, "questions_per_row", (double)protocol_n_views(l->protocol) * protocol_passes(l->protocol));
+    set_number(result, "questions_per_row",
+               (double)protocol_n_views(l->protocol) * protocol_passes(l->protocol));
     json_decref(s.questions);
     arena_release(&s.arena);
     return rc;

@@ -1,7 +1,7 @@
 /* recipe/report.c - gathers what a run left in its folder and hands it to the report room.
  *
- * Only files are read, so a report can be made again later, or on another machine.  What a run did not make
- * (no curves, no samples) is left out of the page. */
+ * Only files are read, so a report can be made again later, or on another machine.  What a run
+ * did not make (no curves, no samples) is left out of the page. */
 #include "data/data.h"
 #include "recipe/internal.h"
 #include "report/report.h"
@@ -73,7 +73,8 @@ static bool interval(const struct gather *g, const char *name, double *lo, doubl
 static void lead(struct gather *g)
 {
     double a = num(key(g, "labeler.alignment")), w = num(key(g, "policy.win_rate_vs_sft")), lo, hi;
-    const char *judges = isfinite(num(key(g, "annotators.agreement"))) ? "simulated annotators" : "people";
+    const char *judges =
+        isfinite(num(key(g, "annotators.agreement"))) ? "simulated annotators" : "people";
     struct buf b = { 0 };
     if (isfinite(a) && interval(g, "labeler.alignment", &lo, &hi) && lo <= 0.5 && hi >= 0.5) {
         buf_addf(&b, "The labels carry no usable signal: the labeler agrees with %s in %.1f %% of the pairs, and the "
@@ -125,9 +126,11 @@ static void boxes(struct gather *g)
         const json_t *rec = name ? json_object_get(g->records, name) : NULL;
         if (!rec || !stage || !g->page.box || !g->page.cost)
             continue;
-        double sec = num(json_object_get(rec, "seconds")), mb = num(json_object_get(rec, "peak_mb"));
-        g->page.box[g->page.n_boxes++] = (struct box){
-            name, strcmp(name, stage) ? text(g, "rlaif %s", stage) : "", count_of(g, json_object_get(rec, "result")) };
+        double sec = num(json_object_get(rec, "seconds")),
+               mb = num(json_object_get(rec, "peak_mb"));
+        g->page.box[g->page.n_boxes++] =
+            (struct box){ name, strcmp(name, stage) ? text(g, "rlaif %s", stage) : "",
+                          count_of(g, json_object_get(rec, "result")) };
         g->page.cost[g->page.n_costs++] = (struct bar){
             name, total > 0 ? sec / total : 0, text(g, "%.1f s, peak %.0f MB", sec, mb) };
     }
@@ -169,7 +172,8 @@ static void position(struct gather *g)
     if (!g->page.position)
         return;
     double share[3] = { 1 - same, same * first, same * (1 - first) };
-    const char *name[3] = { "same text, both orders", "always the first slot", "always the second slot" };
+    const char *name[3] = { "same text, both orders", "always the first slot",
+                            "always the second slot" };
     if (!split)
         share[1] = same, name[1] = "same slot, both orders";
     for (int i = 0; i < (split ? 3 : 2); i++)
@@ -177,7 +181,8 @@ static void position(struct gather *g)
     g->page.n_position = split ? 3 : 2;
 }
 
-/* Bins of the reliability diagram: the first stage that gives `reliability`, rows [label, observed, n]. */
+/* Bins of the reliability diagram: the first stage that gives `reliability`, rows [label,
+ * observed, n]. */
 static void reliability(struct gather *g)
 {
     const char *name;
@@ -197,12 +202,13 @@ static void reliability(struct gather *g)
 
 /* ---- curves ---------------------------------------------------------------------------------- */
 
-static void add_chart(struct gather *g, const json_t *log, const char *title, const char *metric, const char *floor,
-                      const char *caption)
+static void add_chart(struct gather *g, const json_t *log, const char *title, const char *metric,
+                      const char *floor, const char *caption)
 {
     size_t n = json_array_size(log), i;
     json_t *row;
-    double *x = arena_alloc(&g->arena, (n + 1) * sizeof *x), *y = arena_alloc(&g->arena, (n + 1) * sizeof *y);
+    double *x = arena_alloc(&g->arena, (n + 1) * sizeof *x),
+           *y = arena_alloc(&g->arena, (n + 1) * sizeof *y);
     int k = 0;
     double floor_sum = 0;
     int floors = 0;
@@ -217,7 +223,9 @@ static void add_chart(struct gather *g, const json_t *log, const char *title, co
     if (k < 2 || g->page.n_charts == MAX_CHARTS)
         return;
     struct chart *c = &g->page.chart[g->page.n_charts++];
-    *c = (struct chart){ .title = title, .x_label = "step", .caption = caption, .n = 1, .has_floor = floors > 0 };
+    *c = (struct chart){
+        .title = title, .x_label = "step", .caption = caption, .n = 1, .has_floor = floors > 0
+    };
     c->floor = floors ? floor_sum / floors : 0;
     c->s[0] = (struct series){ metric, x, y, k };
 }
@@ -227,8 +235,10 @@ static void charts_of(struct gather *g, const char *name, const char *stage, con
     if (!strcmp(stage, "rl")) {
         add_chart(g, log, text(g, "%s: score of the reward model", name), "objective/scores", NULL,
                   "Mean over the episodes of a step, normalised on SFT samples.");
-        add_chart(g, log, text(g, "%s: distance from SFT", name), "objective/kl", NULL, "KL in nats per sequence.");
-        add_chart(g, log, text(g, "%s: length", name), "completions/mean_length", NULL, "Tokens per completion.");
+        add_chart(g, log, text(g, "%s: distance from SFT", name), "objective/kl", NULL,
+                  "KL in nats per sequence.");
+        add_chart(g, log, text(g, "%s: length", name), "completions/mean_length", NULL,
+                  "Tokens per completion.");
     } else if (!strcmp(stage, "reward")) {
         add_chart(g, log, text(g, "%s: loss", name), "loss", "label_entropy",
                   "The dashed line is the entropy of the soft labels, the least the loss can be.");
@@ -236,7 +246,8 @@ static void charts_of(struct gather *g, const char *name, const char *stage, con
         add_chart(g, log, text(g, "%s: loss", name), "loss", NULL, "Nats per token.");
     } else if (!strcmp(stage, "dpo")) {
         add_chart(g, log, text(g, "%s: loss", name), "loss", NULL, "It starts at ln 2.");
-        add_chart(g, log, text(g, "%s: margin", name), "rewards/margins", NULL, "Chosen less rejected.");
+        add_chart(g, log, text(g, "%s: margin", name), "rewards/margins", NULL,
+                  "Chosen less rejected.");
     }
 }
 
@@ -249,7 +260,8 @@ static void charts(struct gather *g)
         json_t *rec;
         json_object_foreach(g->records, name, rec) {
             const char *stage = json_string_value(json_object_get(rec, "stage"));
-            const char *dir = json_string_value(json_object_get(json_object_get(rec, "options"), "output_dir"));
+            const char *dir =
+                json_string_value(json_object_get(json_object_get(rec, "options"), "output_dir"));
             if (!stage || !dir || strcmp(stage, order[k]))
                 continue;
             json_t *state = load(g, text(g, "%s/trainer_state.json", dir));
@@ -258,7 +270,7 @@ static void charts(struct gather *g)
     }
 }
 
-/* ---- samples ------------------------------------------------------------------------------------ */
+/* ---- samples ----------------------------------------------------------------------------- */
 
 static const char *member(struct gather *g, const json_t *row, const char *name)
 {
@@ -272,7 +284,8 @@ static void samples(struct gather *g)
     json_t *rec;
     g->page.sample = arena_alloc(&g->arena, MAX_SAMPLES * sizeof *g->page.sample);
     json_object_foreach(g->records, name, rec) {
-        const char *dir = json_string_value(json_object_get(json_object_get(rec, "options"), "output_dir"));
+        const char *dir =
+            json_string_value(json_object_get(json_object_get(rec, "options"), "output_dir"));
         const char *path = dir ? text(g, "%s/samples.jsonl", dir) : NULL;
         struct rows rows;
         struct err ignored;
@@ -281,7 +294,8 @@ static void samples(struct gather *g)
             continue;
         for (int i = 0; i < rows.n && i < MAX_SAMPLES; i++) {
             struct sample s = { member(g, rows.row[i], "prompt"), member(g, rows.row[i], "before"),
-                                member(g, rows.row[i], "after"), member(g, rows.row[i], "verdict") };
+                                member(g, rows.row[i], "after"),
+                                member(g, rows.row[i], "verdict") };
             if (s.prompt && s.before && s.after)
                 g->page.sample[g->page.n_samples++] = s;
         }
@@ -289,24 +303,27 @@ static void samples(struct gather *g)
     }
 }
 
-/* ---- who beats whom ------------------------------------------------------------------------------ */
+/* ---- who beats whom ---------------------------------------------------------------------- */
 
 static void fill_matrix(struct gather *g, const json_t *names, const json_t *result)
 {
     int n = (int)json_array_size(names);
     const char **name = arena_alloc(&g->arena, (size_t)n * sizeof *name);
     struct rate *cell = arena_alloc(&g->arena, (size_t)n * (size_t)n * sizeof *cell);
-    double *kl = arena_alloc(&g->arena, (size_t)n * sizeof *kl), *oracle = arena_alloc(&g->arena, (size_t)n * sizeof *oracle);
+    double *kl = arena_alloc(&g->arena, (size_t)n * sizeof *kl),
+           *oracle = arena_alloc(&g->arena, (size_t)n * sizeof *oracle);
     if (!name || !cell || !kl || !oracle)
         return;
     for (int i = 0; i < n; i++) {
         const json_t *row = json_array_get(json_object_get(result, "win_matrix"), (size_t)i);
         name[i] = arena_strdup(&g->arena, json_string_value(json_array_get(names, (size_t)i)));
         kl[i] = num(json_array_get(json_array_get(json_object_get(result, "kl"), (size_t)i), 0));
-        oracle[i] = num(json_array_get(json_array_get(json_object_get(result, "oracle"), (size_t)i), 0));
+        oracle[i] =
+            num(json_array_get(json_array_get(json_object_get(result, "oracle"), (size_t)i), 0));
         for (int k = 0; k < n; k++) {
             const json_t *c = json_array_get(row, (size_t)k);
-            cell[i * n + k] = (struct rate){ "", num(json_array_get(c, 0)), num(json_array_get(c, 1)), num(json_array_get(c, 2)) };
+            cell[i * n + k] = (struct rate){ "", num(json_array_get(c, 0)),
+                                             num(json_array_get(c, 1)), num(json_array_get(c, 2)) };
         }
     }
     g->page.matrix = (struct matrix){ name, cell, kl, oracle, n };
@@ -318,20 +335,22 @@ static void matrix(struct gather *g)
     const char *stage;
     json_t *rec;
     json_object_foreach(g->records, stage, rec) {
-        const json_t *result = json_object_get(rec, "result"), *names = json_object_get(result, "names");
+        const json_t *result = json_object_get(rec, "result"),
+                     *names = json_object_get(result, "names");
         if (!g->page.matrix.n && json_array_size(names) && json_object_get(result, "win_matrix"))
             fill_matrix(g, names, result);
     }
 }
 
-/* ---- table ---------------------------------------------------------------------------------------- */
+/* ---- table ------------------------------------------------------------------------------- */
 
 /* "rlaif eval --..." of the stage that a summary key comes from, with the options the recipe gives. */
 static const char *command_of(struct gather *g, const char *name)
 {
     const json_t *recipe = json_object_get(g->manifest, "text");
     const char *from = json_string_value(json_object_get(json_object_get(recipe, "summary"), name));
-    const char *dot = from ? strchr(from, '.') : NULL, *stage = dot ? text(g, "%.*s", (int)(dot - from), from) : "";
+    const char *dot = from ? strchr(from, '.') : NULL,
+               *stage = dot ? text(g, "%.*s", (int)(dot - from), from) : "";
     const json_t *given = json_object_get(json_object_get(recipe, "stages"), stage);
     const json_t *options = json_object_get(json_object_get(g->records, stage), "options");
     const char *kind = json_string_value(json_object_get(given, "stage")), *option;
@@ -342,7 +361,9 @@ static const char *command_of(struct gather *g, const char *name)
     buf_addf(&b, "rlaif %s", kind);
     json_object_foreach((json_t *)given, option, v) {
         const json_t *value = json_object_get(options, option);
-        char *shown = value ? json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT | JSON_REAL_PRECISION(6)) : NULL;
+        char *shown =
+            value ? json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT | JSON_REAL_PRECISION(6))
+                  : NULL;
         if (json_is_string(value))
             buf_addf(&b, " --%s %s", option, json_string_value(value));
         else if (shown && !json_is_array(value))
@@ -389,7 +410,8 @@ static const char *word(const struct gather *g, const char *name)
 
 static int gather_all(struct gather *g, struct err *err)
 {
-    char *path = str_printf("%s/summary.json", g->out), *manifest = str_printf("%s/manifest.json", g->out);
+    char *path = str_printf("%s/summary.json", g->out),
+         *manifest = str_printf("%s/manifest.json", g->out);
     g->owned = json_array();
     g->records = json_object();
     g->summary = path ? json_read_file(path, err) : NULL;
@@ -414,11 +436,13 @@ int recipe_report(const char *out_dir, struct err *err)
     struct gather g = { .out = out_dir };
     int rc = gather_all(&g, err);
     if (rc == 0) {
-        const char *title = word(&g, "title"), *recipe = json_string_value(json_object_get(g.manifest, "recipe"));
+        const char *title = word(&g, "title"),
+                   *recipe = json_string_value(json_object_get(g.manifest, "recipe"));
         char *now = time_iso();
         g.page.title = title ? title : recipe;
         g.page.note = word(&g, "note");
-        g.page.fold = json_is_true(json_object_get(json_object_get(g.manifest, "text"), "offensive"));
+        g.page.fold =
+            json_is_true(json_object_get(json_object_get(g.manifest, "text"), "offensive"));
         g.page.command = text(&g, "rlaif run %s --output_dir %s", recipe, out_dir);
         g.page.footer = text(&g, "rlaif %s on %s; multiplication peak %.0f GFLOP/s in this run; %.0f s and %.0f MB in all; "
                              "%s", rlaif_version(), json_string_value(key(&g, "machine.device")),

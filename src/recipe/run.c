@@ -1,13 +1,14 @@
 /* recipe/run.c - runs what is missing or stale, in order.
  *
- * A stage's record says "running" before it starts and "done" after its outputs are in place.  Killed in
- * between, the next run finds "running" under the same key and lets the stage continue from its own
- * checkpoints; under another key, what lies there is cleared first. */
+ * A stage's record says "running" before it starts and "done" after its outputs are in place.
+ * Killed in between, the next run finds "running" under the same key and lets the stage continue
+ * from its own checkpoints; under another key, what lies there is cleared first. */
 #include "recipe/internal.h"
 
 /* local: the step's options as its stage gets them. */
-static int run_step(struct run *run, const struct recipe *r, const struct step *s, const char *key, const json_t *local,
-                    const json_t *inputs, bool resume, double spent, struct err *err)
+static int run_step(struct run *run, const struct recipe *r, const struct step *s, const char *key,
+                    const json_t *local, const json_t *inputs, bool resume, double spent,
+                    struct err *err)
 {
     PROFILE(s->stage->name);
     json_t *none = json_object(), *result = json_object();
@@ -39,7 +40,8 @@ static void add_hint(const struct recipe *r, struct err *err)
     const char *name;
     json_t *v;
     json_object_foreach((json_t *)hints, name, v) {
-        const char *path = json_string_value(json_object_get(r->text, name)), *hint = json_string_value(v);
+        const char *path = json_string_value(json_object_get(r->text, name)),
+                   *hint = json_string_value(v);
         size_t n = strlen(err->msg);
         if (path && hint && path[0] && str_ends(err->msg, path))
             snprintf(err->msg + n, sizeof err->msg - n, "; %s", hint);
@@ -66,7 +68,8 @@ static int do_step(struct run *run, const struct recipe *r, int i, struct err *e
                  json_number_value(json_object_get(rec.json, "seconds")));
     } else if (rc == 0) {
         bool resume = rec.same && !rec.done;
-        log_info("[%d/%d] %s: %s%s", i + 1, r->n, s->name, s->stage->name, resume ? ", continued" : "");
+        log_info("[%d/%d] %s: %s%s", i + 1, r->n, s->name, s->stage->name,
+                 resume ? ", continued" : "");
         double spent = resume ? json_number_value(json_object_get(rec.json, "seconds")) : 0;
         rc = run_step(run, r, s, key, local, inputs, resume, spent, err);
     }
@@ -91,8 +94,8 @@ static double recorded_seconds(const struct recipe *r)
     return sum;
 }
 
-int recipe_run(struct run *run, const char *path, const json_t *set, const char *output_dir, json_t **summary,
-               struct err *err)
+int recipe_run(struct run *run, const char *path, const json_t *set, const char *output_dir,
+               json_t **summary, struct err *err)
 {
     struct recipe r;
     double start = time_now();

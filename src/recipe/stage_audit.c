@@ -1,4 +1,5 @@
-/* recipe/stage_audit.c - `rlaif audit`: how far labels can be trusted, of one labeling or of several on the same pairs. */
+/* recipe/stage_audit.c - `rlaif audit`: how far labels can be trusted, of one labeling or of
+ * several on the same pairs. */
 #include <math.h>
 
 #include "recipe/audit.h"
@@ -38,7 +39,8 @@ struct audit {
     struct lab_truth *truth;
 };
 
-static int add_labeling(struct audit *a, const char *path, const char *name, uint64_t seed, struct err *err)
+static int add_labeling(struct audit *a, const char *path, const char *name, uint64_t seed,
+                        struct err *err)
 {
     int i = a->n;
     a->path[i] = strdup(path);
@@ -47,7 +49,10 @@ static int add_labeling(struct audit *a, const char *path, const char *name, uin
         return err_set(err, ERR_MEMORY, "--labels %s", path);
     for (int k = 0; k < i; k++)
         if (!strcmp(a->name[k], a->name[i]))
-            return err_set(err, ERR_USAGE, "--labels: %s and %s would both be called '%s'; --names gives them names", a->path[k], path, a->name[i]);
+            return err_set(
+                err, ERR_USAGE,
+                "--labels: %s and %s would both be called '%s'; --names gives them names",
+                a->path[k], path, a->name[i]);
     a->n++;
     return audited_open(&a->item[i], a->name[i], a->path[i], a->gold, a->truth, seed, err);
 }
@@ -56,9 +61,13 @@ static int open_all(struct audit *a, const json_t *opt, struct err *err)
 {
     const json_t *list = opt_list(opt, "labels"), *names = opt_list(opt, "names");
     size_t n = json_array_size(list);
-    int rc = n < 1 || n > MOST_LABELINGS ? err_set(err, ERR_USAGE, "--labels: %zu labelings, expected 1 to %d", n, MOST_LABELINGS) : 0;
+    int rc = n < 1 || n > MOST_LABELINGS
+                 ? err_set(err, ERR_USAGE, "--labels: %zu labelings, expected 1 to %d", n,
+                           MOST_LABELINGS)
+                 : 0;
     if (rc == 0 && names && json_array_size(names) != n)
-        rc = err_set(err, ERR_USAGE, "--names: %zu names for %zu labelings", json_array_size(names), n);
+        rc = err_set(err, ERR_USAGE, "--names: %zu names for %zu labelings", json_array_size(names),
+                     n);
     if (rc == 0 && opt_given(opt, "gold"))
         rc = gold_read(&a->gold, opt_str(opt, "gold"), err);
     if (rc == 0 && opt_given(opt, "own_texts"))
@@ -66,7 +75,9 @@ static int open_all(struct audit *a, const json_t *opt, struct err *err)
     if (rc == 0 && opt_given(opt, "truth"))
         rc = lab_truth_open(&a->truth, opt_str(opt, "truth"), err);
     for (size_t i = 0; rc == 0 && i < n; i++)
-        rc = add_labeling(a, json_string_value(json_array_get(list, i)), json_string_value(json_array_get(names, i)), (uint64_t)opt_int(opt, "seed"), err);
+        rc = add_labeling(a, json_string_value(json_array_get(list, i)),
+                          json_string_value(json_array_get(names, i)),
+                          (uint64_t)opt_int(opt, "seed"), err);
     return rc;
 }
 
@@ -86,17 +97,20 @@ static void release(struct audit *a)
 static int figures(struct audit *a, const json_t *opt, json_t *result, struct err *err)
 {
     json_t *list = json_array();
-    int rc = json_object_set_new(result, "labelings", list) ? err_set(err, ERR_MEMORY, "an audit") : 0;
+    int rc =
+        json_object_set_new(result, "labelings", list) ? err_set(err, ERR_MEMORY, "an audit") : 0;
     for (int i = 0; rc == 0 && i < a->n; i++) {
         json_t *o = json_object();
-        rc = audit_figures(o, &a->item[i], opt_str(opt, "by"), a->own, (uint64_t)opt_int(opt, "seed"), err);
+        rc = audit_figures(o, &a->item[i], opt_str(opt, "by"), a->own,
+                           (uint64_t)opt_int(opt, "seed"), err);
         json_object_set_new(o, "labels", json_string(a->path[i]));
         json_array_append_new(list, o);
     }
     return rc || a->n < 2 ? rc : audit_between(result, a->item, a->n, err);
 }
 
-static int write_all(const struct audit *a, const json_t *opt, const json_t *result, struct err *err)
+static int write_all(const struct audit *a, const json_t *opt, const json_t *result,
+                     struct err *err)
 {
     const char *dir = opt_str(opt, "output_dir");
     char *json = path_join(dir, "audit.json"), *html = path_join(dir, "audit.html");
@@ -110,8 +124,10 @@ static int write_all(const struct audit *a, const json_t *opt, const json_t *res
     if (rc == 0)
         rc = audit_page(result, command.s, html, err);
     for (int i = 0; rc == 0 && i < a->n && opt_bool(opt, "write_calibrated"); i++) {
-        char *name = a->n > 1 ? str_printf("%s/pairs_calibrated_%s.jsonl", dir, a->name[i]) : path_join(dir, "pairs_calibrated.jsonl");
-        rc = name ? audit_write_calibrated(&a->item[i], name, err) : err_set(err, ERR_MEMORY, "an audit");
+        char *name = a->n > 1 ? str_printf("%s/pairs_calibrated_%s.jsonl", dir, a->name[i])
+                              : path_join(dir, "pairs_calibrated.jsonl");
+        rc = name ? audit_write_calibrated(&a->item[i], name, err)
+                  : err_set(err, ERR_MEMORY, "an audit");
         free(name);
     }
     buf_release(&command);
@@ -138,7 +154,7 @@ static int run_audit(struct run *run, const json_t *opt, json_t *result, struct 
     return rc;
 }
 
-/* ---- for people ------------------------------------------------------------------------------------ */
+/* ---- for people -------------------------------------------------------------------------- */
 
 static void print_share(FILE *to, const json_t *o, const char *key)
 {
@@ -148,7 +164,8 @@ static void print_share(FILE *to, const json_t *o, const char *key)
     if (!isfinite(get_number(o, key)))
         fprintf(to, " %20s", "-");
     else
-        fprintf(to, " %6.1f (%4.1f to %4.1f)", 100 * get_number(o, key), 100 * json_number_value(json_array_get(v, 0)),
+        fprintf(to, " %6.1f (%4.1f to %4.1f)", 100 * get_number(o, key),
+                100 * json_number_value(json_array_get(v, 0)),
                 100 * json_number_value(json_array_get(v, 1)));
 }
 
@@ -164,10 +181,12 @@ static void print_audit(const json_t *result, FILE *to)
 {
     const json_t *o;
     size_t i;
-    fprintf(to, "%-28s %8s %21s %6s %21s %6s %6s %6s %6s %6s %9s %9s\n", "labeling", "answered", "agreement %", "kappa", "same slot %", "mass",
-            "r len", "Brier", "ECE", "T", "tokens", "seconds");
+    fprintf(to, "%-28s %8s %21s %6s %21s %6s %6s %6s %6s %6s %9s %9s\n", "labeling", "answered",
+            "agreement %", "kappa", "same slot %", "mass", "r len", "Brier", "ECE", "T", "tokens",
+            "seconds");
     json_array_foreach(json_object_get(result, "labelings"), i, o) {
-        fprintf(to, "%-28s %8.0f", json_string_value(json_object_get(o, "name")), get_number(o, "answered"));
+        fprintf(to, "%-28s %8.0f", json_string_value(json_object_get(o, "name")),
+                get_number(o, "answered"));
         print_share(to, o, "alignment");
         print_number(to, o, "kappa", 6, 2);
         print_share(to, o, "same_slot");
@@ -186,8 +205,10 @@ static void print_audit(const json_t *result, FILE *to)
         fprintf(to, "\nKrippendorff's alpha among them %.3f.  McNemar, pairs that only one got right%s\n", get_number(result, "krippendorff_alpha"),
                 few ? ":" : ": see audit.html");
     json_array_foreach(few ? between : NULL, i, o)
-        fprintf(to, "  %-28s %5.0f : %-5.0f %-28s p %.4f\n", json_string_value(json_object_get(o, "a")), get_number(o, "only_a"), get_number(o, "only_b"),
-                json_string_value(json_object_get(o, "b")), get_number(o, "mcnemar_p"));
+        fprintf(to, "  %-28s %5.0f : %-5.0f %-28s p %.4f\n",
+                json_string_value(json_object_get(o, "a")), get_number(o, "only_a"),
+                get_number(o, "only_b"), json_string_value(json_object_get(o, "b")),
+                get_number(o, "mcnemar_p"));
     fputs("(tokens and seconds are per 1,000 labels)\n", to);
 }
 

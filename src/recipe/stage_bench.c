@@ -1,9 +1,11 @@
-/* recipe/stage_bench.c - `rlaif bench`: how fast, as shares of what this machine can do, and beside others.
+/* recipe/stage_bench.c - `rlaif bench`: how fast, as shares of what this machine can do, and
+ * beside others.
  *
- * The multiplication peak and the read bandwidth are measured first; every figure is a share of one of them.  All rows run in
- * turn, five rounds of it, each peer right after us, so that a slow minute of the machine touches all of them; the table shows
- * medians and the spread (half the distance between the slowest and the fastest).  One more round before them is for caches
- * and generated code. */
+ * The multiplication peak and the read bandwidth are measured first; every figure is a share of
+ * one of them.  All rows run in turn, five rounds of it, each peer right after us, so that a slow
+ * minute of the machine touches all of them; the table shows medians and the spread (half the
+ * distance between the slowest and the fastest).  One more round before them is for caches and
+ * generated code. */
 #include <fcntl.h>
 #include <math.h>
 #include <unistd.h>
@@ -63,7 +65,7 @@ struct bench {
     } row[ROWS];
 };
 
-/* ---- figures ------------------------------------------------------------------------------------------- */
+/* ---- figures ----------------------------------------------------------------------------- */
 
 static int by_value(const void *a, const void *b)
 {
@@ -96,7 +98,8 @@ static int add_row(json_t *result, struct bench *b, int i)
     struct bench_work *w = &b->row[i].work;
     json_t *o = json_object(), *peers = json_object(), *list = json_object_get(result, "rows");
     double seconds = median(&b->row[i].seconds);
-    int bad = json_object_set_new(o, "work", json_string(rows[i].name)) | json_object_set_new(o, "peers", peers);
+    int bad = json_object_set_new(o, "work", json_string(rows[i].name)) |
+              json_object_set_new(o, "peers", peers);
     if (b->row[i].skip[0]) {
         bad |= json_object_set_new(o, "skip", json_string(b->row[i].skip));
     } else {
@@ -125,8 +128,12 @@ static int figures(json_t *result, struct bench *b, struct err *err)
 {
     int bad = json_object_set_new(result, "rows", json_array());
     json_object_set_new(result, "machine", json_string(device_describe(b->models.dev)));
-    bad |= json_object_set_new(result, "weights", json_string(b->own ? b->models.weights.own : "bf16, for peers too; "
-                               "where a row says \"on TYPE\", that GGUF file, for peers the very same one"));
+    bad |= json_object_set_new(
+        result, "weights",
+        json_string(
+            b->own ? b->models.weights.own
+                   : "bf16, for peers too; "
+                     "where a row says \"on TYPE\", that GGUF file, for peers the very same one"));
     set_number(result, "peak", b->peak);
     set_number(result, "peak_float32", b->peak_f32);
     set_number(result, "bandwidth", b->bandwidth);
@@ -137,7 +144,7 @@ static int figures(json_t *result, struct bench *b, struct err *err)
     return bad ? err_set(err, ERR_MEMORY, "the bench's figures") : 0;
 }
 
-/* ---- the table ------------------------------------------------------------------------------------------- */
+/* ---- the table --------------------------------------------------------------------------- */
 
 static void print_rate(FILE *to, double rate, const char *unit)
 {
@@ -146,8 +153,10 @@ static void print_rate(FILE *to, double rate, const char *unit)
 
 static void print_row(const json_t *r, FILE *to)
 {
-    const char *name = json_string_value(json_object_get(r, "work")), *unit = json_string_value(json_object_get(r, "unit"));
-    const char *limit = json_string_value(json_object_get(r, "limit")), *target = json_string_value(json_object_get(r, "target"));
+    const char *name = json_string_value(json_object_get(r, "work")),
+               *unit = json_string_value(json_object_get(r, "unit"));
+    const char *limit = json_string_value(json_object_get(r, "limit")),
+               *target = json_string_value(json_object_get(r, "target"));
     const char *skip = json_string_value(json_object_get(r, "skip")), *peer;
     json_t *p;
     char per[32], share[40] = "";
@@ -157,7 +166,8 @@ static void print_row(const json_t *r, FILE *to)
     }
     snprintf(per, sizeof per, "%s/s", unit);
     if (!strcmp(unit, "starts"))
-        fprintf(to, "%-34s %9.3f %-9s +-%4.1f %%", name, get_number(r, "seconds"), "s", 100 * get_number(r, "spread"));
+        fprintf(to, "%-34s %9.3f %-9s +-%4.1f %%", name, get_number(r, "seconds"), "s",
+                100 * get_number(r, "spread"));
     else {
         fprintf(to, "%-34s ", name);
         print_rate(to, get_number(r, "rate"), per);
@@ -165,7 +175,8 @@ static void print_row(const json_t *r, FILE *to)
     }
     json_object_foreach(json_object_get(r, "peers"), peer, p)
         if (isfinite(get_number(p, "rate")))
-            fprintf(to, get_number(p, "rate") < 100 ? " %9.2f (%4.1f x)" : " %9.0f (%4.1f x)", get_number(p, "rate"), get_number(p, "times"));
+            fprintf(to, get_number(p, "rate") < 100 ? " %9.2f (%4.1f x)" : " %9.0f (%4.1f x)",
+                    get_number(p, "rate"), get_number(p, "times"));
         else
             fprintf(to, " %18s", "-");
     if (limit)
@@ -179,12 +190,16 @@ static void print_bench(const json_t *result, FILE *to)
     const char *peer;
     json_t *p;
     size_t i;
-    fprintf(to, "%s\npeak %.0f GFLOP/s bf16, %.0f fp32; reads %.1f GB/s; median of %.0f rounds\n\n%-34s %26s",
-            json_string_value(json_object_get(result, "machine")), get_number(result, "peak") / 1e9, get_number(result, "peak_float32") / 1e9,
-            get_number(result, "bandwidth") / 1e9, get_number(result, "rounds"), "work", "rlaif");
+    fprintf(
+        to,
+        "%s\npeak %.0f GFLOP/s bf16, %.0f fp32; reads %.1f GB/s; median of %.0f rounds\n\n%-34s %26s",
+        json_string_value(json_object_get(result, "machine")), get_number(result, "peak") / 1e9,
+        get_number(result, "peak_float32") / 1e9, get_number(result, "bandwidth") / 1e9,
+        get_number(result, "rounds"), "work", "rlaif");
     json_object_foreach(json_object_get(json_array_get(list, 0), "peers"), peer, p)
         fprintf(to, " %18s", peer);
-    fprintf(to, "  %-20s %s\n", "share of the limit", json_object_get(json_array_get(list, 0), "target") ? "target" : "");
+    fprintf(to, "  %-20s %s\n", "share of the limit",
+            json_object_get(json_array_get(list, 0), "target") ? "target" : "");
     json_array_foreach(list, i, r)
         print_row(r, to);
     fprintf(to, "\nweights: %s\n", json_string_value(json_object_get(result, "weights")));
@@ -200,9 +215,13 @@ static void csv_row(FILE *f, const json_t *r)
         fprintf(f, "\"%s\",", s ? s : "");
     }
     for (size_t i = 0; i < ARRAY_LEN(numbers); i++)
-        isfinite(get_number(r, numbers[i])) ? fprintf(f, "%.6g%s", get_number(r, numbers[i]), i < 3 ? "," : "") : fputs(i < 3 ? "," : "", f);
+        isfinite(get_number(r, numbers[i]))
+            ? fprintf(f, "%.6g%s", get_number(r, numbers[i]), i < 3 ? "," : "")
+            : fputs(i < 3 ? "," : "", f);
     json_object_foreach(json_object_get(r, "peers"), peer, p)
-        isfinite(get_number(p, "rate")) ? fprintf(f, ",%.6g,%.4g", get_number(p, "rate"), get_number(p, "times")) : fputs(",,", f);
+        isfinite(get_number(p, "rate"))
+            ? fprintf(f, ",%.6g,%.4g", get_number(p, "rate"), get_number(p, "times"))
+            : fputs(",,", f);
     fputs("\n", f);
 }
 
@@ -224,7 +243,7 @@ static int write_csv(const char *path, const struct bench *b, const json_t *resu
     return file_out_commit(&out, err);
 }
 
-/* ---- measuring --------------------------------------------------------------------------------------------- */
+/* ---- measuring --------------------------------------------------------------------------- */
 
 /* Of the user's own model one line per kind of work; weights are what they are in its file. */
 static bool wanted(const struct bench *b, const struct bench_row *r)
@@ -244,7 +263,9 @@ static int prepare(struct bench *b, struct err *err)
     bool any = false;
     for (int i = 0; i < ROWS; i++) {
         struct err why = { 0 };
-        int rc = wanted(b, &rows[i]) ? bench_prepare(&b->row[i].work, &b->models, &rows[i], b->program, &why) : 0;
+        int rc = wanted(b, &rows[i])
+                     ? bench_prepare(&b->row[i].work, &b->models, &rows[i], b->program, &why)
+                     : 0;
         if (rc && rc != ERR_UNSUPPORTED && rc != ERR_VALUE && rc != ERR_MEMORY)
             return err_set(err, rc, "%s: %s", rows[i].name, why.msg);
         if (rc)
@@ -265,12 +286,16 @@ static int ask_peer(struct bench *b, int i, int k, bool counts, struct err *err)
         return 0;
     int rc = bench_weights_path(&folder, &b->models.weights, r->shape, NULL, err);
     if (rc == 0)
-        rc = bench_weights_path(&gguf, &b->models.weights, r->shape, r->gguf ? r->gguf : "BF16", err);
-    json_t *q = rc ? NULL : json_pack("{s:s, s:s, s:i, s:i, s:i, s:i, s:i, s:b, s:s, s:s}", "work", r->name, "kind", kind[r->kind],
-                                      "n", r->n, "length", r->length, "shared", r->shared, "add", r->add, "threads", b->threads,
-                                      "quantised", r->gguf != NULL, "folder", folder, "gguf", gguf);
+        rc = bench_weights_path(&gguf, &b->models.weights, r->shape, r->gguf ? r->gguf : "BF16",
+                                err);
+    json_t *q = rc ? NULL
+                   : json_pack("{s:s, s:s, s:i, s:i, s:i, s:i, s:i, s:b, s:s, s:s}", "work",
+                               r->name, "kind", kind[r->kind], "n", r->n, "length", r->length,
+                               "shared", r->shared, "add", r->add, "threads", b->threads,
+                               "quantised", r->gguf != NULL, "folder", folder, "gguf", gguf);
     if (rc == 0)
-        rc = q ? bench_peer_run(&rate, &why, b->peer[k], q, err) : err_set(err, ERR_MEMORY, "asking a peer");
+        rc = q ? bench_peer_run(&rate, &why, b->peer[k], q, err)
+               : err_set(err, ERR_MEMORY, "asking a peer");
     if (rc == 0 && why)
         snprintf(b->row[i].peer_skip[k], sizeof b->row[i].peer_skip[k], "%s", why);
     else if (rc == 0 && counts)
@@ -316,7 +341,7 @@ static int measure(struct bench *b, struct err *err)
     return rc;
 }
 
-/* ---- the command --------------------------------------------------------------------------------------------- */
+/* ---- the command ------------------------------------------------------------------------- */
 
 static int start_peers(struct bench *b, const json_t *opt, struct err *err)
 {
@@ -324,9 +349,12 @@ static int start_peers(struct bench *b, const json_t *opt, struct err *err)
     for (size_t i = 0; i < json_array_size(list); i++) {
         const char *text = json_string_value(json_array_get(list, i)), *eq = strchr(text, '=');
         if (!eq || eq == text || i == MOST_PEERS)
-            return err_set(err, ERR_USAGE, "--peers: '%s'; expected NAME=COMMAND, at most %d of them", text, MOST_PEERS);
+            return err_set(err, ERR_USAGE,
+                           "--peers: '%s'; expected NAME=COMMAND, at most %d of them", text,
+                           MOST_PEERS);
         char *name = str_printf("%.*s", (int)(eq - text), text);
-        int rc = name ? bench_peer_start(&b->peer[b->n_peers], name, eq + 1, err) : err_set(err, ERR_MEMORY, "%s", text);
+        int rc = name ? bench_peer_start(&b->peer[b->n_peers], name, eq + 1, err)
+                      : err_set(err, ERR_MEMORY, "%s", text);
         free(name);
         if (rc)
             return rc;
@@ -345,7 +373,8 @@ static void release(struct bench *b)
     bench_models_release(&b->models);
 }
 
-static int bench_in(const char *dir, struct run *run, const json_t *opt, json_t *result, struct err *err)
+static int bench_in(const char *dir, struct run *run, const json_t *opt, json_t *result,
+                    struct err *err)
 {
     struct bench *b = mem_alloc(1, sizeof *b);
     if (!b)
@@ -383,7 +412,8 @@ static int run_bench(struct run *run, const json_t *opt, json_t *result, struct 
     char temporary[4096];
     struct err ignored;
     if (opt_int(opt, "rounds") < 1 || opt_int(opt, "rounds") > MOST_ROUNDS)
-        return err_set(err, ERR_USAGE, "--rounds is %lld, expected 1 to %d", (long long)opt_int(opt, "rounds"), MOST_ROUNDS);
+        return err_set(err, ERR_USAGE, "--rounds is %lld, expected 1 to %d",
+                       (long long)opt_int(opt, "rounds"), MOST_ROUNDS);
     snprintf(temporary, sizeof temporary, "%s/rlaif-bench-XXXXXX", tmp && *tmp ? tmp : "/tmp");
     if (!kept && !mkdtemp(temporary))
         return err_set(err, ERR_IO, "%s: %m", temporary);

@@ -1,8 +1,9 @@
-/* recipe/stage_compare.c - `rlaif compare`: several policies on the same prompts, every one against every other.
+/* recipe/stage_compare.c - `rlaif compare`: several policies on the same prompts, every one
+ * against every other.
  *
- * Each policy says one thing to each prompt; the judge (the lab's annotators, or a model in both orders) decides every
- * pair of policies on every prompt.  With a reference model, each policy's drift from it is given too, since policies
- * that moved different distances are not alike. */
+ * Each policy says one thing to each prompt; the judge (the lab's annotators, or a model in both
+ * orders) decides every pair of policies on every prompt.  With a reference model, each policy's
+ * drift from it is given too, since policies that moved different distances are not alike. */
 #include <math.h>
 
 #include "eval/eval.h"
@@ -90,7 +91,8 @@ static int annotators(void *arg, double *win, const struct match *match, int n, 
     int rc = 0;
     for (int i = 0; i < n && rc == 0; i++) {
         struct lab_panel p;
-        rc = lab_panel_vote(&p, a->truth, a->c.prompt[match[i].prompt].id, match[i].a, match[i].b, a->seed, err);
+        rc = lab_panel_vote(&p, a->truth, a->c.prompt[match[i].prompt].id, match[i].a, match[i].b,
+                            a->seed, err);
         win[i] = p.preferred == 1 ? 1 : p.preferred == 2 ? 0 : 0.5;
     }
     return rc;
@@ -123,7 +125,8 @@ static json_t *share(const struct interval *w)
 
 static void results(const struct meeting *a, const struct interval *w, json_t *result)
 {
-    json_t *names = json_array(), *matrix = json_array(), *kl = json_array(), *oracle = json_array(), *length = json_array();
+    json_t *names = json_array(), *matrix = json_array(), *kl = json_array(),
+           *oracle = json_array(), *length = json_array();
     for (int i = 0; i < a->n; i++) {
         json_t *row = json_array();
         for (int k = 0; k < a->n; k++)
@@ -149,7 +152,8 @@ static double cell(const json_t *v, int i)
 
 static void print_matrix(const json_t *result, FILE *to)
 {
-    const json_t *names = json_object_get(result, "names"), *matrix = json_object_get(result, "win_matrix");
+    const json_t *names = json_object_get(result, "names"),
+                 *matrix = json_object_get(result, "win_matrix");
     size_t n = json_array_size(names);
     fprintf(to, "row beats column, per cent of %lld prompts, with the half-width of the 95 %% interval\n\n%-16s",
             (long long)json_integer_value(json_object_get(result, "prompts")), "");
@@ -165,7 +169,8 @@ static void print_matrix(const json_t *result, FILE *to)
             else
                 fprintf(to, " %14s", "-");
         }
-        const json_t *kl = json_array_get(json_object_get(result, "kl"), i), *o = json_array_get(json_object_get(result, "oracle"), i);
+        const json_t *kl = json_array_get(json_object_get(result, "kl"), i),
+                     *o = json_array_get(json_object_get(result, "oracle"), i);
         fprintf(to, " %14.2f %14.3f %8.1f\n", cell(kl, 0), cell(o, 0),
                 json_number_value(json_array_get(json_object_get(result, "length"), i)));
     }
@@ -178,12 +183,15 @@ static int take_policies(struct meeting *a, struct err *err)
     const json_t *paths = opt_list(a->opt, "policies"), *names = opt_list(a->opt, "names");
     size_t n = json_array_size(paths);
     if (n < 2 || n > MAX_POLICIES)
-        return err_set(err, ERR_USAGE, "--policies names %zu models, expected 2 to %d", n, MAX_POLICIES);
+        return err_set(err, ERR_USAGE, "--policies names %zu models, expected 2 to %d", n,
+                       MAX_POLICIES);
     if (names && json_array_size(names) != n)
-        return err_set(err, ERR_USAGE, "--names has %zu words for %zu policies", json_array_size(names), n);
+        return err_set(err, ERR_USAGE, "--names has %zu words for %zu policies",
+                       json_array_size(names), n);
     for (a->n = 0; a->n < (int)n; a->n++) {
         a->path[a->n] = json_string_value(json_array_get(paths, (size_t)a->n));
-        a->name[a->n] = names ? json_string_value(json_array_get(names, (size_t)a->n)) : a->path[a->n];
+        a->name[a->n] =
+            names ? json_string_value(json_array_get(names, (size_t)a->n)) : a->path[a->n];
     }
     return 0;
 }
@@ -195,7 +203,8 @@ static int meet(struct meeting *a, json_t *result, struct err *err)
     a->text = mem_alloc((size_t)a->n * (size_t)a->c.n + 1, sizeof *a->text);
     int rc = a->text && w ? 0 : err_set(err, ERR_MEMORY, "no memory to compare policies");
     if (rc == 0 && opt_given(a->opt, "reference"))
-        rc = eval_model(&reference, a->dev, a->opt, "reference", opt_str(a->opt, "reference"), false, err);
+        rc = eval_model(&reference, a->dev, a->opt, "reference", opt_str(a->opt, "reference"),
+                        false, err);
     for (int k = 0; k < a->n && rc == 0; k++)
         rc = speak(a, k, reference, err);
     model_close(reference);
@@ -213,7 +222,8 @@ static int run_compare(struct run *run, const json_t *opt, json_t *result, struc
     struct meeting a = { run, opt, .seed = (uint64_t)opt_int(opt, "seed") };
     int64_t most = opt_int(opt, "max_prompts");
     char *path = path_join(opt_str(opt, "output_dir"), "compare_results.json");
-    int rc = path ? take_policies(&a, err) : err_set(err, ERR_MEMORY, "no memory to compare policies");
+    int rc =
+        path ? take_policies(&a, err) : err_set(err, ERR_MEMORY, "no memory to compare policies");
     if (rc == 0)
         rc = run_device(run, &a.dev, err);
     if (rc == 0)
@@ -221,7 +231,8 @@ static int run_compare(struct run *run, const json_t *opt, json_t *result, struc
     if (rc == 0 && opt_given(opt, "truth"))
         rc = lab_truth_open(&a.truth, opt_str(opt, "truth"), err);
     if (rc == 0)
-        rc = contest_read(&a.c, opt_str(opt, "prompts"), most > 0 && most < INT32_MAX ? (int)most : 0, err);
+        rc = contest_read(&a.c, opt_str(opt, "prompts"),
+                          most > 0 && most < INT32_MAX ? (int)most : 0, err);
     if (rc == 0)
         rc = meet(&a, result, err);
     if (rc == 0)

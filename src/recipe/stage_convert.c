@@ -1,7 +1,8 @@
 /* recipe/stage_convert.c - `rlaif convert`: preference data of others into ours, ours into theirs.
  *
- * The layout is recognised row by row (data/layout/layout.h).  What people said can go into a label store, where labelers'
- * labels are: under the name "people:LAYOUT", or whatever the row names as its annotator. */
+ * The layout is recognised row by row (data/layout/layout.h).  What people said can go into a
+ * label store, where labelers' labels are: under the name "people:LAYOUT", or whatever the row
+ * names as its annotator. */
 #include "data/data.h"
 #include "feedback/feedback.h"
 #include "recipe/recipe.h"
@@ -33,7 +34,8 @@ static int no_memory(struct err *err)
 
 /* ---- rows out ------------------------------------------------------------------------------ */
 
-static int write_lines(struct converting *v, const char *name, json_t *(*make)(const struct converting *, int), int n, struct err *err)
+static int write_lines(struct converting *v, const char *name,
+                       json_t *(*make)(const struct converting *, int), int n, struct err *err)
 {
     struct rows_out w = {0};
     char *path = path_join(v->dir, name);
@@ -112,7 +114,7 @@ static int write_all(struct converting *v, struct err *err)
     return rc;
 }
 
-/* ---- into a store ----------------------------------------------------------------------------- */
+/* ---- into a store ------------------------------------------------------------------------ */
 
 static void add_text(struct buf *b, const json_t *v)
 {
@@ -123,7 +125,8 @@ static void add_text(struct buf *b, const json_t *v)
         json_add_text(b, v, 0);
 }
 
-static int keep_one(struct store *s, struct buf text[3], const struct comparison *c, struct err *err)
+static int keep_one(struct store *s, struct buf text[3], const struct comparison *c,
+                    struct err *err)
 {
     const json_t *part[] = {c->prompt, c->first, c->second};
     char people[64];
@@ -136,7 +139,8 @@ static int keep_one(struct store *s, struct buf text[3], const struct comparison
         if (text[i].failed)
             return no_memory(err);
     }
-    struct store_label l = {by ? by : people, "imported", text[0].s, text[1].s, text[2].s, c->p_first, "answered", c->extra};
+    struct store_label l = {by ? by : people, "imported", text[0].s,  text[1].s,
+                            text[2].s,        c->p_first, "answered", c->extra};
     return store_add_label(s, &l, err);
 }
 
@@ -157,7 +161,7 @@ static int keep_labels(const struct converting *v, const char *path, struct err 
     return rc;
 }
 
-/* ---- the stage ------------------------------------------------------------------------------------ */
+/* ---- the stage --------------------------------------------------------------------------- */
 
 static void figures(json_t *result, const struct converting *v)
 {
@@ -167,7 +171,8 @@ static void figures(json_t *result, const struct converting *v)
             json_object_set_new(of, layout_name((enum layout)i), json_integer(v->list.of[i]));
     json_object_set_new(result, "pairs", json_integer(v->written));
     json_object_set_new(result, "ties", json_integer(v->list.ties));
-    json_object_set_new(result, "examples", json_integer((json_int_t)json_array_size(v->list.examples)));
+    json_object_set_new(result, "examples",
+                        json_integer((json_int_t)json_array_size(v->list.examples)));
     json_object_set_new(result, "rejected", json_integer(v->rows.n_rejected));
     json_object_set_new(result, "rows", of);
 }

@@ -1,7 +1,9 @@
-/* recipe/stage_cost.c - `rlaif cost`: what labels cost in tokens, seconds and money, beside a person's wage for the same.
+/* recipe/stage_cost.c - `rlaif cost`: what labels cost in tokens, seconds and money, beside a
+ * person's wage for the same.
  *
- * A labelling shows what it took; a price table says what that costs at some model, whoever labelled.  Without one, the cost is
- * reckoned from tokens of a prompt and of a reply, as the RLAIF paper does for its own run (appendix L; --example paper). */
+ * A labelling shows what it took; a price table says what that costs at some model, whoever
+ * labelled.  Without one, the cost is reckoned from tokens of a prompt and of a reply, as the
+ * RLAIF paper does for its own run (appendix L; --example paper). */
 #include <ctype.h>
 #include <math.h>
 
@@ -25,7 +27,7 @@ static const struct option options[] = {
 /* Of one label, all its questions together.  NaN: not known. */
 struct took { double in, out, seconds, price, words; };
 
-/* ---- a labelling ------------------------------------------------------------------------------------ */
+/* ---- a labelling ------------------------------------------------------------------------- */
 
 static int count_words(const char *s)
 {
@@ -63,25 +65,30 @@ static int took_of_labels(struct took *t, int *labels, const char *path, struct 
     for (int i = 0; rc == 0 && i < rows.n; i++) {
         const json_t *row = rows.row[i], *cost = json_object_get(row, "cost");
         if (!json_object_get(row, "label_first"))
-            rc = err_set(err, ERR_FORMAT, "%s: no label_first; expected labels.jsonl of `rlaif label`", rows_place(&rows, rows.line[i]).s);
+            rc = err_set(err, ERR_FORMAT,
+                         "%s: no label_first; expected labels.jsonl of `rlaif label`",
+                         rows_place(&rows, rows.line[i]).s);
         with_cost += cost != NULL;
         sum.in = add(sum.in, cost, "tokens_in");
         sum.out = add(sum.out, cost, "tokens_out");
         sum.price = add(sum.price, cost, "price");
-        sum.words += words_of(json_object_get(row, "prompt")) + words_of(json_object_get(row, "first")) + words_of(json_object_get(row, "second"));
+        sum.words += words_of(json_object_get(row, "prompt")) +
+                     words_of(json_object_get(row, "first")) +
+                     words_of(json_object_get(row, "second"));
     }
     if (rc == 0 && (!with_cost || !rows.n))
         rc = err_set(err, ERR_VALUE, "%s: no row has a `cost`, so nobody knows what it took", path);
     *labels = rows.n;
     json_t *results = rc == 0 ? label_results(path) : NULL;
     if (rc == 0)
-        *t = (struct took){ sum.in / with_cost, sum.out / with_cost, seconds_per_label(results), sum.price / with_cost, sum.words / rows.n };
+        *t = (struct took){ sum.in / with_cost, sum.out / with_cost, seconds_per_label(results),
+                            sum.price / with_cost, sum.words / rows.n };
     json_decref(results);
     rows_release(&rows);
     return rc;
 }
 
-/* ---- money -------------------------------------------------------------------------------------------- */
+/* ---- money ------------------------------------------------------------------------------- */
 
 static int price_from(struct price *p, const json_t *opt, struct err *err)
 {
@@ -95,11 +102,15 @@ static int price_from(struct price *p, const json_t *opt, struct err *err)
     if (table)
         return price_read(p, opt_str(opt, "price_table"), opt_str(opt, "price_model"), err);
     if (in)
-        *p = (struct price){ opt_float(opt, "input_price"), opt_float(opt, "input_price"), opt_float(opt, "output_price") };
-    return !in || (p->input >= 0 && p->output >= 0) ? 0 : err_set(err, ERR_USAGE, "prices are dollars per million tokens, 0 or more");
+        *p = (struct price){ opt_float(opt, "input_price"), opt_float(opt, "input_price"),
+                             opt_float(opt, "output_price") };
+    return !in || (p->input >= 0 && p->output >= 0)
+               ? 0
+               : err_set(err, ERR_USAGE, "prices are dollars per million tokens, 0 or more");
 }
 
-/* At a table's price every token counts as read anew: what a cache of theirs would save is not known here. */
+/* At a table's price every token counts as read anew: what a cache of theirs would save is not
+ * known here. */
 static double money(const struct took *t, const struct price *p)
 {
     if (isnan(p->input))
@@ -107,12 +118,14 @@ static double money(const struct took *t, const struct price *p)
     return 1e-6 * (p->input * t->in + p->output * t->out);
 }
 
-/* Lee et al. 2023, appendix L: two orders of 830 tokens and a rationale of 61, at 30 and 60 dollars per million; 304 words. */
+/* Lee et al. 2023, appendix L: two orders of 830 tokens and a rationale of 61, at 30 and 60
+ * dollars per million; 304 words. */
 static const struct { struct took took; struct price price; double wage; } paper = {
     { 2 * 830, 2 * 61, NAN, NAN, 304 }, { 30, 30, 60 }, 0.11
 };
 
-static int reckon(struct took *t, struct price *p, double *wage, int *labels, const json_t *opt, struct err *err)
+static int reckon(struct took *t, struct price *p, double *wage, int *labels, const json_t *opt,
+                  struct err *err)
 {
     double orders = (double)opt_int(opt, "orders");
     *wage = opt_float(opt, "wage");
@@ -129,13 +142,17 @@ static int reckon(struct took *t, struct price *p, double *wage, int *labels, co
     if (opt_given(opt, "labels"))
         rc = took_of_labels(t, labels, opt_str(opt, "labels"), err);
     else if (opt_given(opt, "tokens_in"))
-        *t = (struct took){ orders * opt_float(opt, "tokens_in"), orders * opt_float(opt, "tokens_out"), NAN, NAN, NAN };
+        *t = (struct took){ orders * opt_float(opt, "tokens_in"),
+                            orders * opt_float(opt, "tokens_out"), NAN, NAN, NAN };
     else
-        return err_set(err, ERR_USAGE, "cost needs --labels FILE, --tokens_in N, or --example paper");
+        return err_set(err, ERR_USAGE,
+                       "cost needs --labels FILE, --tokens_in N, or --example paper");
     if (rc == 0 && opt_given(opt, "words"))
         t->words = opt_float(opt, "words");
     bool positive = *labels > 0 && orders > 0 && t->in >= 0 && t->out >= 0 && *wage >= 0;
-    return rc || positive ? rc : err_set(err, ERR_USAGE, "tokens, orders, pairs and wage must not be negative");
+    return rc || positive
+               ? rc
+               : err_set(err, ERR_USAGE, "tokens, orders, pairs and wage must not be negative");
 }
 
 static int run_cost(struct run *run, const json_t *opt, json_t *result, struct err *err)

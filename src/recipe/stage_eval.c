@@ -47,12 +47,13 @@ struct evaluation {
     uint64_t seed;
 };
 
-static int open_model(struct model **m, const struct evaluation *e, const char *option, bool scalar, struct err *err)
+static int open_model(struct model **m, const struct evaluation *e, const char *option, bool scalar,
+                      struct err *err)
 {
     return eval_model(m, e->dev, e->opt, option, opt_str(e->opt, option), scalar, err);
 }
 
-/* ---- labels and reward models ----------------------------------------------------------------- */
+/* ---- labels and reward models ------------------------------------------------------------ */
 
 static const struct { const char *option, *figures, *gain; } rewards[] = {
     { "reward_model", "reward", "policy_reward_gain" },
@@ -79,7 +80,8 @@ static int eval_judged(const struct evaluation *e, struct err *err)
 {
     struct judged labels = { 0 }, calibration = { 0 }, pairs = { 0 };
     const json_t *o = e->opt;
-    bool have = opt_given(o, "labels"), fit = opt_given(o, "calibration"), other = opt_given(o, "pairs");
+    bool have = opt_given(o, "labels"), fit = opt_given(o, "calibration"),
+         other = opt_given(o, "pairs");
     if (fit && !have)
         return err_set(err, ERR_USAGE, "--calibration needs --labels");
     int rc = have ? judged_labels(&labels, opt_str(o, "labels"), e->truth, e->seed, err) : 0;
@@ -97,11 +99,12 @@ static int eval_judged(const struct evaluation *e, struct err *err)
     return rc;
 }
 
-/* ---- the policy ---------------------------------------------------------------------------------- */
+/* ---- the policy -------------------------------------------------------------------------- */
 
 static int speak(struct contest *c, const struct evaluation *e, bool policy, struct err *err)
 {
-    const char *name = policy ? "policy" : "baseline", *file = policy ? "policy_completions" : "baseline_completions";
+    const char *name = policy ? "policy" : "baseline",
+               *file = policy ? "policy_completions" : "baseline_completions";
     struct said *said = policy ? c->policy : c->baseline;
     if (opt_given(e->opt, file))
         return contest_load(c, said, opt_str(e->opt, file), err);
@@ -130,7 +133,8 @@ static int judge(struct contest *c, const struct evaluation *e, struct err *err)
     if (!opt_given(e->opt, "judge"))
         return 0;
     struct labeling l;
-    int rc = labeling_open(&l, e->run, e->opt, opt_str(e->opt, "judge"), opt_str(e->opt, "store"), opt_str(e->opt, "output_dir"), err);
+    int rc = labeling_open(&l, e->run, e->opt, opt_str(e->opt, "judge"), opt_str(e->opt, "store"),
+                           opt_str(e->opt, "output_dir"), err);
     if (rc == 0)
         rc = contest_labeler(c, &l, err);
     labeling_close(&l);
@@ -143,7 +147,8 @@ static int eval_policies(const struct evaluation *e, struct err *err)
     int64_t most = opt_int(e->opt, "max_prompts");
     if (!opt_given(e->opt, "prompts"))
         return err_set(err, ERR_USAGE, "to compare policies, eval needs --prompts");
-    int rc = contest_read(&c, opt_str(e->opt, "prompts"), most > 0 && most < INT32_MAX ? (int)most : 0, err);
+    int rc = contest_read(&c, opt_str(e->opt, "prompts"),
+                          most > 0 && most < INT32_MAX ? (int)most : 0, err);
     if (rc == 0)
         rc = speak(&c, e, true, err);
     if (rc == 0)
@@ -170,7 +175,8 @@ static int eval_policies(const struct evaluation *e, struct err *err)
 static int write_results(const struct evaluation *e, struct err *err)
 {
     char *path = path_join(opt_str(e->opt, "output_dir"), "eval_results.json");
-    int rc = path ? json_write_file(path, e->result, err) : err_set(err, ERR_MEMORY, "no memory to write figures");
+    int rc = path ? json_write_file(path, e->result, err)
+                  : err_set(err, ERR_MEMORY, "no memory to write figures");
     free(path);
     return rc;
 }

@@ -1,9 +1,9 @@
 /* recipe/stage_generate.c - `rlaif generate`: K sampled completions for each prompt.
  *
- * Rows are written in the input's order as soon as all before them are complete, into OUTPUT.unfinished; the
- * file gets its name when it is whole.  A recipe that was killed reads what lies there and computes the rest:
- * a completion depends on (seed, line, sample) only, so the bytes are those of a run that was not killed.  Endpoints are asked
- * in generate_asked.c. */
+ * Rows are written in the input's order as soon as all before them are complete, into
+ * OUTPUT.unfinished; the file gets its name when it is whole.  A recipe that was killed reads
+ * what lies there and computes the rest: a completion depends on (seed, line, sample) only, so
+ * the bytes are those of a run that was not killed.  Endpoints are asked in generate_asked.c. */
 #include <errno.h>
 #include <unistd.h>
 
@@ -124,7 +124,8 @@ static int count_finished(struct generation *g, struct err *err)
     }
     free(text);
     if (rc == 0 && truncate(g->path, (off_t)keep))
-        rc = err_set(err, ERR_IO, "%s: cutting off an unfinished line: %s", g->path, strerror(errno));
+        rc = err_set(err, ERR_IO, "%s: cutting off an unfinished line: %s", g->path,
+                     strerror(errno));
     return rc;
 }
 
@@ -167,7 +168,8 @@ static int encode_prompts(struct generation *g, struct err *err)
             err_prefix(err, "%s", rows_place(&g->rows, g->prompt[i].line).s);
         else if (len < 1 || len >= model_config(g->m)->max_position)
             rc = err_set(err, ERR_VALUE, "%s: the prompt has %d tokens, the model's context %d",
-                         rows_place(&g->rows, g->prompt[i].line).s, len, model_config(g->m)->max_position);
+                         rows_place(&g->rows, g->prompt[i].line).s, len,
+                         model_config(g->m)->max_position);
         else
             g->list[i] = (struct prompt_ids){ .n = len, .item = (uint64_t)g->prompt[i].line };
     }
@@ -181,7 +183,8 @@ static int read_prompts(struct generation *g, const json_t *opt, struct err *err
 {
     int64_t most = opt_int(opt, "max_prompts");
     if (most < 0 || most > INT32_MAX)
-        return err_set(err, ERR_USAGE, "--max_prompts is %lld, expected 0 or more", (long long)most);
+        return err_set(err, ERR_USAGE, "--max_prompts is %lld, expected 0 or more",
+                       (long long)most);
     int rc = rows_read(&g->rows, opt_str(opt, "input"), (int)most, err);
     if (rc == 0)
         rc = data_prompts(&g->prompt, &g->n, &g->arena, &g->rows, err);
@@ -195,30 +198,39 @@ struct sizes { int batch, rows, cache; };      // sequences, tokens of a step, t
 /* Tokens of a cache in which so many sequences have room. */
 static int cache_for(const struct generation *g, const struct sampling *s, int sequences)
 {
-    int longest = 0, room = model_config(g->m)->max_position - 1, new = s->max_new_tokens < room ? s->max_new_tokens : room;
+    int longest = 0, room = model_config(g->m)->max_position - 1,
+        new = s->max_new_tokens < room ? s->max_new_tokens : room;
     for (int i = 0; i < g->n; i++)
         longest = g->list[i].n > longest ? g->list[i].n : longest;
     return scheduler_blocks(sequences, longest + new) * CACHE_BLOCK;
 }
 
-/* Over a cache of so many tokens: where they run out, sequences wait or are computed again, to the same results. */
-static int generate_within(struct generation *g, int todo, const struct sampling *s, struct sizes z, struct err *err)
+/* Over a cache of so many tokens: where they run out, sequences wait or are computed again, to
+ * the same results. */
+static int generate_within(struct generation *g, int todo, const struct sampling *s, struct sizes z,
+                           struct err *err)
 {
-    struct scheduler_options o = {.blocks = (int)(((int64_t)z.cache + CACHE_BLOCK - 1) / CACHE_BLOCK), .sequences = z.batch, .rows = z.rows};
+    struct scheduler_options o = {.blocks =
+                                      (int)(((int64_t)z.cache + CACHE_BLOCK - 1) / CACHE_BLOCK),
+                                  .sequences = z.batch,
+                                  .rows = z.rows};
     struct scheduler *scheduler = NULL;
     int rc = scheduler_new(&scheduler, g->m, &o, err);
     if (rc == 0 && !device_is_plan(model_device(g->m)))
-        rc = scheduler_generate(g->out, scheduler, g->list + g->from, todo, g->per_prompt, s, finished, g, err);
+        rc = scheduler_generate(g->out, scheduler, g->list + g->from, todo, g->per_prompt, s,
+                                finished, g, err);
     scheduler_free(scheduler);
     return rc;
 }
 
 /* Through model_generate unless one of the sizes is not its own. */
-static int generate_sized(struct generation *g, const struct sampling *s, struct sizes z, struct err *err)
+static int generate_sized(struct generation *g, const struct sampling *s, struct sizes z,
+                          struct err *err)
 {
     int todo = g->n - g->from;
     if (z.cache == 0 && z.rows == STEP_ROWS)
-        return model_generate(g->out, g->m, g->list + g->from, todo, g->per_prompt, s, z.batch, finished, g, err);
+        return model_generate(g->out, g->m, g->list + g->from, todo, g->per_prompt, s, z.batch,
+                              finished, g, err);
     z.cache = z.cache ? z.cache : cache_for(g, s, z.batch);
     return generate_within(g, todo, s, z, err);
 }
@@ -235,13 +247,19 @@ static int try_sizes(void *arg, int rows, int cache, struct err *err)
 }
 
 /* *result receives the sizes chosen. */
-static int plan_memory(struct generation *g, const struct sampling *s, struct sizes z, const json_t *opt, json_t *result, struct err *err)
+static int plan_memory(struct generation *g, const struct sampling *s, struct sizes z,
+                       const json_t *opt, json_t *result, struct err *err)
 {
     struct trial t = {g, s, z};
     g->out = mem_alloc((size_t)g->n * (size_t)g->per_prompt, sizeof *g->out);
     if (!g->out)
         return err_set(err, ERR_MEMORY, "no memory for completions of %d prompts", g->n);
-    struct fit f = {.what = "generating one sequence", .rows = z.rows, .least_rows = z.batch < 32 ? 32 : z.batch, .cache = z.cache, .try = try_sizes, .arg = &t};
+    struct fit f = {.what = "generating one sequence",
+                    .rows = z.rows,
+                    .least_rows = z.batch < 32 ? 32 : z.batch,
+                    .cache = z.cache,
+                    .try = try_sizes,
+                    .arg = &t};
     f.least_cache = cache_for(g, s, 1);
     f.cache = f.cache ? f.cache : cache_for(g, s, z.batch);
     f.least_rows = f.least_rows < f.rows ? f.least_rows : f.rows;
@@ -275,10 +293,12 @@ static void figures(json_t *result, const struct generation *g, double seconds)
     json_object_set_new(result, "completions", json_integer((json_int_t)g->n * g->per_prompt));
     json_object_set_new(result, "rejected", json_integer(g->rows.n_rejected));
     json_object_set_new(result, "tokens", json_integer(g->tokens));
-    json_object_set_new(result, "mean_length", fresh ? json_real((double)g->tokens / fresh) : json_null());
+    json_object_set_new(result, "mean_length",
+                        fresh ? json_real((double)g->tokens / fresh) : json_null());
     json_object_set_new(result, "ended", fresh ? json_real((double)g->ended / fresh) : json_null());
     json_object_set_new(result, "seconds", json_real(seconds));
-    json_object_set_new(result, "tokens_per_second", json_real(seconds > 0 ? (double)g->tokens / seconds : 0));
+    json_object_set_new(result, "tokens_per_second",
+                        json_real(seconds > 0 ? (double)g->tokens / seconds : 0));
 }
 
 static void release(struct generation *g)
@@ -313,7 +333,8 @@ static int run_generate(struct run *run, const json_t *opt, json_t *result, stru
         rc = option_positive(opt, "batch_size", &z.batch, err);
     int64_t cache_tokens = opt_int(opt, "cache_tokens");
     if (rc == 0 && (cache_tokens < 0 || cache_tokens > INT32_MAX - CACHE_BLOCK))
-        rc = err_set(err, ERR_USAGE, "--cache_tokens is %lld, expected 0 or more", (long long)cache_tokens);
+        rc = err_set(err, ERR_USAGE, "--cache_tokens is %lld, expected 0 or more",
+                     (long long)cache_tokens);
     z.cache = (int)cache_tokens;
     if (rc == 0)
         rc = option_positive(opt, "max_tokens_per_batch", &z.rows, err);

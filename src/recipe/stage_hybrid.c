@@ -1,8 +1,9 @@
 /* recipe/stage_hybrid.c - `rlaif hybrid`: answers are checked before they are compared (HRLAIF).
  *
- * Rows with K answers become one order of each prompt's answers and the pairs that follow from it: pairs.jsonl in TRL's
- * columns, verdicts.jsonl with everything that was found out on the way.  Without a labeler answers are checked by rule alone,
- * and right ones are not ordered among themselves. */
+ * Rows with K answers become one order of each prompt's answers and the pairs that follow from
+ * it: pairs.jsonl in TRL's columns, verdicts.jsonl with everything that was found out on the way.
+ * Without a labeler answers are checked by rule alone, and right ones are not ordered among
+ * themselves. */
 #include "recipe/hybrid.h"
 #include "recipe/inference.h"
 #include "recipe/labeling.h"
@@ -51,21 +52,25 @@ struct hybrid_run {
 static enum hybrid_pairs which_pairs(const json_t *opt)
 {
     const char *w = opt_str(opt, "pairs");
-    return !strcmp(w, "all") ? PAIRS_ALL : !strcmp(w, "adjacent") ? PAIRS_ADJACENT : PAIRS_BEST_WORST;
+    return !strcmp(w, "all")        ? PAIRS_ALL
+           : !strcmp(w, "adjacent") ? PAIRS_ADJACENT
+                                    : PAIRS_BEST_WORST;
 }
 
 static int add(struct rows_out *out, json_t *row, struct err *err)
 {
-    int rc = row ? rows_out_add(out, row, err) : err_set(err, ERR_MEMORY, "no memory to write an order");
+    int rc =
+        row ? rows_out_add(out, row, err) : err_set(err, ERR_MEMORY, "no memory to write an order");
     json_decref(row);
     return rc;
 }
 
-static int write_item(struct hybrid_run *h, const struct hybrid_item *it, enum hybrid_pairs which, struct rows_out *pairs, struct rows_out *verdicts,
-                      struct err *err)
+static int write_item(struct hybrid_run *h, const struct hybrid_item *it, enum hybrid_pairs which,
+                      struct rows_out *pairs, struct rows_out *verdicts, struct err *err)
 {
     struct hybrid_pair *p = mem_alloc((size_t)it->n * (size_t)it->n + 1, sizeof *p);
-    int rc = p ? add(verdicts, hybrid_verdict_row(it), err) : err_set(err, ERR_MEMORY, "no memory to write an order");
+    int rc = p ? add(verdicts, hybrid_verdict_row(it), err)
+               : err_set(err, ERR_MEMORY, "no memory to write an order");
     int n = p ? hybrid_pairs(p, it, which) : 0;
     for (int k = 0; k < n && rc == 0; k++) {
         rc = add(pairs, hybrid_pair_row(it, &p[k]), err);
@@ -80,13 +85,15 @@ static int write_plain(struct hybrid_run *h, const char *dir, struct err *err)
 {
     struct rows_out out = { 0 };
     char *path = path_join(dir, "plain_pairs.jsonl");
-    int rc = path ? rows_out_open(&out, path, err) : err_set(err, ERR_MEMORY, "no memory to write pairs");
+    int rc = path ? rows_out_open(&out, path, err)
+                  : err_set(err, ERR_MEMORY, "no memory to write pairs");
     for (int i = 0; i < h->set.n && rc == 0; i++) {
         const struct hybrid_item *it = &h->set.item[i];
         for (int d = 0; d < it->n_plain && rc == 0; d++) {
             const struct hybrid_duel *k = &it->plain[d];
             bool first = k->p >= 0.5;
-            struct hybrid_pair p = { first ? k->i : k->j, first ? k->j : k->i, STAGE_GENERAL, first ? k->p : 1 - k->p };
+            struct hybrid_pair p = { first ? k->i : k->j, first ? k->j : k->i, STAGE_GENERAL,
+                                     first ? k->p : 1 - k->p };
             if (k->answered && k->p != 0.5) {
                 rc = add(&out, hybrid_pair_row(it, &p), err);
                 h->plain_pairs++;
@@ -105,7 +112,8 @@ static int write_all(struct hybrid_run *h, const json_t *opt, struct err *err)
     const char *dir = opt_str(opt, "output_dir");
     struct rows_out pairs = { 0 }, verdicts = { 0 };
     char *one = path_join(dir, "pairs.jsonl"), *two = path_join(dir, "verdicts.jsonl");
-    int rc = one && two ? rows_out_open(&pairs, one, err) : err_set(err, ERR_MEMORY, "no memory to write orders");
+    int rc = one && two ? rows_out_open(&pairs, one, err)
+                        : err_set(err, ERR_MEMORY, "no memory to write orders");
     if (rc == 0)
         rc = rows_out_open(&verdicts, two, err);
     for (int i = 0; i < h->set.n && rc == 0; i++)
@@ -125,7 +133,9 @@ static int write_all(struct hybrid_run *h, const json_t *opt, struct err *err)
 static void choices(json_t *result, const struct hybrid_run *h, const json_t *opt)
 {
     char votes[96];
-    snprintf(votes, sizeof votes, h->how.style.votes ? "majority of %d written checks" : "log-probs of yes and no", h->how.style.votes);
+    snprintf(votes, sizeof votes,
+             h->how.style.votes ? "majority of %d written checks" : "log-probs of yes and no",
+             h->how.style.votes);
     json_t *c = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s}",
         "categories", "twelve names of our own; the row's, else guessed from options and reference",
         "verifier", opt_str(opt, "verifier"),
@@ -138,14 +148,17 @@ static void choices(json_t *result, const struct hybrid_run *h, const json_t *op
     if (h->asker.provider) {
         json_object_set_new(c, "ai_verdict", json_string(votes));
         json_object_set_new(c, "ai_verifier", json_string(opt_str(opt, "ai_verifier")));
-        json_object_set_new(c, "missing_reference", h->how.solve_votes ? json_sprintf("most frequent of %d solutions", h->how.solve_votes) :
-                            json_string("the labeler's verdict without one"));
-        json_object_set_new(c, "comparison", json_string("both orders of every pair, averaged in label_prob"));
+        json_object_set_new(c, "missing_reference",
+                            h->how.solve_votes
+                                ? json_sprintf("most frequent of %d solutions", h->how.solve_votes)
+                                : json_string("the labeler's verdict without one"));
+        json_object_set_new(c, "comparison",
+                            json_string("both orders of every pair, averaged in label_prob"));
     }
     json_object_set_new(result, "choices", c);
 }
 
-/* ---- the stage -------------------------------------------------------------------------------- */
+/* ---- the stage --------------------------------------------------------------------------- */
 
 static int vote_count(const json_t *opt, const char *name, int *out, struct err *err)
 {
@@ -181,8 +194,11 @@ static int read_options(struct hybrid_options *o, const json_t *opt, struct err 
         rc = err_set(err, ERR_USAGE, "min_label_mass is %g; it is a probability", mass);
     if (rc == 0 && !(o->style.temperature >= 0))
         rc = err_set(err, ERR_USAGE, "temperature is %g; expected 0 or more", o->style.temperature);
-    if (rc == 0 && !opt_given(opt, "labeler") && (o->verifier >= VERIFIER_AI || o->style.votes || o->solve_votes || o->plain))
-        rc = err_set(err, ERR_USAGE, "--verifier %s, --votes, --solve_votes and --plain need a --labeler", opt_str(opt, "verifier"));
+    if (rc == 0 && !opt_given(opt, "labeler") &&
+        (o->verifier >= VERIFIER_AI || o->style.votes || o->solve_votes || o->plain))
+        rc = err_set(err, ERR_USAGE,
+                     "--verifier %s, --votes, --solve_votes and --plain need a --labeler",
+                     opt_str(opt, "verifier"));
     return rc;
 }
 
@@ -212,7 +228,8 @@ static int open_labeler(struct hybrid_run *h, struct run *run, const json_t *opt
 static int judge(struct hybrid_run *h, struct err *err)
 {
     struct asker *a = h->asker.provider ? &h->asker : NULL;
-    struct labeler reasoning = { a, h->protocol[0], h->how.style.min_mass }, general = { a, h->protocol[1], h->how.style.min_mass };
+    struct labeler reasoning = { a, h->protocol[0], h->how.style.min_mass },
+                   general = { a, h->protocol[1], h->how.style.min_mass };
     int rc = hybrid_verify(&h->set, a, &h->how, err);
     if (rc == 0 && a)
         rc = hybrid_prefer(&h->set, &reasoning, &general, &h->how, err);
@@ -254,7 +271,8 @@ static int run_hybrid(struct run *run, const json_t *opt, json_t *result, struct
     int64_t most = opt_int(opt, "max_prompts");
     int rc = read_options(&h.how, opt, err);
     if (rc == 0)
-        rc = rows_read(&h.rows, opt_str(opt, "candidates"), most > 0 && most < INT32_MAX ? (int)most : 0, err);
+        rc = rows_read(&h.rows, opt_str(opt, "candidates"),
+                       most > 0 && most < INT32_MAX ? (int)most : 0, err);
     if (rc == 0)
         rc = hybrid_read(&h.set, &h.rows, err);
     if (rc == 0)

@@ -105,7 +105,8 @@ static int inspect_files(json_t *result, const struct rows *rows, struct err *er
         json_array_append_new(names, json_string(path));
         if (!data_is_parquet(path) || (rc = data_describe_parquet(&d, path, err)))
             continue;
-        char *key = rows->n_files > 1 ? str_printf("parquet %s", slash ? slash + 1 : path) : str_printf("parquet");
+        char *key = rows->n_files > 1 ? str_printf("parquet %s", slash ? slash + 1 : path)
+                                      : str_printf("parquet");
         json_object_set_new(result, key ? key : "parquet", d);
         free(key);
     }

@@ -1,10 +1,12 @@
-/* recipe/stage_judge.c - `rlaif judge`: outputs of models compared by a judge, as AlpacaEval does and writes it.
+/* recipe/stage_judge.c - `rlaif judge`: outputs of models compared by a judge, as AlpacaEval does
+ * and writes it.
  *
  *     --outputs A B ... --baseline X     each model against the baseline: DIR/MODEL/annotations.json, DIR/leaderboard.csv
  *     --outputs A B C ... --rank HOW     every model on each instruction: DIR/rankings.jsonl, mean ranks
  *     --annotations FILE ...             figures of annotations that exist, this program's or AlpacaEval's own
  *
- * Outputs are AlpacaEval's: a list of {instruction, output, generator, dataset?}, one for each instruction. */
+ * Outputs are AlpacaEval's: a list of {instruction, output, generator, dataset?}, one for each
+ * instruction. */
 #include <math.h>
 
 #include "recipe/labeling.h"
@@ -64,7 +66,8 @@ static int outputs_read(struct outputs *o, const char *path, int most, struct er
     if (rc)
         return rc;
     for (int i = o->rows.n - 1; i >= 0; i--)
-        if (!json_is_string(json_object_get(o->rows.row[i], "instruction")) || !json_is_string(json_object_get(o->rows.row[i], "output")))
+        if (!json_is_string(json_object_get(o->rows.row[i], "instruction")) ||
+            !json_is_string(json_object_get(o->rows.row[i], "output")))
             rows_reject(&o->rows, i, "'instruction' or 'output' is missing or no string");
     if (!o->rows.n)
         return err_set(err, ERR_VALUE, "%s: no row has an instruction and an output", path);
@@ -74,7 +77,8 @@ static int outputs_read(struct outputs *o, const char *path, int most, struct er
     for (int i = 0; i < o->rows.n && (!most || i < most); i++) {
         const char *key = text_of(o->rows.row[i], "instruction");
         if (json_object_get(o->by_instruction, key))
-            return err_set(err, ERR_VALUE, "%s: two outputs for one instruction; the second stands in %s", path,
+            return err_set(err, ERR_VALUE,
+                           "%s: two outputs for one instruction; the second stands in %s", path,
                            rows_place(&o->rows, o->rows.line[i]).within);
         json_object_set(o->by_instruction, key, o->rows.row[i]);
     }
@@ -89,17 +93,22 @@ static void outputs_release(struct outputs *o)
 
 static const char *reference_of(const struct judging *j, const char *instruction)
 {
-    return json_string_value(json_object_get(json_object_get(j->references.by_instruction, instruction), "output"));
+    return json_string_value(
+        json_object_get(json_object_get(j->references.by_instruction, instruction), "output"));
 }
 
-/* ---- annotations ---------------------------------------------------------------------------------- */
+/* ---- annotations ------------------------------------------------------------------------- */
 
-static void board_row(json_t *board, const char *name, const struct leaderboard_row *r, double length, int unread)
+static void board_row(json_t *board, const char *name, const struct leaderboard_row *r,
+                      double length, int unread)
 {
-    json_array_append_new(board, json_pack("{s:s, s:f, s:f, s:i, s:i, s:i, s:i, s:f, s:i, s:i}", "model", name, "win_rate", r->win_rate,
-                                           "standard_error", isfinite(r->standard_error) ? r->standard_error : 0.0, "n_wins", r->n_wins,
-                                           "n_wins_base", r->n_wins_base, "n_draws", r->n_draws, "n_total", r->n_total,
-                                           "discrete_win_rate", r->discrete_win_rate, "avg_length", (int)length, "unparsed", unread));
+    json_array_append_new(board, json_pack("{s:s, s:f, s:f, s:i, s:i, s:i, s:i, s:f, s:i, s:i}",
+                                           "model", name, "win_rate", r->win_rate, "standard_error",
+                                           isfinite(r->standard_error) ? r->standard_error : 0.0,
+                                           "n_wins", r->n_wins, "n_wins_base", r->n_wins_base,
+                                           "n_draws", r->n_draws, "n_total", r->n_total,
+                                           "discrete_win_rate", r->discrete_win_rate, "avg_length",
+                                           (int)length, "unparsed", unread));
 }
 
 static size_t characters(const char *s)
@@ -110,14 +119,17 @@ static size_t characters(const char *s)
     return n;
 }
 
-static int add_board(json_t *board, const char *name, const double *preference, const double *length, int n, const char *what, struct err *err)
+static int add_board(json_t *board, const char *name, const double *preference,
+                     const double *length, int n, const char *what, struct err *err)
 {
     struct leaderboard_row r = leaderboard(preference, n);
     double sum = 0;
     for (int i = 0; i < n; i++)
         sum += length[i];
     if (!r.n_total)
-        return err_set(err, ERR_VALUE, "%s: none of %d preferences could be read, so there is no win rate", what, n);
+        return err_set(err, ERR_VALUE,
+                       "%s: none of %d preferences could be read, so there is no win rate", what,
+                       n);
     board_row(board, name, &r, sum / n, n - r.n_total);
     return 0;
 }
@@ -129,19 +141,25 @@ static int summarise(json_t *board, const char *path, struct err *err)
     int rc = rows_read(&rows, path, 0, err);
     if (rc)
         return rc;
-    double *preference = mem_alloc((size_t)rows.n, sizeof *preference), *length = mem_alloc((size_t)rows.n, sizeof *length);
+    double *preference = mem_alloc((size_t)rows.n, sizeof *preference),
+           *length = mem_alloc((size_t)rows.n, sizeof *length);
     if (!preference || !length)
         rc = err_set(err, ERR_MEMORY, "no memory for %d annotations", rows.n);
     for (int i = 0; i < rows.n && rc == 0; i++) {
         const json_t *p = json_object_get(rows.row[i], "preference");
-        bool known = json_is_number(p) || json_is_null(p), range = !json_is_number(p) || (json_number_value(p) >= 0 && json_number_value(p) <= 2);
+        bool known = json_is_number(p) || json_is_null(p),
+             range = !json_is_number(p) || (json_number_value(p) >= 0 && json_number_value(p) <= 2);
         if (!known || !range)
-            rc = err_set(err, ERR_FORMAT, "%s: 'preference' should be a number from 0 to 2 or null", rows_place(&rows, rows.line[i]).s);
+            rc = err_set(err, ERR_FORMAT, "%s: 'preference' should be a number from 0 to 2 or null",
+                         rows_place(&rows, rows.line[i]).s);
         preference[i] = json_is_number(p) ? json_number_value(p) : NAN;
         length[i] = (double)characters(text_of(rows.row[i], "output_2"));
     }
     if (rc == 0)
-        rc = add_board(board, *text_of(rows.row[0], "generator_2") ? text_of(rows.row[0], "generator_2") : path, preference, length, rows.n, path, err);
+        rc = add_board(board,
+                       *text_of(rows.row[0], "generator_2") ? text_of(rows.row[0], "generator_2")
+                                                            : path,
+                       preference, length, rows.n, path, err);
     free(preference);
     free(length);
     rows_release(&rows);
@@ -159,7 +177,8 @@ static void folder_name(char *out, size_t size, const char *name)
         *out = '_';
 }
 
-static int write_annotations(const struct judging *j, const struct outputs *m, const struct judge_item *item, const struct judgement *said, int n,
+static int write_annotations(const struct judging *j, const struct outputs *m,
+                             const struct judge_item *item, const struct judgement *said, int n,
                              struct err *err)
 {
     char folder[256];
@@ -183,7 +202,8 @@ static int write_annotations(const struct judging *j, const struct outputs *m, c
     }
     folder_name(folder, sizeof folder, m->name);
     char *path = str_printf("%s/%s/annotations.json", opt_str(j->opt, "output_dir"), folder);
-    int rc = path ? dir_make_parent(path, err) : err_set(err, ERR_MEMORY, "no memory to write annotations");
+    int rc = path ? dir_make_parent(path, err)
+                  : err_set(err, ERR_MEMORY, "no memory to write annotations");
     if (rc == 0)
         rc = json_write_file(path, list, err);
     free(path);
@@ -196,19 +216,25 @@ static int against_baseline(struct judging *j, const struct outputs *m, struct e
     size_t most = json_object_size(m->by_instruction) + 1;
     struct judge_item *item = mem_alloc(most, sizeof *item);
     struct judgement *said = mem_alloc(most, sizeof *said);
-    double *preference = mem_alloc(most, sizeof *preference), *length = mem_alloc(most, sizeof *length);
+    double *preference = mem_alloc(most, sizeof *preference),
+           *length = mem_alloc(most, sizeof *length);
     const char *instruction;
     json_t *row;
-    int n = 0, rc = item && said && preference && length ? 0 : err_set(err, ERR_MEMORY, "no memory to judge %s", m->name);
+    int n = 0, rc = item && said && preference && length
+                        ? 0
+                        : err_set(err, ERR_MEMORY, "no memory to judge %s", m->name);
     json_object_foreach(m->by_instruction, instruction, row) {
         const json_t *base = json_object_get(j->baseline.by_instruction, instruction);
         if (base && rc == 0)
-            item[n++] = (struct judge_item){ instruction, text_of(base, "output"), text_of(row, "output"), reference_of(j, instruction) };
+            item[n++] = (struct judge_item){ instruction, text_of(base, "output"),
+                                             text_of(row, "output"), reference_of(j, instruction) };
     }
     if (rc == 0 && n == 0)
-        rc = err_set(err, ERR_VALUE, "%s shares no instruction with %s", m->rows.path, j->baseline.rows.path);
+        rc = err_set(err, ERR_VALUE, "%s shares no instruction with %s", m->rows.path,
+                     j->baseline.rows.path);
     if (rc == 0 && n < (int)most - 1)
-        log_warn("%s: %d of %zu instructions are not in %s", m->rows.path, (int)most - 1 - n, most - 1, j->baseline.rows.path);
+        log_warn("%s: %d of %zu instructions are not in %s", m->rows.path, (int)most - 1 - n,
+                 most - 1, j->baseline.rows.path);
     if (rc == 0)
         rc = judge_pairs(said, &j->asker, &j->how, item, n, &j->arena, err);
     if (rc == 0)
@@ -235,28 +261,33 @@ static int write_board(const json_t *board, const char *dir, struct err *err)
     json_t *r;
     buf_adds(&b, "model,win_rate,standard_error,n_wins,n_wins_base,n_draws,n_total,discrete_win_rate,mode,avg_length\n");
     json_array_foreach((json_t *)board, i, r) {
-        buf_addf(&b, "\"%s\",%.17g,%.17g", text_of(r, "model"), json_number_value(json_object_get(r, "win_rate")),
+        buf_addf(&b, "\"%s\",%.17g,%.17g", text_of(r, "model"),
+                 json_number_value(json_object_get(r, "win_rate")),
                  json_number_value(json_object_get(r, "standard_error")));
         static const char *const count[] = { "n_wins", "n_wins_base", "n_draws", "n_total" };
         for (int k = 0; k < 4; k++)
             buf_addf(&b, ",%lld", (long long)json_integer_value(json_object_get(r, count[k])));
-        buf_addf(&b, ",%.17g,own,%lld\n", json_number_value(json_object_get(r, "discrete_win_rate")),
+        buf_addf(&b, ",%.17g,own,%lld\n",
+                 json_number_value(json_object_get(r, "discrete_win_rate")),
                  (long long)json_integer_value(json_object_get(r, "avg_length")));
     }
     char *path = path_join(dir, "leaderboard.csv");
-    int rc = path && !b.failed ? file_write(path, b.s, b.len, err) : err_set(err, ERR_MEMORY, "no memory for the leaderboard");
+    int rc = path && !b.failed ? file_write(path, b.s, b.len, err)
+                               : err_set(err, ERR_MEMORY, "no memory for the leaderboard");
     free(path);
     buf_release(&b);
     return rc;
 }
 
-/* ---- which of K ------------------------------------------------------------------------------------ */
+/* ---- which of K -------------------------------------------------------------------------- */
 
-static json_t *ranking_row(const struct judging *j, const struct rank_item *it, const struct ranked *r)
+static json_t *ranking_row(const struct judging *j, const struct rank_item *it,
+                           const struct ranked *r)
 {
     json_t *o = json_object(), *rank = json_object(), *wins = json_object();
     for (int k = 0; k < j->n; k++) {
-        json_object_set_new(rank, j->model[k].name, r->rank[k] ? json_integer(r->rank[k]) : json_null());
+        json_object_set_new(rank, j->model[k].name,
+                            r->rank[k] ? json_integer(r->rank[k]) : json_null());
         json_object_set_new(wins, j->model[k].name, json_real(r->wins[k]));
     }
     json_object_set_new(o, "instruction", json_string(it->instruction));
@@ -292,7 +323,8 @@ static void rank_figures(const struct judging *j, const struct ranked *r, int n,
 
 static int rank_all(struct judging *j, json_t *result, struct err *err)
 {
-    enum rank_how how = !strcmp(opt_str(j->opt, "rank"), "listwise") ? RANK_LISTWISE : RANK_TOURNAMENT;
+    enum rank_how how =
+        !strcmp(opt_str(j->opt, "rank"), "listwise") ? RANK_LISTWISE : RANK_TOURNAMENT;
     size_t most = json_object_size(j->model[0].by_instruction) + 1;
     struct rank_item *item = mem_alloc(most, sizeof *item);
     struct ranked *r = mem_alloc(most, sizeof *r);
@@ -301,9 +333,11 @@ static int rank_all(struct judging *j, json_t *result, struct err *err)
     json_t *row;
     int n = 0, rc = item && r ? 0 : err_set(err, ERR_MEMORY, "no memory to rank");
     json_object_foreach(j->model[0].by_instruction, instruction, row) {
-        struct rank_item it = { .instruction = instruction, .reference = reference_of(j, instruction) };
+        struct rank_item it = { .instruction = instruction,
+                                .reference = reference_of(j, instruction) };
         for (; it.n < j->n; it.n++)
-            if (!(it.output[it.n] = json_string_value(json_object_get(json_object_get(j->model[it.n].by_instruction, instruction), "output"))))
+            if (!(it.output[it.n] = json_string_value(json_object_get(
+                      json_object_get(j->model[it.n].by_instruction, instruction), "output"))))
                 break;
         if (it.n == j->n && rc == 0)
             item[n++] = it;
@@ -333,7 +367,7 @@ static int rank_all(struct judging *j, json_t *result, struct err *err)
     return rc;
 }
 
-/* ---- the stage -------------------------------------------------------------------------------------- */
+/* ---- the stage --------------------------------------------------------------------------- */
 
 static int begin(struct judging *j, struct run *run, struct err *err)
 {
@@ -343,12 +377,15 @@ static int begin(struct judging *j, struct run *run, struct err *err)
     if (!opt_given(j->opt, "judge") || !opt_given(j->opt, "output_dir"))
         return err_set(err, ERR_USAGE, "judge needs --judge and --output_dir (or --annotations, whose figures need neither)");
     if (!rank && !opt_given(j->opt, "baseline"))
-        return err_set(err, ERR_USAGE, "judge needs --baseline, what the outputs are compared with, or --rank");
+        return err_set(err, ERR_USAGE,
+                       "judge needs --baseline, what the outputs are compared with, or --rank");
     if (json_array_size(files) < (rank ? 2u : 1u) || json_array_size(files) > MAX_MODELS)
-        return err_set(err, ERR_USAGE, "--outputs names %zu files; expected %d to %d", json_array_size(files), rank ? 2 : 1, MAX_MODELS);
+        return err_set(err, ERR_USAGE, "--outputs names %zu files; expected %d to %d",
+                       json_array_size(files), rank ? 2 : 1, MAX_MODELS);
     int rc = dir_make(opt_str(j->opt, "output_dir"), err);
     for (; rc == 0 && j->n < (int)json_array_size(files); j->n++)
-        rc = outputs_read(&j->model[j->n], json_string_value(json_array_get(files, (size_t)j->n)), most > 0 && most < INT32_MAX ? (int)most : 0, err);
+        rc = outputs_read(&j->model[j->n], json_string_value(json_array_get(files, (size_t)j->n)),
+                          most > 0 && most < INT32_MAX ? (int)most : 0, err);
     if (rc == 0 && opt_given(j->opt, "baseline"))
         rc = outputs_read(&j->baseline, opt_str(j->opt, "baseline"), 0, err);
     if (rc == 0 && opt_given(j->opt, "reference_answers"))
@@ -356,11 +393,13 @@ static int begin(struct judging *j, struct run *run, struct err *err)
     for (int i = 0; i < j->n && rc == 0; i++)
         for (int k = 0; k < i && rc == 0; k++)
             if (!strcmp(j->model[i].name, j->model[k].name))
-                rc = err_set(err, ERR_VALUE, "%s and %s are both of \"%s\"; 'generator' has to tell them apart", j->model[k].rows.path,
-                             j->model[i].rows.path, j->model[i].name);
+                rc = err_set(err, ERR_VALUE,
+                             "%s and %s are both of \"%s\"; 'generator' has to tell them apart",
+                             j->model[k].rows.path, j->model[i].rows.path, j->model[i].name);
     struct provider *p = NULL;
     if (rc == 0)
-        rc = labeling_store(&j->store, run, opt_str(j->opt, "store"), opt_str(j->opt, "output_dir"), err);
+        rc = labeling_store(&j->store, run, opt_str(j->opt, "store"), opt_str(j->opt, "output_dir"),
+                            err);
     if (rc == 0)
         rc = labeler_open(&p, &j->judge, run, j->opt, opt_str(j->opt, "judge"), err);
     j->asker = (struct asker){ .provider = p, .store = j->store, .budget = labeler_budget(j->opt) };
@@ -389,7 +428,9 @@ static int run_judge(struct run *run, const json_t *opt, json_t *result, struct 
     int rc = 0;
     judge_defaults(&j.how);
     j.how.kind = !strcmp(opt_str(opt, "annotator"), "text") ? JUDGE_TEXT : JUDGE_WEIGHTED;
-    j.how.order = !strcmp(order, "both") ? JUDGE_BOTH : !strcmp(order, "fixed") ? JUDGE_FIXED : JUDGE_RANDOM;
+    j.how.order = !strcmp(order, "both")    ? JUDGE_BOTH
+                  : !strcmp(order, "fixed") ? JUDGE_FIXED
+                                            : JUDGE_RANDOM;
     j.how.chat = opt_bool(opt, "chat");
     j.how.seed = (uint64_t)opt_int(opt, "seed");
     for (size_t i = 0; i < json_array_size(files) && rc == 0; i++)
@@ -401,7 +442,9 @@ static int run_judge(struct run *run, const json_t *opt, json_t *result, struct 
     if (rc == 0 && !files && rank)
         rc = rank_all(&j, result, err);
     if (rc == 0 && opt_given(opt, "output_dir") && json_array_size(j.board))
-        rc = dir_make(opt_str(opt, "output_dir"), err) ? ERR_IO : write_board(j.board, opt_str(opt, "output_dir"), err);
+        rc = dir_make(opt_str(opt, "output_dir"), err)
+                 ? ERR_IO
+                 : write_board(j.board, opt_str(opt, "output_dir"), err);
     if (rc == 0 && json_array_size(j.board))
         json_object_set(result, "leaderboard", j.board);
     if (rc == 0 && !files) {
@@ -415,13 +458,16 @@ static int run_judge(struct run *run, const json_t *opt, json_t *result, struct 
 
 static void print_ranks(const json_t *result, FILE *to)
 {
-    const json_t *mean = json_object_get(result, "mean_rank"), *first = json_object_get(result, "best_share");
+    const json_t *mean = json_object_get(result, "mean_rank"),
+                 *first = json_object_get(result, "best_share");
     const char *name;
     json_t *v;
     fprintf(to, "%-28s %9s %9s\n", "model", "mean rank", "best");
     json_object_foreach((json_t *)mean, name, v)
-        fprintf(to, "%-28.28s %9.3f %8.1f%%\n", name, json_number_value(v), 100 * json_number_value(json_object_get(first, name)));
-    fprintf(to, "%lld instructions, %lld unread\n", (long long)json_integer_value(json_object_get(result, "instructions")),
+        fprintf(to, "%-28.28s %9.3f %8.1f%%\n", name, json_number_value(v),
+                100 * json_number_value(json_object_get(first, name)));
+    fprintf(to, "%lld instructions, %lld unread\n",
+            (long long)json_integer_value(json_object_get(result, "instructions")),
             (long long)json_integer_value(json_object_get(result, "unread")));
 }
 
@@ -434,11 +480,14 @@ static void print_judge(const json_t *result, FILE *to)
         print_ranks(result, to);
         return;
     }
-    fprintf(to, "%-28s %9s %7s %9s %6s %6s %6s %6s %8s %7s\n", "model", "win rate", "s.e.", "discrete", "wins", "losses", "draws", "n", "unparsed", "length");
+    fprintf(to, "%-28s %9s %7s %9s %6s %6s %6s %6s %8s %7s\n", "model", "win rate", "s.e.",
+            "discrete", "wins", "losses", "draws", "n", "unparsed", "length");
     json_array_foreach((json_t *)board, i, r) {
         static const char *const count[] = { "n_wins", "n_wins_base", "n_draws", "n_total" };
-        fprintf(to, "%-28.28s %9.3f %7.3f %9.3f", text_of(r, "model"), json_number_value(json_object_get(r, "win_rate")),
-                json_number_value(json_object_get(r, "standard_error")), json_number_value(json_object_get(r, "discrete_win_rate")));
+        fprintf(to, "%-28.28s %9.3f %7.3f %9.3f", text_of(r, "model"),
+                json_number_value(json_object_get(r, "win_rate")),
+                json_number_value(json_object_get(r, "standard_error")),
+                json_number_value(json_object_get(r, "discrete_win_rate")));
         for (int k = 0; k < 4; k++)
             fprintf(to, " %6lld", (long long)json_integer_value(json_object_get(r, count[k])));
         fprintf(to, " %8lld %7lld\n", (long long)json_integer_value(json_object_get(r, "unparsed")),

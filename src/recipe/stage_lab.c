@@ -1,4 +1,5 @@
-/* recipe/stage_lab.c - `rlaif lab`: the written worlds, what their models learn from, and their judges.
+/* recipe/stage_lab.c - `rlaif lab`: the written worlds, what their models learn from, and their
+ * judges.
  *
  *     --make data         prompts.jsonl, sft.jsonl, eval.jsonl and truth.jsonl into a folder
  *     --make tokenizer    the tokenizer of the lab models into a folder
@@ -57,14 +58,15 @@ static int need(const json_t *opt, const char *name, struct err *err)
 }
 
 /* An int option within bounds, so that a huge value is refused before it is used. */
-static int bounded(int *out, const json_t *opt, const char *name, int64_t low, int64_t high, struct err *err)
+static int bounded(int *out, const json_t *opt, const char *name, int64_t low, int64_t high,
+                   struct err *err)
 {
     if (!opt_given(opt, name))
         return 0;
     int64_t v = opt_int(opt, name);
     if (v < low || v > high)
-        return err_set(err, ERR_USAGE, "--%s: expected %lld to %lld, found %lld", name, (long long)low,
-                       (long long)high, (long long)v);
+        return err_set(err, ERR_USAGE, "--%s: expected %lld to %lld, found %lld", name,
+                       (long long)low, (long long)high, (long long)v);
     *out = (int)v;
     return 0;
 }
@@ -118,8 +120,14 @@ static int make_newborn(const json_t *opt, json_t *result, struct err *err)
 {
     struct lab_newborn s = {.seed = (uint64_t)opt_int(opt, "seed"), .head_size = 32};
     struct lab_tokenizer_options o;
-    const struct { const char *name; int *value; } size[] = {{"width", &s.width}, {"layers", &s.layers},
-        {"heads", &s.heads}, {"kv_heads", &s.kv_heads}, {"ffn", &s.ffn}};
+    const struct {
+        const char *name;
+        int *value;
+    } size[] = {{"width", &s.width},
+                {"layers", &s.layers},
+                {"heads", &s.heads},
+                {"kv_heads", &s.kv_heads},
+                {"ffn", &s.ffn}};
     int rc = write_tokenizer(&o, opt, err);
     s.vocab_size = o.vocab_size;
     for (size_t i = 0; rc == 0 && i < ARRAY_LEN(size); i++)
@@ -145,7 +153,8 @@ static int make_grown(const json_t *opt, json_t *result, struct err *err)
     return rc;
 }
 
-static int render_with_feedback(void *arg, struct buf *b, const char *prompt, const char *one, const char *two)
+static int render_with_feedback(void *arg, struct buf *b, const char *prompt, const char *one,
+                                const char *two)
 {
     return feedback_render_pair(b, arg, prompt, one, two);
 }
@@ -172,12 +181,15 @@ static int read_corpus_options(struct lab_corpus_options *o, const json_t *opt, 
 static int note_options(const char *path, const struct lab_corpus_options *o, struct err *err)
 {
     char *beside = str_printf("%s.json", path);
-    json_t *v = json_pack("{s:I,s:i,s:i,s:i,s:{s:f,s:f,s:f,s:f,s:f,s:f},s:{s:f,s:f,s:f,s:o,s:f}}", "seed", (json_int_t)o->seed,
-        "documents", o->documents, "facts_min", o->facts_min, "facts_max", o->facts_max, "shares", "echo", o->echo, "tldr",
-        o->tldr, "marks", o->marks, "rationale", o->rationale, "verdict", o->verdict, "plain", o->plain, "people", "first",
-        o->first, "longer", o->longer, "noise", o->noise, "again", isnan(o->again) ? json_null() : json_real(o->again),
-        "repeat", o->repeat);
-    int rc = beside && v ? json_write_file(beside, v, err) : err_set(err, ERR_MEMORY, "writing %s", path);
+    json_t *v =
+        json_pack("{s:I,s:i,s:i,s:i,s:{s:f,s:f,s:f,s:f,s:f,s:f},s:{s:f,s:f,s:f,s:o,s:f}}", "seed",
+                  (json_int_t)o->seed, "documents", o->documents, "facts_min", o->facts_min,
+                  "facts_max", o->facts_max, "shares", "echo", o->echo, "tldr", o->tldr, "marks",
+                  o->marks, "rationale", o->rationale, "verdict", o->verdict, "plain", o->plain,
+                  "people", "first", o->first, "longer", o->longer, "noise", o->noise, "again",
+                  isnan(o->again) ? json_null() : json_real(o->again), "repeat", o->repeat);
+    int rc = beside && v ? json_write_file(beside, v, err)
+                         : err_set(err, ERR_MEMORY, "writing %s", path);
     json_decref(v);
     free(beside);
     return rc;
@@ -211,12 +223,15 @@ static int make_corpus(const json_t *opt, json_t *result, struct err *err)
 static int make_published(const json_t *opt, json_t *result, struct err *err)
 {
     int rc = need(opt, "output_dir", err);
-    return rc ? rc : lab_publish(opt_str(opt, "output_dir"), opt_list(opt, "trained"), opt_list(opt, "corpora"), result, err);
+    return rc ? rc
+              : lab_publish(opt_str(opt, "output_dir"), opt_list(opt, "trained"),
+                            opt_list(opt, "corpora"), result, err);
 }
 
 struct tally { int scored, voted, confident; double total, wins; };
 
-static int score_row(json_t *row, const struct lab_truth *t, const char *where, struct tally *sum, struct err *err)
+static int score_row(json_t *row, const struct lab_truth *t, const char *where, struct tally *sum,
+                     struct err *err)
 {
     const char *id;
     const json_t *a = json_object_get(row, "chosen"), *b = json_object_get(row, "rejected");
@@ -238,19 +253,23 @@ static int score_row(json_t *row, const struct lab_truth *t, const char *where, 
         rc = lab_score_text(&s, t, id, json_string_value(text), err);
         if (rc)
             return err_prefix(err, "%s", where);
-        json_object_set_new(row, "oracle", json_pack("{s:f,s:i,s:i,s:i,s:i,s:i,s:i,s:f,s:f,s:i}", "total", s.total,
-            "key", s.key, "minor", s.minor, "idle", s.idle, "invented", s.invented, "repeated", s.repeated,
-            "stray", s.stray, "coverage", s.coverage, "fluency", s.fluency, "words", s.words));
+        json_object_set_new(row, "oracle",
+                            json_pack("{s:f,s:i,s:i,s:i,s:i,s:i,s:i,s:f,s:f,s:i}", "total", s.total,
+                                      "key", s.key, "minor", s.minor, "idle", s.idle, "invented",
+                                      s.invented, "repeated", s.repeated, "stray", s.stray,
+                                      "coverage", s.coverage, "fluency", s.fluency, "words",
+                                      s.words));
         sum->scored++;
         sum->total += s.total;
     } else if (rc == 0) {
-        rc = err_set(err, ERR_FORMAT, "%s: expected completion, or chosen and rejected, as strings", where);
+        rc = err_set(err, ERR_FORMAT, "%s: expected completion, or chosen and rejected, as strings",
+                     where);
     }
     return rc;
 }
 
-static int score_rows(const struct rows *in, const struct lab_truth *t, struct rows_out *out, struct tally *sum,
-                      struct err *err)
+static int score_rows(const struct rows *in, const struct lab_truth *t, struct rows_out *out,
+                      struct tally *sum, struct err *err)
 {
     for (int i = 0; i < in->n; i++) {
         char where[512];
@@ -302,10 +321,12 @@ static int make_score(const json_t *opt, json_t *result, struct err *err)
 
 static int run_lab(struct run *run, const json_t *opt, json_t *result, struct err *err)
 {
-    static const struct { const char *name; int (*make)(const json_t *, json_t *, struct err *); } what[] = {
-        {"data", make_data}, {"tokenizer", make_tokenizer}, {"newborn", make_newborn}, {"grown", make_grown},
-        {"corpus", make_corpus}, {"published", make_published},
-        {"score", make_score}};
+    static const struct {
+        const char *name;
+        int (*make)(const json_t *, json_t *, struct err *);
+    } what[] = {{"data", make_data},   {"tokenizer", make_tokenizer}, {"newborn", make_newborn},
+                {"grown", make_grown}, {"corpus", make_corpus},       {"published", make_published},
+                {"score", make_score}};
     (void)run;
     for (size_t i = 0; i < ARRAY_LEN(what); i++)
         if (!strcmp(opt_str(opt, "make"), what[i].name))

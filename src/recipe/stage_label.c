@@ -1,6 +1,8 @@
-/* recipe/stage_label.c - `rlaif label`: a labeler's preferences between two texts, both orders, into rows.
+/* recipe/stage_label.c - `rlaif label`: a labeler's preferences between two texts, both orders,
+ * into rows.
  *
- * In the lab, people can be hired instead of a model: `--truth` without `--labeler` asks the simulated annotators. */
+ * In the lab, people can be hired instead of a model: `--truth` without `--labeler` asks the
+ * simulated annotators. */
 #include "eval/eval.h"
 #include "lab/lab.h"
 #include "recipe/inference.h"
@@ -45,13 +47,15 @@ static struct label_item *items_of(const struct labelling *l, int n)
 {
     struct label_item *item = mem_alloc((size_t)n, sizeof *item);
     for (int i = 0; item && i < n; i++)
-        item[i] = (struct label_item){ l->list.item[i].prompt, l->list.item[i].first, l->list.item[i].second, l->list.item[i].reference };
+        item[i] = (struct label_item){ l->list.item[i].prompt, l->list.item[i].first,
+                                       l->list.item[i].second, l->list.item[i].reference };
     return item;
 }
 
 /* Nothing is asked, opened or written. */
 enum { DRY_ROWS = 2 };
-static int rehearse(struct labelling *l, struct run *run, const json_t *opt, json_t *result, struct err *err)
+static int rehearse(struct labelling *l, struct run *run, const json_t *opt, json_t *result,
+                    struct err *err)
 {
     struct labeling by;
     int n = l->n < DRY_ROWS ? l->n : DRY_ROWS;
@@ -59,7 +63,8 @@ static int rehearse(struct labelling *l, struct run *run, const json_t *opt, jso
     if (rc)
         return rc;
     struct label_item *item = items_of(l, n);
-    rc = item ? labeling_show(result, run, &by, item, n, err) : err_set(err, ERR_MEMORY, "no memory to show questions");
+    rc = item ? labeling_show(result, run, &by, item, n, err)
+              : err_set(err, ERR_MEMORY, "no memory to show questions");
     free(item);
     labeling_close(&by);
     return rc;
@@ -170,7 +175,8 @@ static int by_people(struct labelling *l, const json_t *opt, struct err *err)
     for (int i = 0; i < l->n && rc == 0; i++) {
         const struct candidates *c = &l->list.item[i];
         struct lab_vote v;
-        rc = lab_annotate(&v, truth, c->id, c->first, c->second, LAB_PANEL + i % (LAB_ANNOTATORS - LAB_PANEL),
+        rc = lab_annotate(&v, truth, c->id, c->first, c->second,
+                          LAB_PANEL + i % (LAB_ANNOTATORS - LAB_PANEL),
                           (uint64_t)opt_int(opt, "seed"), err);
         double p = v.preferred == 1 ? 1 : v.preferred == 2 ? 0 : 0.5;
         if (rc == 0)
@@ -190,7 +196,8 @@ static int write_rows(const struct labelling *l, const char *dir, struct err *er
 
 static int figures(json_t *result, const struct labelling *l, uint64_t seed, struct err *err)
 {
-    double *information = mem_alloc((size_t)l->n, sizeof *information), *agree = mem_alloc((size_t)l->n, sizeof *agree);
+    double *information = mem_alloc((size_t)l->n, sizeof *information),
+           *agree = mem_alloc((size_t)l->n, sizeof *agree);
     if (!information || !agree) {
         free(information);
         free(agree);
@@ -238,7 +245,9 @@ static int figures(json_t *result, const struct labelling *l, uint64_t seed, str
     set_number(result, "seconds_of_replies", seconds);
     set_number(result, "price", price);
     int per_pair = protocol_n_views(l->by.protocol) * protocol_passes(l->by.protocol);
-    set_number(result, "pairs_per_second", l->counts.replies_computed ? l->counts.replies_computed / per_pair / l->seconds : NAN);
+    set_number(result, "pairs_per_second",
+               l->counts.replies_computed ? l->counts.replies_computed / per_pair / l->seconds
+                                          : NAN);
     free(information);
     free(agree);
     return rc;
@@ -253,14 +262,17 @@ static int probe(json_t *result, const struct labelling *l, const json_t *opt, s
     int n_probes = 0, kinds = 0, n = (int)opt_int(opt, "probe_pairs");
     n = n < l->n ? n : l->n;
     if (n < 1)
-        return err_set(err, ERR_USAGE, "--probe_pairs is %lld, expected 1 or more", (long long)opt_int(opt, "probe_pairs"));
+        return err_set(err, ERR_USAGE, "--probe_pairs is %lld, expected 1 or more",
+                       (long long)opt_int(opt, "probe_pairs"));
     struct label_item *item = items_of(l, n);
-    int rc = item ? probes_read(&probes, &n_probes, &arena, opt_str(opt, "probes"), err) : err_set(err, ERR_MEMORY, "no memory for probes");
+    int rc = item ? probes_read(&probes, &n_probes, &arena, opt_str(opt, "probes"), err)
+                  : err_set(err, ERR_MEMORY, "no memory for probes");
     if (rc == 0)
         rc = probe_labeler(kind, &kinds, &l->by, item, n, probes, n_probes, err);
     json_t *o = json_object();
     for (int i = 0; rc == 0 && i < kinds; i++) {
-        json_t *one = json_pack("{s:i, s:i, s:i}", "asked", kind[i].asked, "moved", kind[i].moved, "unanswered", kind[i].unanswered);
+        json_t *one = json_pack("{s:i, s:i, s:i}", "asked", kind[i].asked, "moved", kind[i].moved,
+                                "unanswered", kind[i].unanswered);
         set_number(one, "shift", kind[i].asked ? kind[i].shift : NAN);
         json_object_set_new(o, kind[i].kind, one);
     }
@@ -270,11 +282,13 @@ static int probe(json_t *result, const struct labelling *l, const json_t *opt, s
     return rc;
 }
 
-/* The figures beside the rows, which hold no times: what `rlaif audit` and `rlaif cost` know of seconds. */
+/* The figures beside the rows, which hold no times: what `rlaif audit` and `rlaif cost` know of
+ * seconds. */
 static int write_figures(const json_t *result, const char *dir, struct err *err)
 {
     char *path = path_join(dir, "label_results.json");
-    int rc = path ? json_write_file(path, result, err) : err_set(err, ERR_MEMORY, "no memory to write figures");
+    int rc = path ? json_write_file(path, result, err)
+                  : err_set(err, ERR_MEMORY, "no memory to write figures");
     free(path);
     return rc;
 }
@@ -297,7 +311,8 @@ static int run_label(struct run *run, const json_t *opt, json_t *result, struct 
     const char *dir = opt_str(opt, "output_dir");
     bool people = !opt_given(opt, "labeler"), dry = opt_bool(opt, "dry_run");
     if (people && !dry && !opt_given(opt, "truth"))
-        return err_set(err, ERR_USAGE, "label needs --labeler MODEL (or, in the lab, --truth FILE)");
+        return err_set(err, ERR_USAGE,
+                       "label needs --labeler MODEL (or, in the lab, --truth FILE)");
     if (!dir && !dry)
         return err_set(err, ERR_USAGE, "label needs --output_dir DIR");
     if (people && opt_given(opt, "probes"))
@@ -330,7 +345,8 @@ static int run_label(struct run *run, const json_t *opt, json_t *result, struct 
         rc = write_rows(&l, dir, err);
     if (rc == 0 && !people)
         rc = labeling_covered(&by, &l.counts, l.n, "pairs", err);
-    if (rc == 0 && l.counts.unanswered + l.counts.too_long + l.counts.refused + l.counts.failed == l.n)
+    if (rc == 0 &&
+        l.counts.unanswered + l.counts.too_long + l.counts.refused + l.counts.failed == l.n)
         log_warn("none of the %d pairs has a usable label (%d without an answer, %d too long, %d refused, %d failed): "
                  "pairs.jsonl is empty", l.n, l.counts.unanswered, l.counts.too_long, l.counts.refused, l.counts.failed);
     if (rc == 0)

@@ -1,8 +1,8 @@
 /* recipe/stage_logprobs.c - `rlaif logprobs`: log-probs of given completions, token by token.
  *
- * Prompt and completion are tokenised apart and joined, as in training.  Rows are computed in forests of some
- * thousand tokens; neighbours with the same prompt share it.  What is printed for a row does not depend on the
- * others. */
+ * Prompt and completion are tokenised apart and joined, as in training.  Rows are computed in
+ * forests of some thousand tokens; neighbours with the same prompt share it.  What is printed for
+ * a row does not depend on the others. */
 #include "recipe/inference.h"
 
 static const struct option options[] = {
@@ -46,9 +46,11 @@ static int encode(struct work *w, struct err *err)
             rc = encode_prompt(t, &w->ids, &e->prompt, err);
         s->prompt = w->ids.n - s->at;
         if (rc == 0 && s->prompt < 1)
-            rc = err_set(err, ERR_VALUE, "the prompt has no tokens, so nothing predicts the completion's first");
+            rc = err_set(err, ERR_VALUE,
+                         "the prompt has no tokens, so nothing predicts the completion's first");
         if (rc == 0)
-            rc = encode_completion(t, &w->ids, &e->prompt, &e->completion, model_config(w->m), false, err);
+            rc = encode_completion(t, &w->ids, &e->prompt, &e->completion, model_config(w->m),
+                                   false, err);
         s->completion = w->ids.n - s->at - s->prompt;
         if (rc == 0)
             rc = model_check_length(model_config(w->m), s->prompt + s->completion, err);
@@ -137,7 +139,8 @@ static int run_batch(struct work *w, int first, int end, struct err *err)
 static int largest_batch(const struct work *w, int most)
 {
     int longest = 0, tokens;
-    for (int i = 0; i < w->n; i = batch_end(w, i, most, &tokens), longest = tokens > longest ? tokens : longest)
+    for (int i = 0;
+         i<w->n; i = batch_end(w, i, most, &tokens), longest = tokens> longest ? tokens : longest)
         ;
     return longest;
 }
@@ -147,8 +150,9 @@ static int take_memory(struct work *w, int most, struct err *err)
     int longest = largest_batch(w, most);
     w->item = mem_alloc((size_t)longest, sizeof *w->item);
     w->logp = mem_alloc((size_t)longest, sizeof *w->logp);
-    int rc = w->item && w->logp ? workspace_new(&w->ws, w->m, longest, KEEP_NOTHING, err)
-                                : err_set(err, ERR_MEMORY, "no memory for batches of %d tokens", longest);
+    int rc = w->item && w->logp
+                 ? workspace_new(&w->ws, w->m, longest, KEEP_NOTHING, err)
+                 : err_set(err, ERR_MEMORY, "no memory for batches of %d tokens", longest);
     if (rc == 0)
         workspace_prepare(w->ws, w->m, longest);
     return rc;
@@ -172,9 +176,14 @@ static int try_sizes(void *arg, int rows, int cache, struct err *err)
 }
 
 /* *result receives the size chosen. */
-static int plan_memory(struct work *w, struct device *dev, const json_t *opt, int most, json_t *result, struct err *err)
+static int plan_memory(struct work *w, struct device *dev, const json_t *opt, int most,
+                       json_t *result, struct err *err)
 {
-    struct fit f = {.what = "the longest row", .rows = most, .least_rows = largest_batch(w, 1), .try = try_sizes, .arg = w};
+    struct fit f = {.what = "the longest row",
+                    .rows = most,
+                    .least_rows = largest_batch(w, 1),
+                    .try = try_sizes,
+                    .arg = w};
     int rc = memory_fit(&f, dev, opt, err);
     json_object_set_new(result, "max_tokens_per_batch", json_integer(f.rows));
     return rc;
@@ -213,7 +222,8 @@ static void figures(json_t *result, const struct work *w)
     json_object_set_new(result, "rows", json_integer(w->n));
     json_object_set_new(result, "rejected", json_integer(w->rows.n_rejected));
     json_object_set_new(result, "tokens", json_integer(w->tokens));
-    json_object_set_new(result, "mean_logprob", w->tokens ? json_real(w->sum / (double)w->tokens) : json_null());
+    json_object_set_new(result, "mean_logprob",
+                        w->tokens ? json_real(w->sum / (double)w->tokens) : json_null());
 }
 
 static int run_logprobs(struct run *run, const json_t *opt, json_t *result, struct err *err)
@@ -224,7 +234,8 @@ static int run_logprobs(struct run *run, const json_t *opt, json_t *result, stru
     const char *output = opt_str(opt, "output");
     int most, rc = option_positive(opt, "max_tokens_per_batch", &most, err);
     if (rc == 0 && !(w.temperature > 0 && w.temperature < 1e6f))
-        rc = err_set(err, ERR_USAGE, "--temperature is %g, expected above 0", (double)w.temperature);
+        rc =
+            err_set(err, ERR_USAGE, "--temperature is %g, expected above 0", (double)w.temperature);
     if (rc == 0)
         rc = run_device(run, &dev, err);
     if (rc == 0)

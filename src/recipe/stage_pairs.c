@@ -5,10 +5,11 @@
  *     best_worst   the best against the worst by `scores`, then the second best against the second worst, ...
  *     a_vs_b       each answer of the first file against each of the second (a student's sample, a teacher's answer)
  *
- * Prompts are matched by their content over all files; a text that a prompt has twice counts once.  Each text keeps where it
- * came from: file, line, place, and the model where a row names one.  Parts (train, calibration, test) share no
- * conversation.  Pairs come out as {prompt, completions}, which `rlaif label` compares; those of best_worst, which scores have
- * decided, as {prompt, chosen, rejected}. */
+ * Prompts are matched by their content over all files; a text that a prompt has twice counts
+ * once.  Each text keeps where it came from: file, line, place, and the model where a row names
+ * one.  Parts (train, calibration, test) share no conversation.  Pairs come out as {prompt,
+ * completions}, which `rlaif label` compares; those of best_worst, which scores have decided, as
+ * {prompt, chosen, rejected}. */
 #include <math.h>
 
 #include "recipe/parts.h"
@@ -66,7 +67,7 @@ static struct hash128 hash_json(const json_t *v)
     return h;
 }
 
-/* ---- groups: what is known of one prompt ------------------------------------------------------ */
+/* ---- groups: what is known of one prompt ------------------------------------------------- */
 
 static int rehash(struct pairing_run *p, struct err *err)
 {
@@ -107,8 +108,11 @@ static struct group *group_of(struct pairing_run *p, const struct prompt *prompt
     }
     p->group = more;
     p->slot[i] = p->n;
-    p->group[p->n] = (struct group){ .key = key, .prompt = v, .id = json_object_get(prompt->row, "id"),
-                                   .reference = json_object_get(prompt->row, "reference"), .conversation = conversation };
+    p->group[p->n] = (struct group){ .key = key,
+                                     .prompt = v,
+                                     .id = json_object_get(prompt->row, "id"),
+                                     .reference = json_object_get(prompt->row, "reference"),
+                                     .conversation = conversation };
     return &p->group[p->n++];
 }
 
@@ -120,12 +124,14 @@ static bool same_text(const json_t *a, const json_t *b)
 static int add_text(struct pairing_run *p, struct group *g, struct candidate c, struct err *err)
 {
     for (int i = 0; i < g->n; i++)
-        if (same_text(g->text[i].text, c.text) && (p->how != PAIRING_A_VS_B || g->text[i].file == c.file)) {
+        if (same_text(g->text[i].text, c.text) &&
+            (p->how != PAIRING_A_VS_B || g->text[i].file == c.file)) {
             p->duplicates++;
             return 0;
         }
     if (g->n == MAX_TEXTS)
-        return err_set(err, ERR_VALUE, "%s: a prompt has more than %d different answers", p->rows.path, MAX_TEXTS);
+        return err_set(err, ERR_VALUE, "%s: a prompt has more than %d different answers",
+                       p->rows.path, MAX_TEXTS);
     struct candidate *more = mem_grow(g->text, &g->cap, (size_t)g->n + 1, sizeof *more);
     if (!more)
         return no_memory(err);
@@ -155,15 +161,20 @@ static int file_of(const struct rows *r, int line)
 static int add_row(struct pairing_run *p, const struct prompt *prompt, struct err *err)
 {
     int file = file_of(&p->rows, prompt->line);
-    const json_t *list = json_object_get(prompt->row, "completions"), *one = json_object_get(prompt->row, "completion"),
+    const json_t *list = json_object_get(prompt->row, "completions"),
+                 *one = json_object_get(prompt->row, "completion"),
                  *scores = json_object_get(prompt->row, "scores");
     struct group *g = group_of(p, prompt, err);
     size_t n = list ? json_array_size(list) : 1;
     int rc = g ? 0 : ERR_MEMORY;
     for (size_t i = 0; i < n && rc == 0; i++) {
         const json_t *score = json_array_get(scores, i);
-        struct candidate c = { list ? json_array_get(list, i) : one, json_is_number(score) ? json_number_value(score) : NAN, file, prompt->line,
-                               (int)i, model_of(prompt->row) };
+        struct candidate c = { list ? json_array_get(list, i) : one,
+                               json_is_number(score) ? json_number_value(score) : NAN,
+                               file,
+                               prompt->line,
+                               (int)i,
+                               model_of(prompt->row) };
         rc = add_text(p, g, c, err);
     }
     return rc;
@@ -171,7 +182,9 @@ static int add_row(struct pairing_run *p, const struct prompt *prompt, struct er
 
 static const char *row_wrong(const json_t *row)
 {
-    const json_t *list = json_object_get(row, "completions"), *one = json_object_get(row, "completion"), *scores = json_object_get(row, "scores");
+    const json_t *list = json_object_get(row, "completions"),
+                 *one = json_object_get(row, "completion"),
+                 *scores = json_object_get(row, "scores");
     if (!list && !json_is_string(one) && !json_is_array(one))
         return "there is neither 'completions' nor 'completion'";
     if (list && !json_is_array(list))
@@ -205,7 +218,7 @@ static int read_rows(struct pairing_run *p, const char *path, struct err *err)
     return rc;
 }
 
-/* ---- pairs ----------------------------------------------------------------------------------------- */
+/* ---- pairs ------------------------------------------------------------------------------- */
 
 struct two { int a, b; };
 
@@ -214,7 +227,9 @@ static int by_score(const void *x, const void *y)
     const struct candidate *a = x, *b = y;
     if (a->score != b->score)
         return a->score > b->score ? -1 : 1;
-    return a->file != b->file ? a->file - b->file : a->line != b->line ? a->line - b->line : a->index - b->index;
+    return a->file != b->file   ? a->file - b->file
+           : a->line != b->line ? a->line - b->line
+                                : a->index - b->index;
 }
 
 static int best_worst(struct two *out, struct pairing_run *p, struct group *g)
@@ -280,7 +295,7 @@ static int pairs_of(struct two *out, struct pairing_run *p, struct group *g)
     }
 }
 
-/* ---- rows out ------------------------------------------------------------------------------------------ */
+/* ---- rows out ---------------------------------------------------------------------------- */
 
 static json_t *source(const struct pairing_run *p, const struct candidate *c)
 {
@@ -291,13 +306,16 @@ static json_t *source(const struct pairing_run *p, const struct candidate *c)
     return o;
 }
 
-static json_t *pair_row_of(const struct pairing_run *p, const struct group *g, const struct two *t, int k)
+static json_t *pair_row_of(const struct pairing_run *p, const struct group *g, const struct two *t,
+                           int k)
 {
     const struct candidate *a = &g->text[t->a], *b = &g->text[t->b];
     char hex[33];
     json_t *o = json_object();
     hash_hex(hex, g->key);
-    json_object_set_new(o, "id", json_is_string(g->id) ? json_sprintf("%s/%d", json_string_value(g->id), k) : json_sprintf("%s/%d", hex, k));
+    json_object_set_new(o, "id",
+                        json_is_string(g->id) ? json_sprintf("%s/%d", json_string_value(g->id), k)
+                                              : json_sprintf("%s/%d", hex, k));
     json_object_set(o, "prompt", (json_t *)g->prompt);
     if (p->how == PAIRING_BEST_WORST) {
         json_object_set(o, "chosen", (json_t *)a->text);
@@ -314,7 +332,8 @@ static json_t *pair_row_of(const struct pairing_run *p, const struct group *g, c
     return o;
 }
 
-static int write_group(struct pairing_run *p, struct group *g, struct rows_out *out, int *rows, struct err *err)
+static int write_group(struct pairing_run *p, struct group *g, struct rows_out *out, int *rows,
+                       struct err *err)
 {
     struct two *pair = mem_alloc((size_t)g->n * (size_t)g->n + 1, sizeof *pair);
     int n = pair ? pairs_of(pair, p, g) : 0, rc = pair ? 0 : no_memory(err);
@@ -341,7 +360,8 @@ static int write_part(struct pairing_run *p, int w, const char *dir, int *rows, 
     int rc = path ? rows_out_open(&out, path, err) : no_memory(err);
     for (int i = 0; i < p->n && rc == 0; i++) {
         struct group *g = &p->group[i];
-        if (part && (parts_of(&p->parts, g->conversation, p->seed) != w || (part->most && *rows >= part->most)))
+        if (part && (parts_of(&p->parts, g->conversation, p->seed) != w ||
+                     (part->most && *rows >= part->most)))
             continue;
         int before = *rows;
         rc = write_group(p, g, &out, rows, err);
@@ -372,7 +392,7 @@ static int write_all(struct pairing_run *p, const char *dir, json_t *result, str
     return rc;
 }
 
-/* ---- the stage -------------------------------------------------------------------------------------------- */
+/* ---- the stage --------------------------------------------------------------------------- */
 
 static int begin(struct pairing_run *p, const json_t *opt, struct err *err)
 {
@@ -384,7 +404,8 @@ static int begin(struct pairing_run *p, const json_t *opt, struct err *err)
     p->margin = opt_float(opt, "min_margin");
     p->seed = (uint64_t)opt_int(opt, "seed");
     if (p->most < 0 || p->most > INT32_MAX)
-        return err_set(err, ERR_USAGE, "max_pairs_per_prompt is %lld; expected 0 or more", (long long)p->most);
+        return err_set(err, ERR_USAGE, "max_pairs_per_prompt is %lld; expected 0 or more",
+                       (long long)p->most);
     int rc = opt_given(opt, "parts") ? parts_read(&p->parts, opt_list(opt, "parts"), err) : 0;
     return rc ? rc : read_rows(p, opt_str(opt, "candidates"), err);
 }

@@ -1,8 +1,8 @@
 /* recipe/stage_rate.c - `rlaif rate`: how good a labeler finds single answers, each on a scale.
  *
- * Rows have `prompt` and `completion` or `completions`, and may have `reference`, an answer known to be good.  Every
- * answer becomes a row of ratings.jsonl.  The score lies in -1 to 1, more is better whatever the scale counts: it is the
- * reward of `rlaif rl --ai_reward`. */
+ * Rows have `prompt` and `completion` or `completions`, and may have `reference`, an answer known
+ * to be good.  Every answer becomes a row of ratings.jsonl.  The score lies in -1 to 1, more is
+ * better whatever the scale counts: it is the reward of `rlaif rl --ai_reward`. */
 #include "recipe/labeling.h"
 #include "recipe/training.h"
 
@@ -52,7 +52,8 @@ static char *plain(struct arena *a, const json_t *v, bool prompt, struct err *er
     return s;
 }
 
-static int add_answer(struct work *w, const struct rated *r, const struct label_item *item, struct err *err)
+static int add_answer(struct work *w, const struct rated *r, const struct label_item *item,
+                      struct err *err)
 {
     struct rated *rated = mem_grow(w->rated, &w->cap_rated, (size_t)w->n + 1, sizeof *rated);
     if (rated)
@@ -70,19 +71,23 @@ static int add_answer(struct work *w, const struct rated *r, const struct label_
 /* ERR_MEMORY goes up, anything else is a reason to leave the row out. */
 static int add_row(struct work *w, const json_t *row, struct err *err)
 {
-    const json_t *one = json_object_get(row, "completion"), *many = json_object_get(row, "completions");
+    const json_t *one = json_object_get(row, "completion"),
+                 *many = json_object_get(row, "completions");
     const json_t *reference = json_object_get(row, "reference");
     size_t n = many ? json_array_size(many) : 1;
     if (!json_object_get(row, "prompt") || (!one && !many))
         return err_set(err, ERR_MISSING, "no 'prompt', or neither 'completion' nor 'completions'");
     if (many && (!json_is_array(many) || n < 1))
         return err_set(err, ERR_FORMAT, "'completions' is no list of texts");
-    struct label_item item = { .prompt = plain(&w->arena, json_object_get(row, "prompt"), true, err) };
-    if (item.prompt && reference && !json_is_null(reference) && !(item.reference = plain(&w->arena, reference, false, err)))
+    struct label_item item = { .prompt =
+                                   plain(&w->arena, json_object_get(row, "prompt"), true, err) };
+    if (item.prompt && reference && !json_is_null(reference) &&
+        !(item.reference = plain(&w->arena, reference, false, err)))
         return err ? err->code : ERR_FORMAT;
     int before = w->n, rc = item.prompt ? 0 : err->code;
     for (size_t k = 0; k < n && rc == 0; k++) {
-        struct rated r = { json_string_value(json_object_get(row, "id")), row, many ? json_array_get(many, k) : one, many ? (int)k : -1 };
+        struct rated r = { json_string_value(json_object_get(row, "id")), row,
+                           many ? json_array_get(many, k) : one, many ? (int)k : -1 };
         item.first = plain(&w->arena, r.text, false, err);
         rc = item.first ? add_answer(w, &r, &item, err) : err->code;
     }
@@ -106,7 +111,8 @@ static int read_rows(struct work *w, const json_t *opt, struct err *err)
         }
     }
     if (rc == 0 && w->n == 0)
-        rc = err_set(err, ERR_VALUE, "%s: no answer to rate%s%s", opt_str(opt, "input"), w->rows.n_rejected ? ": " : "",
+        rc = err_set(err, ERR_VALUE, "%s: no answer to rate%s%s", opt_str(opt, "input"),
+                     w->rows.n_rejected ? ": " : "",
                      w->rows.n_rejected ? w->rows.rejected[0].why : "");
     if (max > 0 && max < w->n)
         w->n = (int)max;
@@ -114,7 +120,7 @@ static int read_rows(struct work *w, const json_t *opt, struct err *err)
     return rc ? rc : w->rating ? 0 : no_memory(err);
 }
 
-/* ---- ratings out ------------------------------------------------------------------------------ */
+/* ---- ratings out ------------------------------------------------------------------------- */
 
 static json_t *number(double x)
 {
@@ -147,7 +153,8 @@ static json_t *rating_row(const struct rated *r, const struct rating *g, const s
     return o;
 }
 
-static int write_rows(const struct work *w, const struct labeler *by, const char *dir, struct err *err)
+static int write_rows(const struct work *w, const struct labeler *by, const char *dir,
+                      struct err *err)
 {
     struct rows_out out = { 0 };
     char *path = path_join(dir, "ratings.jsonl");
@@ -166,7 +173,8 @@ static int write_rows(const struct work *w, const struct labeler *by, const char
 
 static int figures(json_t *result, const struct work *w, uint64_t seed, struct err *err)
 {
-    double *score = mem_alloc((size_t)w->n, sizeof *score), value = 0, mass = 0, square = 0, sum = 0;
+    double *score = mem_alloc((size_t)w->n, sizeof *score), value = 0, mass = 0, square = 0,
+           sum = 0;
     int answered = 0;
     if (!score)
         return no_memory(err);
@@ -193,7 +201,8 @@ static int figures(json_t *result, const struct work *w, uint64_t seed, struct e
     set_number(result, "replies_found", w->counts.replies_found);
     set_interval(result, "score", &mean);
     // A labeler that gives everything the same number is no reward.
-    set_number(result, "score_deviation", answered > 1 ? sqrt(fmax(0, (square - answered * m * m) / (answered - 1))) : NAN);
+    set_number(result, "score_deviation",
+               answered > 1 ? sqrt(fmax(0, (square - answered * m * m) / (answered - 1))) : NAN);
     set_number(result, "rating", answered ? value / answered : NAN);
     set_number(result, "label_mass", mass / w->n);
     set_number(result, "tokens_asked", (double)w->tokens_asked);
@@ -224,7 +233,8 @@ static int rate(struct work *w, struct run *run, const json_t *opt, json_t *resu
     return rc;
 }
 
-static int rehearse(const struct work *w, struct run *run, const json_t *opt, json_t *result, struct err *err)
+static int rehearse(const struct work *w, struct run *run, const json_t *opt, json_t *result,
+                    struct err *err)
 {
     struct labeling by;
     int rc = labeling_rehearse(&by, run, opt, opt_str(opt, "labeler"), err);

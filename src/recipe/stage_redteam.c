@@ -1,8 +1,9 @@
-/* recipe/stage_redteam.c - `rlaif redteam`: attacks on a policy, the answers judged, and harmless ones preferred.
+/* recipe/stage_redteam.c - `rlaif redteam`: attacks on a policy, the answers judged, and harmless
+ * ones preferred.
  *
- * Seeds become variants, the policy answers all of them, and what got a harmful answer is kept: attacks.jsonl has every prompt
- * with its answers and verdicts, pairs.jsonl what a reward model or DPO learns from.  Rows that bring completions are judged as
- * they are. */
+ * Seeds become variants, the policy answers all of them, and what got a harmful answer is kept:
+ * attacks.jsonl has every prompt with its answers and verdicts, pairs.jsonl what a reward model
+ * or DPO learns from.  Rows that bring completions are judged as they are. */
 #include <math.h>
 
 #include "feedback/feedback.h"
@@ -48,11 +49,13 @@ struct redteam {
 
 /* ---- who is asked ------------------------------------------------------------------------- */
 
-static int open_role(struct redteam *r, struct run *run, enum role role, const char *name, struct err *err)
+static int open_role(struct redteam *r, struct run *run, enum role role, const char *name,
+                     struct err *err)
 {
     struct provider *p = NULL;
     int rc = labeler_open(&p, &r->model[role], run, r->opt, name, err);
-    r->asker[role] = (struct asker){ .provider = p, .store = r->store, .budget = labeler_budget(r->opt) };
+    r->asker[role] =
+        (struct asker){ .provider = p, .store = r->store, .budget = labeler_budget(r->opt) };
     return rc;
 }
 
@@ -62,8 +65,10 @@ static int open_all(struct redteam *r, struct run *run, struct err *err)
     for (int i = 0; i < r->attacks.n; i++)
         answered = answered && r->attacks.item[i].n > 0;
     if (!answered && !opt_given(r->opt, "policy"))
-        return err_set(err, ERR_USAGE, "%s: rows without completions need a --policy to answer them", r->rows.path);
-    int rc = labeling_store(&r->store, run, opt_str(r->opt, "store"), opt_str(r->opt, "output_dir"), err);
+        return err_set(err, ERR_USAGE,
+                       "%s: rows without completions need a --policy to answer them", r->rows.path);
+    int rc = labeling_store(&r->store, run, opt_str(r->opt, "store"), opt_str(r->opt, "output_dir"),
+                            err);
     if (rc == 0)
         rc = open_role(r, run, LABELER, opt_str(r->opt, "labeler"), err);
     if (rc == 0 && opt_given(r->opt, "policy"))
@@ -82,7 +87,8 @@ static int read_options(struct redteam *r, struct err *err)
     r->style.min_mass = opt_float(r->opt, "min_label_mass");
     r->style.seed = (uint64_t)opt_int(r->opt, "seed");
     if (votes < 0 || votes > 64 || variants < 0 || variants > 64)
-        return err_set(err, ERR_USAGE, "--votes %lld, --variants %lld: expected 0 to 64", (long long)votes, (long long)variants);
+        return err_set(err, ERR_USAGE, "--votes %lld, --variants %lld: expected 0 to 64",
+                       (long long)votes, (long long)variants);
     if (!(r->style.temperature >= 0) || !(r->style.min_mass >= 0 && r->style.min_mass <= 1))
         return err_set(err, ERR_USAGE, "--temperature %g, --min_label_mass %g: expected 0 or more, and a probability", r->style.temperature,
                        r->style.min_mass);
@@ -109,7 +115,10 @@ static int attack(struct redteam *r, struct err *err)
     if (r->variants && r->asker[POLICY].provider)
         rc = attacks_vary(&r->attacks, attacker, r->variants, &r->style, &r->written, err);
     if (rc == 0 && r->asker[POLICY].provider)
-        rc = attacks_answer(&r->attacks, &r->asker[POLICY], !strcmp(form, "chat") ? PROMPT_CHAT : !strcmp(form, "plain") ? PROMPT_PLAIN : PROMPT_TRANSCRIPT,
+        rc = attacks_answer(&r->attacks, &r->asker[POLICY],
+                            !strcmp(form, "chat")    ? PROMPT_CHAT
+                            : !strcmp(form, "plain") ? PROMPT_PLAIN
+                                                     : PROMPT_TRANSCRIPT,
                             r->answers, &s, err);
     if (rc == 0)
         rc = attacks_judge(&r->attacks, &r->asker[LABELER], &r->style, err);
@@ -120,15 +129,18 @@ static int attack(struct redteam *r, struct err *err)
 
 static int add(struct rows_out *out, json_t *row, struct err *err)
 {
-    int rc = row ? rows_out_add(out, row, err) : err_set(err, ERR_MEMORY, "no memory to write attacks");
+    int rc =
+        row ? rows_out_add(out, row, err) : err_set(err, ERR_MEMORY, "no memory to write attacks");
     json_decref(row);
     return rc;
 }
 
-static int write_one(struct redteam *r, const struct attack *t, struct rows_out *attacks, struct rows_out *pairs, struct err *err)
+static int write_one(struct redteam *r, const struct attack *t, struct rows_out *attacks,
+                     struct rows_out *pairs, struct err *err)
 {
     struct attack_pair *p = mem_alloc(2 * (size_t)t->n + 1, sizeof *p);
-    int rc = p ? add(attacks, attack_row(t, &r->attacks.item[t->seed]), err) : err_set(err, ERR_MEMORY, "no memory to write attacks");
+    int rc = p ? add(attacks, attack_row(t, &r->attacks.item[t->seed]), err)
+               : err_set(err, ERR_MEMORY, "no memory to write attacks");
     int n = p ? attack_pairs(p, t, !strcmp(opt_str(r->opt, "rewrites"), "all")) : 0;
     for (int k = 0; k < n && rc == 0; k++) {
         rc = add(pairs, attack_pair_row(t, &p[k]), err);
@@ -143,7 +155,8 @@ static int write_all(struct redteam *r, struct err *err)
     const char *dir = opt_str(r->opt, "output_dir");
     struct rows_out attacks = { 0 }, pairs = { 0 };
     char *one = path_join(dir, "attacks.jsonl"), *two = path_join(dir, "pairs.jsonl");
-    int rc = one && two ? rows_out_open(&attacks, one, err) : err_set(err, ERR_MEMORY, "no memory to write attacks");
+    int rc = one && two ? rows_out_open(&attacks, one, err)
+                        : err_set(err, ERR_MEMORY, "no memory to write attacks");
     if (rc == 0)
         rc = rows_out_open(&pairs, two, err);
     for (int i = 0; i < r->attacks.n && rc == 0; i++)
@@ -159,18 +172,42 @@ static int write_all(struct redteam *r, struct err *err)
     return rc ? rc : rows_write_rejected(&r->rows, dir, err);
 }
 
-/* ---- figures ------------------------------------------------------------------------------------- */
+/* ---- figures ----------------------------------------------------------------------------- */
 
 /* One number about every answer it makes sense of; NaN: none. */
 typedef double (*of_answer)(const struct attack *t, const struct attack_answer *x);
-static double harm_rate(const struct attack *t, const struct attack_answer *x) { return t->benign ? NAN : x->harmful; }
-static double harm_unread(const struct attack *t, const struct attack_answer *x) { return t->benign ? NAN : !x->harm.answered; }
-static double detection(const struct attack *t, const struct attack_answer *x) { return t->benign || x->truth < 0 ? NAN : x->harmful == x->truth; }
-static double rewrite_kept(const struct attack *t, const struct attack_answer *x) { return x->harmful ? x->saved : NAN; }
-static double refusal_unread(const struct attack *t, const struct attack_answer *x) { return t->benign ? !x->refusal.answered : NAN; }
-static double over_refusal(const struct attack *t, const struct attack_answer *x) { return t->benign ? x->refused : NAN; }
-static double over_refusal_by_rule(const struct attack *t, const struct attack_answer *x) { return t->benign ? x->refused_by_rule : NAN; }
-static double refusal_disagreement(const struct attack *t, const struct attack_answer *x) { return t->benign ? x->refused != x->refused_by_rule : NAN; }
+static double harm_rate(const struct attack *t, const struct attack_answer *x)
+{
+    return t->benign ? NAN : x->harmful;
+}
+static double harm_unread(const struct attack *t, const struct attack_answer *x)
+{
+    return t->benign ? NAN : !x->harm.answered;
+}
+static double detection(const struct attack *t, const struct attack_answer *x)
+{
+    return t->benign || x->truth < 0 ? NAN : x->harmful == x->truth;
+}
+static double rewrite_kept(const struct attack *t, const struct attack_answer *x)
+{
+    return x->harmful ? x->saved : NAN;
+}
+static double refusal_unread(const struct attack *t, const struct attack_answer *x)
+{
+    return t->benign ? !x->refusal.answered : NAN;
+}
+static double over_refusal(const struct attack *t, const struct attack_answer *x)
+{
+    return t->benign ? x->refused : NAN;
+}
+static double over_refusal_by_rule(const struct attack *t, const struct attack_answer *x)
+{
+    return t->benign ? x->refused_by_rule : NAN;
+}
+static double refusal_disagreement(const struct attack *t, const struct attack_answer *x)
+{
+    return t->benign ? x->refused != x->refused_by_rule : NAN;
+}
 
 static void rates(json_t *result, const struct redteam *r, double *value)
 {
@@ -200,11 +237,16 @@ static json_t *successes(const struct redteam *r, bool by_form)
         const char *name = by_form ? attack_form_name(t->form) : *t->harm ? t->harm : "unnamed";
         if (t->benign || !t->n)
             continue;
-        json_object_set_new(tried, name, json_integer(json_integer_value(json_object_get(tried, name)) + 1));
-        json_object_set_new(worked, name, json_integer(json_integer_value(json_object_get(worked, name)) + (t->harmful > 0)));
+        json_object_set_new(tried, name,
+                            json_integer(json_integer_value(json_object_get(tried, name)) + 1));
+        json_object_set_new(
+            worked, name,
+            json_integer(json_integer_value(json_object_get(worked, name)) + (t->harmful > 0)));
     }
     json_object_foreach(tried, key, v)
-        json_object_set_new(out, key, json_real((double)json_integer_value(json_object_get(worked, key)) / (double)json_integer_value(v)));
+        json_object_set_new(out, key,
+                            json_real((double)json_integer_value(json_object_get(worked, key)) /
+                                      (double)json_integer_value(v)));
     json_decref(tried);
     json_decref(worked);
     return out;

@@ -1,8 +1,9 @@
-/* recipe/stage_revise.c - `rlaif revise`: answers are criticised and revised under principles (Constitutional AI).
+/* recipe/stage_revise.c - `rlaif revise`: answers are criticised and revised under principles
+ * (Constitutional AI).
  *
- * Rows have `prompt` and may have `completion`, the answer to begin with; where it is missing the labeler answers first.
- * revisions.jsonl keeps every round; sft.jsonl has what a model then learns from: prompt and revised answer, of every
- * round as in the paper, or of the last one. */
+ * Rows have `prompt` and may have `completion`, the answer to begin with; where it is missing the
+ * labeler answers first. revisions.jsonl keeps every round; sft.jsonl has what a model then
+ * learns from: prompt and revised answer, of every round as in the paper, or of the last one. */
 #include "recipe/labeling.h"
 #include "recipe/training.h"
 
@@ -46,19 +47,24 @@ static int no_memory(struct err *err)
 
 static int read_options(struct revise_options *o, const json_t *opt, struct err *err)
 {
-    int64_t rounds = opt_int(opt, "rounds"), exemplars = opt_int(opt, "exemplars"), tokens = opt_int(opt, "max_new_tokens");
+    int64_t rounds = opt_int(opt, "rounds"), exemplars = opt_int(opt, "exemplars"),
+            tokens = opt_int(opt, "max_new_tokens");
     revise_defaults(o);
     o->sampling.temperature = (float)opt_float(opt, "temperature");
     o->chat = opt_bool(opt, "chat");
     o->seed = (uint64_t)opt_int(opt, "seed");
     if (rounds < 1 || rounds > PRINCIPLES)
-        return err_set(err, ERR_USAGE, "--rounds is %lld, expected 1 to %d", (long long)rounds, PRINCIPLES);
+        return err_set(err, ERR_USAGE, "--rounds is %lld, expected 1 to %d", (long long)rounds,
+                       PRINCIPLES);
     if (exemplars < 0 || exemplars > 64)
-        return err_set(err, ERR_USAGE, "--exemplars is %lld, expected 0 to 4", (long long)exemplars);
+        return err_set(err, ERR_USAGE, "--exemplars is %lld, expected 0 to 4",
+                       (long long)exemplars);
     if (tokens < 1 || tokens > 1 << 20)
-        return err_set(err, ERR_USAGE, "--max_new_tokens is %lld, expected 1 or more", (long long)tokens);
+        return err_set(err, ERR_USAGE, "--max_new_tokens is %lld, expected 1 or more",
+                       (long long)tokens);
     if (!(o->sampling.temperature >= 0) || o->sampling.temperature > 100)
-        return err_set(err, ERR_USAGE, "--temperature is %g, expected 0 to 100", opt_float(opt, "temperature"));
+        return err_set(err, ERR_USAGE, "--temperature is %g, expected 0 to 100",
+                       opt_float(opt, "temperature"));
     o->rounds = (int)rounds;
     o->exemplars = (int)exemplars;
     o->sampling.max_new_tokens = (int)tokens;
@@ -77,7 +83,8 @@ static int read_rows(struct work *w, const json_t *opt, struct err *err)
         return rc;
     w->n = max > 0 && max < w->n ? (int)max : w->n;
     w->item = arena_alloc(&w->arena, (size_t)w->n * sizeof *w->item);
-    w->revision = arena_alloc(&w->arena, (size_t)w->n * (size_t)w->how.rounds * sizeof *w->revision);
+    w->revision =
+        arena_alloc(&w->arena, (size_t)w->n * (size_t)w->how.rounds * sizeof *w->revision);
     if (!w->item || !w->revision)
         return no_memory(err);
     for (int i = 0; i < w->n && rc == 0; i++) {
@@ -121,7 +128,8 @@ static int first_answers(struct work *w, struct err *err)
         if (w->item[i].response)
             continue;
         const struct reply *r = &list.reply[k++];
-        w->item[i].response = arena_strdup(&w->arena, r->state == REPLY_OK && r->text ? r->text : "");
+        w->item[i].response =
+            arena_strdup(&w->arena, r->state == REPLY_OK && r->text ? r->text : "");
         if (!w->item[i].response)
             rc = no_memory(err);
     }
@@ -130,7 +138,7 @@ static int first_answers(struct work *w, struct err *err)
     return rc;
 }
 
-/* ---- rows out --------------------------------------------------------------------------------- */
+/* ---- rows out ---------------------------------------------------------------------------- */
 
 static json_t *maybe(const char *s)
 {
@@ -142,18 +150,23 @@ static json_t *revision_row(const struct work *w, int i)
     json_t *rounds = json_array();
     for (int k = 0; k < w->how.rounds; k++) {
         const struct revision *r = &w->revision[i * w->how.rounds + k];
-        json_array_append_new(rounds, json_pack("{s:i, s:o, s:o}", "principle", r->principle, "critique", maybe(r->critique), "revision",
-                                                maybe(r->text)));
+        json_array_append_new(rounds,
+                              json_pack("{s:i, s:o, s:o}", "principle", r->principle, "critique",
+                                        maybe(r->critique), "revision", maybe(r->text)));
     }
-    return json_pack("{s:s, s:O, s:s, s:o, s:s}", "id", w->prompt[i].id, "prompt", json_object_get(w->prompt[i].row, "prompt"), "completion",
-                     w->item[i].response, "rounds", rounds, "labeler", w->asker.provider->fingerprint);
+    return json_pack("{s:s, s:O, s:s, s:o, s:s}", "id", w->prompt[i].id, "prompt",
+                     json_object_get(w->prompt[i].row, "prompt"), "completion", w->item[i].response,
+                     "rounds", rounds, "labeler", w->asker.provider->fingerprint);
 }
 
 static json_t *sft_row(const struct work *w, int i, int round, const char *text)
 {
     const json_t *prompt = json_object_get(w->prompt[i].row, "prompt");
-    json_t *answer = json_is_array(prompt) ? json_pack("[{s:s, s:s}]", "role", "assistant", "content", text) : json_sprintf(" %s", text);
-    return json_pack("{s:s, s:O, s:o, s:i}", "id", w->prompt[i].id, "prompt", prompt, "completion", answer, "round", round + 1);
+    json_t *answer = json_is_array(prompt)
+                         ? json_pack("[{s:s, s:s}]", "role", "assistant", "content", text)
+                         : json_sprintf(" %s", text);
+    return json_pack("{s:s, s:O, s:o, s:i}", "id", w->prompt[i].id, "prompt", prompt, "completion",
+                     answer, "round", round + 1);
 }
 
 static int add(struct rows_out *out, json_t *row, struct err *err)
@@ -163,7 +176,8 @@ static int add(struct rows_out *out, json_t *row, struct err *err)
     return rc;
 }
 
-static int write_item(struct work *w, int i, bool all, struct rows_out *out, struct rows_out *sft, struct err *err)
+static int write_item(struct work *w, int i, bool all, struct rows_out *out, struct rows_out *sft,
+                      struct err *err)
 {
     const struct revision *r = &w->revision[i * w->how.rounds];
     int last = w->how.rounds - 1, rc = add(out, revision_row(w, i), err);

@@ -32,7 +32,8 @@ static int read_if(struct rows *rows, struct rows **out, const char *path, int m
 static int run_reward(struct run *run, const json_t *opt, json_t *result, struct err *err)
 {
     struct train_options o;
-    struct reward_options r = {.center_rewards_coefficient = opt_float(opt, "center_rewards_coefficient")};
+    struct reward_options r = {.center_rewards_coefficient =
+                                   opt_float(opt, "center_rewards_coefficient")};
     struct device *dev;
     struct model *m = NULL;
     struct rows rows = {0}, held = {0}, samples = {0};
@@ -46,7 +47,8 @@ static int run_reward(struct run *run, const json_t *opt, json_t *result, struct
     if (rc == 0)
         rc = read_if(&held, &r.eval, opt_str(opt, "eval_dataset_name"), 0, err);
     if (rc == 0)
-        rc = read_if(&samples, &r.normalize, opt_str(opt, "normalize_on"), (int)opt_int(opt, "normalize_rows"), err);
+        rc = read_if(&samples, &r.normalize, opt_str(opt, "normalize_on"),
+                     (int)opt_int(opt, "normalize_rows"), err);
     if (rc == 0)
         rc = train_reward(m, &rows, &r, &o, result, err);
     rows_release(&rows);

@@ -33,8 +33,10 @@ struct models {
     struct ai_reward judge;     // instead of reward and scorer
 };
 
-/* The policy as it is before training, and so not in a GGUF file's blocks: the ratio of the two begins at 1. */
-static int open_reference(struct model **out, struct device *dev, const json_t *opt, const char *start, struct err *err)
+/* The policy as it is before training, and so not in a GGUF file's blocks: the ratio of the two
+ * begins at 1. */
+static int open_reference(struct model **out, struct device *dev, const json_t *opt,
+                          const char *start, struct err *err)
 {
     json_t *plain = json_copy((json_t *)opt);
     if (!plain || json_object_set_new(plain, "dequantize", json_true()))
@@ -44,7 +46,8 @@ static int open_reference(struct model **out, struct device *dev, const json_t *
     return rc;
 }
 
-static int open_whole(struct models *m, struct device *dev, const json_t *opt, const char *start, struct err *err)
+static int open_whole(struct models *m, struct device *dev, const json_t *opt, const char *start,
+                      struct err *err)
 {
     int rc = stage_model(&m->policy, dev, opt, start, false, true, err);
     if (rc == 0)
@@ -52,13 +55,15 @@ static int open_whole(struct models *m, struct device *dev, const json_t *opt, c
     return rc ? rc : open_reference(&m->ref, dev, opt, start, err);
 }
 
-/* Policy and value are adapters over one base; the reference is the base, or, where an adapter is trained on, that adapter as it
- * was. */
-static int open_adapted(struct models *m, struct device *dev, const json_t *opt, const struct start *s, struct err *err)
+/* Policy and value are adapters over one base; the reference is the base, or, where an adapter is
+ * trained on, that adapter as it was. */
+static int open_adapted(struct models *m, struct device *dev, const json_t *opt,
+                        const struct start *s, struct err *err)
 {
     struct model_options mo = compute_options(opt, dev), value = mo;
     value.scalar_head = true;
-    int rc = stage_model(&m->policy, dev, opt, opt_str(opt, "model_name_or_path"), false, true, err);
+    int rc =
+        stage_model(&m->policy, dev, opt, opt_str(opt, "model_name_or_path"), false, true, err);
     m->base = rc ? NULL : model_base(m->policy);
     if (rc == 0)
         rc = start_over(&m->value, m->base, s, opt, &value, err);
@@ -68,7 +73,8 @@ static int open_adapted(struct models *m, struct device *dev, const json_t *opt,
 }
 
 /* An adapter over the base that is open already shares it. */
-static int open_reward(struct models *m, struct device *dev, const json_t *opt, const struct start *own, struct err *err)
+static int open_reward(struct models *m, struct device *dev, const json_t *opt,
+                       const struct start *own, struct err *err)
 {
     const char *path = opt_str(opt, "reward_model_path");
     struct model_options mo = compute_options(opt, dev);
@@ -83,7 +89,8 @@ static int open_reward(struct models *m, struct device *dev, const json_t *opt, 
     return rc;
 }
 
-static int open_models(struct models *m, struct run *run, struct device *dev, const json_t *opt, struct err *err)
+static int open_models(struct models *m, struct run *run, struct device *dev, const json_t *opt,
+                       struct err *err)
 {
     const char *start = opt_str(opt, "model_name_or_path");
     struct start s;
@@ -95,7 +102,9 @@ static int open_models(struct models *m, struct run *run, struct device *dev, co
     bool judged = opt_given(opt, "ai_reward");
     const char *judge = opt_str(opt, "ai_reward");
     if (rc == 0 && judged && device_is_plan(dev))   // its weights; nothing is asked
-        rc = file_exists(judge) || dir_exists(judge) ? stage_model(&m->reward, dev, opt, judge, false, false, err) : 0;
+        rc = file_exists(judge) || dir_exists(judge)
+                 ? stage_model(&m->reward, dev, opt, judge, false, false, err)
+                 : 0;
     else if (rc == 0 && judged)
         rc = ai_reward_open(&m->judge, run, opt, err);
     else if (rc == 0)
@@ -144,7 +153,8 @@ static int run_rl(struct run *run, const json_t *opt, json_t *result, struct err
     struct models m = {0};
     struct rows rows = {0};
     if (opt_given(opt, "reward_model_path") == opt_given(opt, "ai_reward"))
-        return err_set(err, ERR_USAGE, "rl needs one of --reward_model_path DIR and --ai_reward MODEL");
+        return err_set(err, ERR_USAGE,
+                       "rl needs one of --reward_model_path DIR and --ai_reward MODEL");
     int rc = training_begin(run, opt, &o, &dev, err);
     if (rc == 0)
         rc = open_models(&m, run, dev, opt, err);

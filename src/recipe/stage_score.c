@@ -1,8 +1,9 @@
 /* recipe/stage_score.c - `rlaif score`: what a reward model says of texts.
  *
- * A row's `completion`, or each of its `completions`, is scored after its prompt by the rule of training
- * (learn/scorer.c).  Added: raw_score, score = (raw_score - mean) / deviation as the reward model's folder records them, and the
- * ids that were read, so that other tools can check the number. */
+ * A row's `completion`, or each of its `completions`, is scored after its prompt by the rule of
+ * training (learn/scorer.c).  Added: raw_score, score = (raw_score - mean) / deviation as the
+ * reward model's folder records them, and the ids that were read, so that other tools can check
+ * the number. */
 #include "recipe/inference.h"
 
 static const struct option options[] = {
@@ -29,7 +30,8 @@ struct work {
 
 /* ---- rows in ------------------------------------------------------------------------------- */
 
-static int parse_completions(struct entry *e, struct arena *a, const json_t *v, const char *where, struct err *err)
+static int parse_completions(struct entry *e, struct arena *a, const json_t *v, const char *where,
+                             struct err *err)
 {
     e->list = true;
     e->n = (int)json_array_size(v);
@@ -46,10 +48,12 @@ static int parse_completions(struct entry *e, struct arena *a, const json_t *v, 
 
 static int parse_row(struct entry *e, struct arena *a, const json_t *row, struct err *err)
 {
-    const json_t *prompt = json_object_get(row, "prompt"), *one = json_object_get(row, "completion");
+    const json_t *prompt = json_object_get(row, "prompt"),
+                 *one = json_object_get(row, "completion");
     const json_t *many = json_object_get(row, "completions");
     if (!prompt || (!one && !many))
-        return err_set(err, ERR_MISSING, "no `%s`", prompt ? "completion` or `completions" : "prompt");
+        return err_set(err, ERR_MISSING, "no `%s`",
+                       prompt ? "completion` or `completions" : "prompt");
     int rc = text_from_json(&e->prompt, a, prompt, "prompt", err);
     if (rc == 0 && many)
         return parse_completions(e, a, many, "completions", err);
@@ -73,7 +77,8 @@ static int parse_rows(struct work *w, struct err *err)
         if (rc == ERR_MEMORY)
             return err_set(err, rc, "%s", why.msg);
         if (rc && !*first)
-            snprintf(first, sizeof first, "%s: %.200s", rows_place(&w->rows, w->rows.line[i]).within, why.msg);
+            snprintf(first, sizeof first, "%s: %.200s",
+                     rows_place(&w->rows, w->rows.line[i]).within, why.msg);
         if (rc) {
             rows_reject(&w->rows, i, "%s", why.msg);
         } else {
@@ -81,7 +86,9 @@ static int parse_rows(struct work *w, struct err *err)
             w->entry[i++] = e;
         }
     }
-    return w->rows.n ? 0 : err_set(err, ERR_VALUE, "%s: no row can be scored (%s)", w->rows.path, first);
+    return w->rows.n
+               ? 0
+               : err_set(err, ERR_VALUE, "%s: no row can be scored (%s)", w->rows.path, first);
 }
 
 static int list_texts(struct work *w, struct err *err)
@@ -103,7 +110,8 @@ static int ids_json(json_t **out, const struct work *w, const struct scored *t, 
     struct tokens ids = {0};
     int rc = encode_prompt(model_tokenizer(w->m), &ids, t->prompt, err);
     if (rc == 0)
-        rc = encode_completion(model_tokenizer(w->m), &ids, t->prompt, t->completion, model_config(w->m), true, err);
+        rc = encode_completion(model_tokenizer(w->m), &ids, t->prompt, t->completion,
+                               model_config(w->m), true, err);
     *out = rc == 0 ? json_array() : NULL;
     for (int i = 0; *out && i < ids.n; i++)
         json_array_append_new(*out, json_integer(ids.id[i]));
@@ -114,7 +122,8 @@ static int ids_json(json_t **out, const struct work *w, const struct scored *t, 
 static int scored_row(json_t **out, struct work *w, int i, int at, struct err *err)
 {
     const struct entry *e = &w->entry[i];
-    json_t *score = json_array(), *raw = json_array(), *ids = json_array(), *row = json_copy(w->rows.row[i]);
+    json_t *score = json_array(), *raw = json_array(), *ids = json_array(),
+           *row = json_copy(w->rows.row[i]);
     int rc = 0;
     for (int k = 0; rc == 0 && k < e->n; k++) {
         json_t *list = NULL;
@@ -153,7 +162,7 @@ static int write_rows(struct work *w, const char *output, struct err *err)
     return rc ? rc : rows_write_rejected_beside(&w->rows, output, err);
 }
 
-/* ---- the stage --------------------------------------------------------------------------------- */
+/* ---- the stage --------------------------------------------------------------------------- */
 
 static int score_all(struct work *w, struct err *err)
 {
@@ -229,7 +238,9 @@ static int open_model(struct model **m, struct run *run, const json_t *opt, stru
     if (rc == 0)
         rc = stage_model(m, dev, opt, path, true, false, err);
     if (rc == 0 && model_head_is_fresh(*m))
-        rc = err_set(err, ERR_UNSUPPORTED, "%s has no score.weight: it is not a reward model (rlaif reward trains one)", path);
+        rc = err_set(err, ERR_UNSUPPORTED,
+                     "%s has no score.weight: it is not a reward model (rlaif reward trains one)",
+                     path);
     return rc;
 }
 

@@ -3,8 +3,10 @@
 
 static const struct option options[] = {
     TRAINING_MODEL_OPTIONS("model to train"),
-    TRAINING_DATASET_OPTIONS("rows {prompt, completion}, {messages} or {text} (Parquet, JSON, CSV)"),
-    { "init", OPT_BOOL, "false", "new random weights: the folder needs only config.json and a tokenizer", NULL, false },
+    TRAINING_DATASET_OPTIONS(
+        "rows {prompt, completion}, {messages} or {text} (Parquet, JSON, CSV)"),
+    {"init", OPT_BOOL, "false",
+     "new random weights: the folder needs only config.json and a tokenizer", NULL, false},
     TRAINING_OPTIONS("2e-5", "linear", "8", "1", "1024", "1e-8"),
 };
 

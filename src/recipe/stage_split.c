@@ -1,9 +1,11 @@
-/* recipe/stage_split.c - `rlaif split`: pairs that people compared, in parts that share no conversation.
+/* recipe/stage_split.c - `rlaif split`: pairs that people compared, in parts that share no
+ * conversation.
  *
- * A row's part is decided by the hash of its first human turn, so the same question never lies in two parts, whatever
- * the file's order or length.  Each part becomes NAME.jsonl ({"id","prompt","chosen","rejected"}) and
- * NAME_prompts.jsonl (each prompt once).  Transcripts (Anthropic HH) can be turned into conversations, which
- * policies and reward models read through their chat template; labelers are shown the turns either way. */
+ * A row's part is decided by the hash of its first human turn, so the same question never lies in
+ * two parts, whatever the file's order or length.  Each part becomes NAME.jsonl
+ * ({"id","prompt","chosen","rejected"}) and NAME_prompts.jsonl (each prompt once).  Transcripts
+ * (Anthropic HH) can be turned into conversations, which policies and reward models read through
+ * their chat template; labelers are shown the turns either way. */
 #include "data/data.h"
 #include "feedback/feedback.h"
 #include "recipe/parts.h"
@@ -56,14 +58,16 @@ static int assign(struct split *s, const json_t *opt, struct err *err)
         int i = s->order[k];
         s->where[i] = -1;
         double p = s->pair[i].label_prob;
-        if (too_long(&s->pair[i], opt_int(opt, "max_chars")) || (p > 0.5 ? p : 1 - p) < opt_float(opt, "min_confidence"))
+        if (too_long(&s->pair[i], opt_int(opt, "max_chars")) ||
+            (p > 0.5 ? p : 1 - p) < opt_float(opt, "min_confidence"))
             continue;
         char *key = parts_key(&s->pair[i].prompt);
         if (!key)
             return err_set(err, ERR_MEMORY, "splitting");
         int w = parts_of(&s->parts, key, seed);
         free(key);
-        if (w < s->parts.n && (!s->parts.part[w].most || s->parts.part[w].rows < s->parts.part[w].most)) {
+        if (w < s->parts.n &&
+            (!s->parts.part[w].most || s->parts.part[w].rows < s->parts.part[w].most)) {
             s->where[i] = w;
             s->parts.part[w].rows++;
         }
@@ -71,7 +75,7 @@ static int assign(struct split *s, const json_t *opt, struct err *err)
     return 0;
 }
 
-/* ---- out -------------------------------------------------------------------------------------- */
+/* ---- out --------------------------------------------------------------------------------- */
 
 static json_t *message(const char *role, const char *s, size_t n)
 {
@@ -85,7 +89,9 @@ static json_t *message(const char *role, const char *s, size_t n)
 /* The turns of a transcript; the open turn at its end is nobody's yet. */
 static json_t *turns(const char *s)
 {
-    static const struct { const char *tag, *role; } who[] = { { "\n\nHuman:", "user" }, { "\n\nAssistant:", "assistant" } };
+    static const struct {
+        const char *tag, *role;
+    } who[] = { { "\n\nHuman:", "user" }, { "\n\nAssistant:", "assistant" } };
     json_t *list = json_array();
     const char *role = NULL, *start = s;
     for (const char *at = s;; at++) {
@@ -119,7 +125,8 @@ static json_t *text_json(const struct text *t, enum form form)
         return json_string(t->text);
     json_t *list = json_array();
     for (int i = 0; i < t->n; i++)
-        json_array_append_new(list, json_pack("{ssss}", "role", t->messages[i].role, "content", t->messages[i].content));
+        json_array_append_new(list, json_pack("{ssss}", "role", t->messages[i].role, "content",
+                                              t->messages[i].content));
     return list;
 }
 
@@ -133,9 +140,11 @@ static int add(struct rows_out *out, json_t *row, struct err *err)
 static int write_part(const struct split *s, int w, const char *dir, int *prompts, struct err *err)
 {
     struct rows_out pairs = { 0 }, only = { 0 };
-    char *one = str_printf("%s/%s.jsonl", dir, s->parts.part[w].name), *two = str_printf("%s/%s_prompts.jsonl", dir, s->parts.part[w].name);
+    char *one = str_printf("%s/%s.jsonl", dir, s->parts.part[w].name),
+         *two = str_printf("%s/%s_prompts.jsonl", dir, s->parts.part[w].name);
     json_t *seen = json_object();
-    int rc = one && two && seen ? rows_out_open(&pairs, one, err) : err_set(err, ERR_MEMORY, "splitting");
+    int rc = one && two && seen ? rows_out_open(&pairs, one, err)
+                                : err_set(err, ERR_MEMORY, "splitting");
     if (rc == 0)
         rc = rows_out_open(&only, two, err);
     for (int k = 0; k < s->n && rc == 0; k++) {
@@ -182,14 +191,16 @@ static int run_split(struct run *run, const json_t *opt, json_t *result, struct 
     if (rc == 0) {
         s.order = mem_alloc((size_t)s.n, sizeof *s.order);
         s.where = mem_alloc((size_t)s.n, sizeof *s.where);
-        rc = s.order && s.where ? assign(&s, opt, err) : err_set(err, ERR_MEMORY, "splitting %d rows", s.n);
+        rc = s.order && s.where ? assign(&s, opt, err)
+                                : err_set(err, ERR_MEMORY, "splitting %d rows", s.n);
     }
     if (rc == 0)
         rc = dir_make(dir, err);
     for (int w = 0; w < s.parts.n && rc == 0; w++) {
         struct part *p = &s.parts.part[w];
         if (!p->rows)
-            rc = err_set(err, ERR_VALUE, "%s: no row falls into part '%s' (of %d rows)", s.rows.path, p->name, s.n);
+            rc = err_set(err, ERR_VALUE, "%s: no row falls into part '%s' (of %d rows)",
+                         s.rows.path, p->name, s.n);
         else
             rc = write_part(&s, w, dir, &p->prompts, err);
         json_object_set_new(result, p->name, json_integer(p->rows));

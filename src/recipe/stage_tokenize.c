@@ -144,8 +144,8 @@ static int decode_line(void *arg, const char *s, size_t n, struct err *err)
     if (rc == 0 && (j->strings ? decode_string(j)
                                : detokenize(j->t, &j->line, j->ids.id, j->ids.n,
                                             j->skip_special)))
-        rc =
-            err_set(err, ERR_MEMORY, "%s, line %d: no memory for the text", j->lines.from, j->lines.number);
+        rc = err_set(err, ERR_MEMORY, "%s, line %d: no memory for the text", j->lines.from,
+                     j->lines.number);
     if (rc)
         return rc;
     j->tokens += j->ids.n;

@@ -1,4 +1,5 @@
-/* recipe/summary.c - manifest.json (what was asked, of what, by what) and summary.json (what came out).
+/* recipe/summary.c - manifest.json (what was asked, of what, by what) and summary.json (what came
+ * out).
  *
  * One list of keys serves every recipe; docs/records.md says what each means. */
 #include "recipe/internal.h"
@@ -37,17 +38,20 @@ int manifest_write(const struct recipe *r, struct run *run, struct err *err)
         return rc;
     json_t *stages = json_array(), *inputs = json_object();
     for (int i = 0; i < r->n; i++)
-        json_array_append_new(stages, json_pack("{s:s, s:s, s:O}", "name", r->step[i].name, "stage",
-                                                r->step[i].stage->name, "options", r->step[i].options));
+        json_array_append_new(stages,
+                              json_pack("{s:s, s:s, s:O}", "name", r->step[i].name, "stage",
+                                        r->step[i].stage->name, "options", r->step[i].options));
     char hex[33];
     rc = hash_file(hex, r->path, err);
     if (rc == 0)
         json_object_set_new(inputs, r->path, json_string(hex));
-    json_t *m = json_pack("{s:s, s:s, s:s, s:O, s:o, s:o}", "recipe", r->path, "version", rlaif_version(), "device",
-                          device_describe(dev), "text", r->text, "stages", stages, "inputs", inputs);
+    json_t *m = json_pack("{s:s, s:s, s:s, s:O, s:o, s:o}", "recipe", r->path, "version",
+                          rlaif_version(), "device", device_describe(dev), "text", r->text,
+                          "stages", stages, "inputs", inputs);
     char *path = path_join(r->out, "manifest.json");
     if (rc == 0)
-        rc = m && path ? json_write_file(path, m, err) : err_set(err, ERR_MEMORY, "writing the manifest");
+        rc = m && path ? json_write_file(path, m, err)
+                       : err_set(err, ERR_MEMORY, "writing the manifest");
     json_decref(m);
     free(path);
     return rc;
@@ -70,7 +74,8 @@ static json_t *figure(const json_t *records, const char *from)
     const char *dot = strchr(from, '.');
     char name[128];
     snprintf(name, sizeof name, "%.*s", (int)(dot - from), from);
-    const json_t *v = json_object_get(json_object_get(json_object_get(records, name), "result"), dot + 1);
+    const json_t *v =
+        json_object_get(json_object_get(json_object_get(records, name), "result"), dot + 1);
     if (!v)
         log_warn("summary: stage '%s' gave no figure '%s'", name, dot + 1);
     return v ? json_deep_copy(v) : json_null();
@@ -100,7 +105,8 @@ static void fill_tables(json_t *out, const struct recipe *r, const json_t *recor
     json_t *tables = json_object();
     for (int i = 0; i < r->n; i++)
         if (r->step[i].stage->print)
-            json_object_set(tables, r->step[i].name, json_object_get(json_object_get(records, r->step[i].name), "result"));
+            json_object_set(tables, r->step[i].name,
+                            json_object_get(json_object_get(records, r->step[i].name), "result"));
     json_object_set_new(out, "tables", tables);
 }
 
@@ -128,12 +134,14 @@ static int fill_machine(json_t *out, struct run *run, struct err *err)
         return rc;
     double peak = device_peak(dev, device_fast_bf16(dev) ? DTYPE_BF16 : DTYPE_F32);
     set_dotted(out, "machine.peak_gflops", json_real(peak * 1e-9));
-    set_dotted(out, "machine.threads", json_integer(run->threads ? run->threads : threads_default()));
+    set_dotted(out, "machine.threads",
+               json_integer(run->threads ? run->threads : threads_default()));
     set_dotted(out, "machine.device", json_string(device_describe(dev)));
     return 0;
 }
 
-int summary_write(const struct recipe *r, struct run *run, double overhead, json_t **summary, struct err *err)
+int summary_write(const struct recipe *r, struct run *run, double overhead, json_t **summary,
+                  struct err *err)
 {
     json_t *out = json_object(), *records = json_object(), *v;
     for (int i = 0; i < r->n; i++)
@@ -152,7 +160,8 @@ int summary_write(const struct recipe *r, struct run *run, double overhead, json
     fill_costs(out, r, records, overhead);
     char *path = path_join(r->out, "summary.json");
     if (rc == 0)
-        rc = path ? json_write_file(path, out, err) : err_set(err, ERR_MEMORY, "writing the summary");
+        rc = path ? json_write_file(path, out, err)
+                  : err_set(err, ERR_MEMORY, "writing the summary");
     free(path);
     json_decref(records);
     if (rc == 0 && summary)
@@ -168,7 +177,8 @@ void recipe_print_tables(const char *out_dir, FILE *to)
     json_t *manifest = path ? json_read_file(path, &ignored) : NULL, *s;
     size_t i;
     json_array_foreach(json_object_get(manifest, "stages"), i, s) {
-        const char *name = json_string_value(json_object_get(s, "name")), *kind = json_string_value(json_object_get(s, "stage"));
+        const char *name = json_string_value(json_object_get(s, "name")),
+                   *kind = json_string_value(json_object_get(s, "stage"));
         const struct stage *stage = kind ? stage_find(kind) : NULL;
         if (!name || !stage || !stage->print)
             continue;

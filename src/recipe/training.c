@@ -25,7 +25,8 @@ static int int_option(const json_t *opt, const char *name, int64_t min, int *out
 {
     int64_t v = opt_given(opt, name) ? opt_int(opt, name) : 0;
     if (v < min || v > 1 << 30)
-        return err_set(err, ERR_USAGE, "--%s is %lld, expected %lld to %d", name, (long long)v, (long long)min, 1 << 30);
+        return err_set(err, ERR_USAGE, "--%s is %lld, expected %lld to %d", name, (long long)v,
+                       (long long)min, 1 << 30);
     *out = (int)v;
     return 0;
 }
@@ -78,7 +79,8 @@ static int remove_checkpoints(const char *dir, struct err *err)
     return rc;
 }
 
-int training_begin(struct run *run, const json_t *opt, struct train_options *o, struct device **dev, struct err *err)
+int training_begin(struct run *run, const json_t *opt, struct train_options *o, struct device **dev,
+                   struct err *err)
 {
     train_defaults(o);
     read_rates(o, opt);
@@ -111,14 +113,16 @@ static int check_unmixed(const char *dir, bool adapter, struct err *err)
     char *path = path_join(dir, other);
     int rc = 0;
     if (!path || file_exists(path))
-        rc = err_set(err, ERR_VALUE, "--output_dir: %s holds %s: %s; choose another folder", dir, other,
+        rc = err_set(err, ERR_VALUE, "--output_dir: %s holds %s: %s; choose another folder", dir,
+                     other,
                      adapter ? "a whole model lies there, an adapter needs a folder of its own"
                              : "an adapter lies there, a whole model needs a folder of its own");
     free(path);
     return rc;
 }
 
-int stage_base(struct model **out, struct device *dev, const char *path, const struct model_options *mo, struct err *err)
+int stage_base(struct model **out, struct device *dev, const char *path,
+               const struct model_options *mo, struct err *err)
 {
     struct model_options plain = *mo;
     int rc = model_open(out, dev, path, &plain, err);
@@ -129,8 +133,8 @@ int stage_base(struct model **out, struct device *dev, const char *path, const s
     return model_open(out, dev, path, &plain, &again) ? rc : 0;
 }
 
-int stage_model(struct model **out, struct device *dev, const json_t *opt, const char *path, bool scalar_head, bool trainable,
-                struct err *err)
+int stage_model(struct model **out, struct device *dev, const json_t *opt, const char *path,
+                bool scalar_head, bool trainable, struct err *err)
 {
     struct model_options mo = compute_options(opt, dev), frozen = mo;
     struct start s;

@@ -1,4 +1,5 @@
-/* recipe/training.h - what the training stages have in common: options in TRL's names, models, results. */
+/* recipe/training.h - what the training stages have in common: options in TRL's names, models,
+ * results. */
 #ifndef RECIPE_TRAINING_H
 #define RECIPE_TRAINING_H
 
@@ -52,19 +53,23 @@
     { "resume_from_checkpoint", OPT_BOOL, "false", "go on from the newest checkpoint in output_dir", NULL, false }, \
     { "overwrite_output_dir", OPT_BOOL, "false", "start anew where an earlier run left checkpoints", NULL, false }
 
-/* Device, dtype and options of a training stage; checkpoints of an earlier run are removed where asked. */
-int training_begin(struct run *run, const json_t *opt, struct train_options *o, struct device **dev, struct err *err);
+/* Device, dtype and options of a training stage; checkpoints of an earlier run are removed where
+ * asked. */
+int training_begin(struct run *run, const json_t *opt, struct train_options *o, struct device **dev,
+                   struct err *err);
 /* --memory in bytes; 0: not given. */
 int memory_option(const json_t *opt, double *bytes, struct err *err);
 /* --dtype as a dtype. */
 enum dtype training_dtype(const json_t *opt, const struct device *dev);
 /* What a stage's COMPUTE_OPTIONS and its seed, where it has one, say of a model. */
 struct model_options compute_options(const json_t *opt, const struct device *dev);
-/* Opens a model by them, with an adapter where one is meant: to train, or, with trainable false, to use. */
-int stage_model(struct model **out, struct device *dev, const json_t *opt, const char *path, bool scalar_head, bool trainable,
-                struct err *err);
+/* Opens a model by them, with an adapter where one is meant: to train, or, with trainable false,
+ * to use. */
+int stage_model(struct model **out, struct device *dev, const json_t *opt, const char *path,
+                bool scalar_head, bool trainable, struct err *err);
 
 /* The frozen base of adapters; mo as compute_options gives it. */
-int stage_base(struct model **out, struct device *dev, const char *path, const struct model_options *mo, struct err *err);
+int stage_base(struct model **out, struct device *dev, const char *path,
+               const struct model_options *mo, struct err *err);
 
 #endif

@@ -1,4 +1,5 @@
-/* report/audit.c - the audit's page: a table of labelings, whether they differ, what accuracy costs, a card for each. */
+/* report/audit.c - the audit's page: a table of labelings, whether they differ, what accuracy
+ * costs, a card for each. */
 #include "report/audit.h"
 
 #include <math.h>
@@ -62,8 +63,8 @@ static void scatter(struct buf *b, const struct audit_page *p, bool price)
             dot[n++] = (struct dot){l->name, x, l->accuracy, l->lo, l->hi};
     }
     if (n > 1)
-        draw_dots(b, price ? "Agreement against price" : "Agreement against time", price ? "dollars per 1,000 labels" : "seconds per 1,000 labels",
-                  dot, n);
+        draw_dots(b, price ? "Agreement against price" : "Agreement against time",
+                  price ? "dollars per 1,000 labels" : "seconds per 1,000 labels", dot, n);
     free(dot);
 }
 
@@ -110,7 +111,8 @@ int report_write_audit(const struct audit_page *p, const char *path, struct err 
     for (int i = 0; i < p->n; i++)
         card(&b, &p->labeler[i]);
     html_foot(&b, p->command, p->footer);
-    int rc = b.failed ? err_set(err, ERR_MEMORY, "writing %s", path) : file_write(path, b.s, b.len, err);
+    int rc =
+        b.failed ? err_set(err, ERR_MEMORY, "writing %s", path) : file_write(path, b.s, b.len, err);
     buf_release(&b);
     return rc;
 }

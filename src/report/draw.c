@@ -1,7 +1,7 @@
 /* report/draw.c - charts as inline SVG.
  *
- * Each drawing has a fixed view box about as wide as a phone, so its text stays readable when it fills a
- * narrow screen, and colours come from the page's scheme. */
+ * Each drawing has a fixed view box about as wide as a phone, so its text stays readable when it
+ * fills a narrow screen, and colours come from the page's scheme. */
 #include "report/draw.h"
 
 #include <math.h>
@@ -86,8 +86,8 @@ static void number(struct buf *b, double v, double step)
 static void y_axis(struct buf *b, const struct axis *y)
 {
     for (double v = y->lo; v <= y->hi + y->step * 0.5; v += y->step) {
-        buf_addf(b, "<line x1='%d' x2='%d' y1='%.1f' y2='%.1f' stroke='var(--line)'/>", LEFT, W - RIGHT, py(y, v),
-                 py(y, v));
+        buf_addf(b, "<line x1='%d' x2='%d' y1='%.1f' y2='%.1f' stroke='var(--line)'/>", LEFT,
+                 W - RIGHT, py(y, v), py(y, v));
         buf_addf(b, "<text x='%d' y='%.1f' text-anchor='end'>", LEFT - 6, py(y, v) + 4);
         number(b, v, y->step);
         buf_adds(b, "</text>");
@@ -130,14 +130,15 @@ static void limits(const struct chart *c, double *x0, double *x1, double *y0, do
         *y0 = fmin(*y0, c->floor);
 }
 
-static void polyline(struct buf *b, const struct series *s, const struct axis *x, const struct axis *y,
-                     const char *colour)
+static void polyline(struct buf *b, const struct series *s, const struct axis *x,
+                     const struct axis *y, const char *colour)
 {
     bool open = false;
     for (int k = 0; k < s->n; k++) {
         bool ok = isfinite(s->x[k]) && isfinite(s->y[k]);
         if (ok && !open)
-            buf_adds(b, "<polyline fill='none' stroke-width='1.8' stroke-linejoin='round' points='");
+            buf_adds(b,
+                     "<polyline fill='none' stroke-width='1.8' stroke-linejoin='round' points='");
         if (ok)
             buf_addf(b, "%.1f,%.1f ", px(x, s->x[k]), py(y, s->y[k]));
         if (!ok && open)
@@ -168,7 +169,8 @@ void draw_chart(struct buf *b, const struct chart *c)
     html_text(b, c->title);
     buf_adds(b, "</h3>");
     if (isfinite(x0) && isfinite(y0)) {
-        struct axis y = axis_round(y0, y1), rx = axis_round(x0, x1), x = { x0, x1 > x0 ? x1 : x0 + 1, rx.step };
+        struct axis y = axis_round(y0, y1), rx = axis_round(x0, x1),
+                    x = { x0, x1 > x0 ? x1 : x0 + 1, rx.step };
         open_svg(b, H, c->title);
         y_axis(b, &y);
         struct axis ticks = { ceil(x.lo / rx.step - 1e-9) * rx.step, x.hi, rx.step };
@@ -212,8 +214,10 @@ void draw_rates(struct buf *b, const struct rate *r, int n)
 #define AT(v) (NAME + ((v) - lo) * scale)
     open_svg(b, height, "shares with their intervals");
     for (double v = lo; v <= hi + 1e-9; v += 0.1) {
-        buf_addf(b, "<line x1='%.1f' x2='%.1f' y1='4' y2='%d' stroke='var(--line)'/>", AT(v), AT(v), height - 20);
-        buf_addf(b, "<text x='%.1f' y='%d' text-anchor='middle'>%.0f</text>", AT(v), height - 6, v * 100);
+        buf_addf(b, "<line x1='%.1f' x2='%.1f' y1='4' y2='%d' stroke='var(--line)'/>", AT(v), AT(v),
+                 height - 20);
+        buf_addf(b, "<text x='%.1f' y='%d' text-anchor='middle'>%.0f</text>", AT(v), height - 6,
+                 v * 100);
     }
     buf_addf(b, "<line x1='%.1f' x2='%.1f' y1='4' y2='%d' stroke='var(--soft)' stroke-dasharray='4 3'/>", AT(0.5),
              AT(0.5), height - 20);
@@ -226,14 +230,14 @@ void draw_rates(struct buf *b, const struct rate *r, int n)
             buf_addf(b, "<line x1='%.1f' x2='%.1f' y1='%.1f' y2='%.1f' stroke='var(--a)' stroke-width='7' "
                      "stroke-linecap='round' opacity='.35'/>", AT(r[i].lo), AT(r[i].hi), y, y);
         buf_addf(b, "<circle cx='%.1f' cy='%.1f' r='4.5' fill='var(--a)'/>", AT(r[i].value), y);
-        buf_addf(b, "<text class='strong' x='%d' y='%.1f' text-anchor='end'>%.1f</text>", W - 4, y + 4,
-                 r[i].value * 100);
+        buf_addf(b, "<text class='strong' x='%d' y='%.1f' text-anchor='end'>%.1f</text>", W - 4,
+                 y + 4, r[i].value * 100);
     }
     buf_adds(b, "</svg>");
 #undef AT
 }
 
-/* ---- reliability ------------------------------------------------------------------------------ */
+/* ---- reliability ------------------------------------------------------------------------- */
 
 void draw_reliability(struct buf *b, const struct bin *bin, int n)
 {
@@ -260,13 +264,14 @@ void draw_reliability(struct buf *b, const struct bin *bin, int n)
     for (int i = 0; i < n; i++)
         if (bin[i].n > 0)
             buf_addf(b, "<circle cx='%.1f' cy='%.1f' r='%.1f' fill='var(--a)' fill-opacity='.75'/>",
-                     px(&x, bin[i].label), py(&y, bin[i].observed), 2.5 + 5 * sqrt((double)bin[i].n / most));
+                     px(&x, bin[i].label), py(&y, bin[i].observed),
+                     2.5 + 5 * sqrt((double)bin[i].n / most));
     buf_addf(b, "<text x='%d' y='%d' text-anchor='end'>label: probability given to a candidate</text></svg>",
              W - RIGHT, H - 2);
     free(v);
 }
 
-/* ---- dots with intervals --------------------------------------------------------------------------- */
+/* ---- dots with intervals ----------------------------------------------------------------- */
 
 void draw_dots(struct buf *b, const char *title, const char *x_label, const struct dot *dot, int n)
 {
@@ -297,7 +302,7 @@ void draw_dots(struct buf *b, const char *title, const char *x_label, const stru
     buf_adds(b, "</text></svg></div>");
 }
 
-/* ---- bars --------------------------------------------------------------------------------------- */
+/* ---- bars -------------------------------------------------------------------------------- */
 
 void draw_bars(struct buf *b, const struct bar *bar, int n)
 {
@@ -313,7 +318,7 @@ void draw_bars(struct buf *b, const struct bar *bar, int n)
     buf_adds(b, "</div>");
 }
 
-/* ---- who beats whom -------------------------------------------------------------------------------- */
+/* ---- who beats whom ---------------------------------------------------------------------- */
 
 static void matrix_cell(struct buf *b, const struct rate *r)
 {
@@ -344,7 +349,8 @@ void draw_matrix(struct buf *b, const struct matrix *m)
         for (int k = 0; k < m->n; k++)
             matrix_cell(b, &m->cell[i * m->n + k]);
         buf_addf(b, isfinite(m->kl[i]) ? "<td class='n'>%.2f</td>" : "<td></td>", m->kl[i]);
-        buf_addf(b, isfinite(m->oracle[i]) ? "<td class='n'>%.3f</td></tr>" : "<td></td></tr>", m->oracle[i]);
+        buf_addf(b, isfinite(m->oracle[i]) ? "<td class='n'>%.3f</td></tr>" : "<td></td></tr>",
+                 m->oracle[i]);
     }
     buf_adds(b, "</table></div>");
 }

@@ -1,4 +1,5 @@
-/* report/page.c - the page from top to bottom: result, pipeline, shares, curves, labels, texts, figures. */
+/* report/page.c - the page from top to bottom: result, pipeline, shares, curves, labels, texts,
+ * figures. */
 #include "report/draw.h"
 
 static void head(struct buf *b, const struct report *r)
@@ -146,7 +147,8 @@ int report_write(const struct report *r, const char *path, struct err *err)
     samples(&b, r);
     figures(&b, r);
     costs(&b, r);
-    int rc = b.failed ? err_set(err, ERR_MEMORY, "writing %s", path) : file_write(path, b.s, b.len, err);
+    int rc =
+        b.failed ? err_set(err, ERR_MEMORY, "writing %s", path) : file_write(path, b.s, b.len, err);
     buf_release(&b);
     return rc;
 }

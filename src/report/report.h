@@ -1,7 +1,8 @@
 /* report/report.h - a finished run as one self-contained page.
  *
- * The page is HTML with inline SVG drawn here: no scripts, no fonts, nothing fetched; light and dark;
- * readable at phone width and on paper.  Every text that comes from a model or a data set is escaped. */
+ * The page is HTML with inline SVG drawn here: no scripts, no fonts, nothing fetched; light and
+ * dark; readable at phone width and on paper.  Every text that comes from a model or a data set
+ * is escaped. */
 #ifndef REPORT_REPORT_H
 #define REPORT_REPORT_H
 
@@ -10,15 +11,27 @@
 /* One line of a chart: n points, x rising; a NaN y leaves a gap.  Arrays are borrowed for the call. */
 struct series { const char *name; const double *x, *y; int n; };
 
-struct chart { const char *title, *x_label, *caption; struct series s[3]; int n; double floor; bool has_floor; };
+struct chart {
+    const char *title, *x_label, *caption;
+    struct series s[3];
+    int n;
+    double floor;
+    bool has_floor;
+};
 /* A share with its 95 % interval; lo > hi: no interval. */
 struct rate { const char *name; double value, lo, hi; };
 /* A share of a whole that a bar shows, with a note behind it. */
 struct bar { const char *name; double value; const char *note; };
 /* One bin of a reliability diagram: mean label, observed share, pairs in it. */
 struct bin { double label, observed; int n; };
-/* Policies against each other: cell (i,k) is the share of prompts on which i beats k; beside it drift and oracle score (NaN: unknown). */
-struct matrix { const char *const *name; const struct rate *cell; const double *kl, *oracle; int n; };
+/* Policies against each other: cell (i,k) is the share of prompts on which i beats k; beside it
+ * drift and oracle score (NaN: unknown). */
+struct matrix {
+    const char *const *name;
+    const struct rate *cell;
+    const double *kl, *oracle;
+    int n;
+};
 struct box { const char *name, *what, *count; };        // one stage of the pipeline picture
 struct sample { const char *prompt, *before, *after, *verdict; };
 struct figure { const char *name, *value, *interval, *command; };

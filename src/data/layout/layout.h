@@ -1,4 +1,5 @@
-/* data/layout/layout.h - preference data of others, recognised row by row, and written as others want it.
+/* data/layout/layout.h - preference data of others, recognised row by row, and written as others
+ * want it.
  *
  *     layout         columns by which a row is recognised             becomes
  *     tldr           summaries[2].text, choice, info.post             a pair; extra.confidence can be filtered
@@ -12,16 +13,26 @@
  *     labels         first, second, label_first                       a pair, as `rlaif label` wrote it
  *     gsm8k          question, answer with "#### N"                   an example with its final answer
  *
- * A file may mix them.  Two equal ratings say nothing about which answer is the better one, and such a row is
- * rejected; a tie that somebody declared (AlpacaEval's 1.5 or 0, HelpSteer's strength 0) is a label of one half. */
+ * A file may mix them.  Two equal ratings say nothing about which answer is the better one, and
+ * such a row is rejected; a tie that somebody declared (AlpacaEval's 1.5 or 0, HelpSteer's
+ * strength 0) is a label of one half. */
 #ifndef DATA_LAYOUT_H
 #define DATA_LAYOUT_H
 
 #include "base/base.h"
 
 enum layout {
-    LAYOUT_UNKNOWN, LAYOUT_TLDR, LAYOUT_ALPACA, LAYOUT_HELPSTEER, LAYOUT_HELPSTEER_PREFERENCE, LAYOUT_ULTRAFEEDBACK, LAYOUT_HH,
-    LAYOUT_TRL, LAYOUT_LABELS, LAYOUT_GSM8K, LAYOUTS
+    LAYOUT_UNKNOWN,
+    LAYOUT_TLDR,
+    LAYOUT_ALPACA,
+    LAYOUT_HELPSTEER,
+    LAYOUT_HELPSTEER_PREFERENCE,
+    LAYOUT_ULTRAFEEDBACK,
+    LAYOUT_HH,
+    LAYOUT_TRL,
+    LAYOUT_LABELS,
+    LAYOUT_GSM8K,
+    LAYOUTS
 };
 const char *layout_name(enum layout layout);
 /* By the row's columns alone; a null column counts as absent, but for AlpacaEval's preference. */
@@ -49,16 +60,20 @@ struct layout_options {
     const json_t *confidence;   // of tldr: strings of numbers, with commas where there are several; a row with another confidence is rejected.  NULL: any
     bool any_answers;           // keep pairs of equal or empty answers, which judges are shown and nothing can be trained on
 };
-/* All rows of r, in order; those that cannot be used move to r->rejected with a reason.  ERR_VALUE where none can. */
-int layout_read(struct comparisons *out, struct rows *r, const struct layout_options *o, struct err *err) MUST_CHECK;
+/* All rows of r, in order; those that cannot be used move to r->rejected with a reason.
+ * ERR_VALUE where none can. */
+int layout_read(struct comparisons *out, struct rows *r, const struct layout_options *o,
+                struct err *err) MUST_CHECK;
 void comparisons_release(struct comparisons *l);
 
-/* ---- written for others; new references, NULL without memory ------------------------------------ */
+/* ---- written for others; new references, NULL without memory ----------------------------- */
 
-/* TRL's columns, label_prob beside them, where it came from (`layout`), and the columns that go along. */
+/* TRL's columns, label_prob beside them, where it came from (`layout`), and the columns that go
+ * along. */
 json_t *comparison_trl(const struct comparison *c);
-/* A record of AlpacaEval's annotations.json: output_1 is the baseline's (the generator of that name; NULL: first), the
- * preference 1 + the probability of output_2.  *why: the reason where the row cannot be one (and NULL is returned). */
+/* A record of AlpacaEval's annotations.json: output_1 is the baseline's (the generator of that
+ * name; NULL: first), the preference 1 + the probability of output_2.  *why: the reason where the
+ * row cannot be one (and NULL is returned). */
 json_t *comparison_alpaca(const struct comparison *c, const char *baseline, const char **why);
 /* A row of AlpacaEval's annotations.json out of its values, which it takes; NULL: null. */
 struct annotation {

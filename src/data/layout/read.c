@@ -1,7 +1,7 @@
 /* data/layout/read.c - rows of each layout as comparisons.
  *
- * Each layout has one function that fills a struct comparison or says why it cannot.  HelpSteer's ratings come one answer a
- * row, so a row there waits for the next one with the same prompt. */
+ * Each layout has one function that fills a struct comparison or says why it cannot.  HelpSteer's
+ * ratings come one answer a row, so a row there waits for the next one with the same prompt. */
 #include <math.h>
 
 #include "data/internal.h"
@@ -11,9 +11,10 @@ struct reading {
     const struct layout_options *o;
     struct err *err;
 };
-typedef int read_fn(struct comparison *c, const struct reading *g, const json_t *row, struct err *why);
+typedef int read_fn(struct comparison *c, const struct reading *g, const json_t *row,
+                    struct err *why);
 
-/* ---- small things ------------------------------------------------------------------------------- */
+/* ---- small things ------------------------------------------------------------------------ */
 
 static int no_memory(struct err *err)
 {
@@ -30,7 +31,8 @@ static json_t *own(const struct reading *g, json_t *v)
 static int number_of(double *out, const json_t *row, const char *key, struct err *why)
 {
     const json_t *v = json_object_get(row, key);
-    bool fine = json_is_number(v) || (json_is_string(v) && str_to_double(json_string_value(v), out));
+    bool fine =
+        json_is_number(v) || (json_is_string(v) && str_to_double(json_string_value(v), out));
     if (json_is_number(v))
         *out = json_number_value(v);
     return fine && isfinite(*out) ? 0 : err_set(why, ERR_FORMAT, "'%s' is no number", key);
@@ -40,7 +42,8 @@ static int text_of(const json_t **out, const json_t *row, const char *key, struc
 {
     *out = json_object_get(row, key);
     if (!json_is_string(*out) || !json_string_length(*out))
-        return err_set(why, ERR_FORMAT, "'%s' is %s", key, json_is_string(*out) ? "empty" : "no text");
+        return err_set(why, ERR_FORMAT, "'%s' is %s", key,
+                       json_is_string(*out) ? "empty" : "no text");
     return 0;
 }
 
@@ -63,11 +66,13 @@ static json_t *text_json(const struct text *t)
         return json_string(t->text ? t->text : "");
     json_t *list = json_array();
     for (int i = 0; i < t->n && list; i++)
-        json_array_append_new(list, json_pack("{ssss}", "role", t->messages[i].role, "content", t->messages[i].content));
+        json_array_append_new(list, json_pack("{ssss}", "role", t->messages[i].role, "content",
+                                              t->messages[i].content));
     return list;
 }
 
-static int keep_columns(struct comparison *c, const struct reading *g, const json_t *row, const char *const *key, struct err *why)
+static int keep_columns(struct comparison *c, const struct reading *g, const json_t *row,
+                        const char *const *key, struct err *why)
 {
     json_t *o = own(g, json_object());
     for (; o && *key; key++) {
@@ -80,7 +85,8 @@ static int keep_columns(struct comparison *c, const struct reading *g, const jso
 }
 
 /* A given id, or the hash of prompt and answers. */
-static int id_of(struct comparison *c, const struct reading *g, const json_t *row, const char *key, struct err *why)
+static int id_of(struct comparison *c, const struct reading *g, const json_t *row, const char *key,
+                 struct err *why)
 {
     const json_t *given = json_object_get(row, key);
     if (json_is_string(given) && json_string_length(given)) {
@@ -104,14 +110,15 @@ static int id_of(struct comparison *c, const struct reading *g, const json_t *ro
     return c->id ? 0 : no_memory(why);
 }
 
-/* ---- OpenAI's TL;DR comparisons ------------------------------------------------------------------- */
+/* ---- OpenAI's TL;DR comparisons ---------------------------------------------------------- */
 
 static bool confidence_wanted(const struct reading *g, double confidence)
 {
     size_t i;
     json_t *v;
     json_array_foreach((json_t *)g->o->confidence, i, v)
-        for (const char *at = json_string_value(v); at && *at; at += strcspn(at, ","), at += *at == ',') {
+        for (const char *at = json_string_value(v); at && *at;
+             at += strcspn(at, ","), at += *at == ',') {
             char word[32];
             double x;
             snprintf(word, sizeof word, "%.*s", (int)strcspn(at, ","), at);
@@ -129,12 +136,15 @@ static int check_confidence(const struct reading *g, const json_t *row, struct e
         return 0;
     if (number_of(&confidence, extra, "confidence", why))
         return err_set(why, ERR_VALUE, "'extra.confidence' is missing, and only some are wanted");
-    return confidence_wanted(g, confidence) ? 0
-        : err_set(why, ERR_VALUE, "'extra.confidence' is %g, which is not among those wanted", confidence);
+    return confidence_wanted(g, confidence)
+               ? 0
+               : err_set(why, ERR_VALUE,
+                         "'extra.confidence' is %g, which is not among those wanted", confidence);
 }
 
 /* The post as policies are given it; of news, the article. */
-static int tldr_prompt(struct comparison *c, const struct reading *g, const json_t *row, struct err *why)
+static int tldr_prompt(struct comparison *c, const struct reading *g, const json_t *row,
+                       struct err *why)
 {
     const json_t *info = json_object_get(row, "info");
     const json_t *post = text_or_null(info, "post"), *article = text_or_null(info, "article");
@@ -146,18 +156,23 @@ static int tldr_prompt(struct comparison *c, const struct reading *g, const json
         buf_addf(&b, "SUBREDDIT: r/%s\n\n", json_string_value(subreddit));
     if (post && title)
         buf_addf(&b, "TITLE: %s\n\n", json_string_value(title));
-    buf_addf(&b, "%s%s\n\nTL;DR:", post ? "POST: " : "Article:\n\n", json_string_value(post ? post : article));
+    buf_addf(&b, "%s%s\n\nTL;DR:", post ? "POST: " : "Article:\n\n",
+             json_string_value(post ? post : article));
     c->prompt = b.failed ? NULL : own(g, json_string(b.s));
     buf_release(&b);
     return c->prompt ? 0 : no_memory(why);
 }
 
-static int read_tldr(struct comparison *c, const struct reading *g, const json_t *row, struct err *why)
+static int read_tldr(struct comparison *c, const struct reading *g, const json_t *row,
+                     struct err *why)
 {
     static const char *const along[] = {"worker", "batch", "split", NULL};
-    const json_t *summaries = json_object_get(row, "summaries"), *one = json_array_get(summaries, 0), *two = json_array_get(summaries, 1);
+    const json_t *summaries = json_object_get(row, "summaries"),
+                 *one = json_array_get(summaries, 0), *two = json_array_get(summaries, 1);
     double choice = -1;
-    int rc = json_array_size(summaries) == 2 ? 0 : err_set(why, ERR_FORMAT, "'summaries' is no list of two");
+    int rc = json_array_size(summaries) == 2
+                 ? 0
+                 : err_set(why, ERR_FORMAT, "'summaries' is no list of two");
     if (rc == 0)
         rc = answer_of(&c->first, one, "text", why);
     if (rc == 0)
@@ -183,14 +198,15 @@ static int read_tldr(struct comparison *c, const struct reading *g, const json_t
     return id_of(c, g, json_object_get(row, "info"), "id", why);
 }
 
-/* ---- AlpacaFarm, AlpacaEval --------------------------------------------------------------------------- */
+/* ---- AlpacaFarm, AlpacaEval -------------------------------------------------------------- */
 
 static int alpaca_preference(double *p_first, const json_t *row, struct err *why)
 {
     double x = 0;
     const json_t *v = json_object_get(row, "preference");
     if (json_is_null(v) || (json_is_string(v) && !json_string_length(v)))
-        return err_set(why, ERR_VALUE, "'preference' is null: the judge's reply was not understood");
+        return err_set(why, ERR_VALUE,
+                       "'preference' is null: the judge's reply was not understood");
     int rc = number_of(&x, row, "preference", why);
     if (rc == 0 && x != 0 && !(x >= 1 && x <= 2))
         rc = err_set(why, ERR_VALUE, "'preference' is %g, expected 1 to 2 (or 0, a draw)", x);
@@ -198,7 +214,8 @@ static int alpaca_preference(double *p_first, const json_t *row, struct err *why
     return rc;
 }
 
-static int read_alpaca(struct comparison *c, const struct reading *g, const json_t *row, struct err *why)
+static int read_alpaca(struct comparison *c, const struct reading *g, const json_t *row,
+                       struct err *why)
 {
     static const char *const along[] = {"dataset", "annotator", NULL};
     const json_t *instruction, *input = text_or_null(row, "input");
@@ -213,7 +230,8 @@ static int read_alpaca(struct comparison *c, const struct reading *g, const json
         return rc;
     c->prompt = instruction;
     if (input) {
-        char *both = str_printf("%s\n\n%s", json_string_value(instruction), json_string_value(input));
+        char *both =
+            str_printf("%s\n\n%s", json_string_value(instruction), json_string_value(input));
         c->prompt = both ? own(g, json_string(both)) : NULL;
         free(both);
     }
@@ -223,10 +241,12 @@ static int read_alpaca(struct comparison *c, const struct reading *g, const json
     return rc ? rc : id_of(c, g, row, "id", why);
 }
 
-/* ---- HelpSteer ---------------------------------------------------------------------------------------------- */
+/* ---- HelpSteer --------------------------------------------------------------------------- */
 
-/* Strength -3 (the first is much better) to 3; how much becomes `margin`, which of them a certain label. */
-static int read_helpsteer_preference(struct comparison *c, const struct reading *g, const json_t *row, struct err *why)
+/* Strength -3 (the first is much better) to 3; how much becomes `margin`, which of them a certain
+ * label. */
+static int read_helpsteer_preference(struct comparison *c, const struct reading *g,
+                                     const json_t *row, struct err *why)
 {
     static const char *const along[] = {"split", "domain", "language", NULL};
     bool third = json_object_get(row, "response1");
@@ -239,11 +259,13 @@ static int read_helpsteer_preference(struct comparison *c, const struct reading 
     if (rc == 0)
         rc = number_of(&strength, row, third ? "overall_preference" : "preference_strength", why);
     if (rc == 0 && fabs(strength) > 3)
-        rc = err_set(why, ERR_VALUE, "the strength of the preference is %g, expected -3 to 3", strength);
+        rc = err_set(why, ERR_VALUE, "the strength of the preference is %g, expected -3 to 3",
+                     strength);
     if (rc == 0 && !json_object_get(row, "prompt"))
         rc = text_from_json(&t, &g->out->arena, context, "context", why);
     if (rc == 0)
-        rc = json_object_get(row, "prompt") ? text_of(&c->prompt, row, "prompt", why) : (c->prompt = context, 0);
+        rc = json_object_get(row, "prompt") ? text_of(&c->prompt, row, "prompt", why)
+                                            : (c->prompt = context, 0);
     if (rc == 0)
         rc = keep_columns(c, g, row, along, why);
     if (rc)
@@ -253,10 +275,12 @@ static int read_helpsteer_preference(struct comparison *c, const struct reading 
     return id_of(c, g, row, "id", why);
 }
 
-static const char *const steered[] = {"helpfulness", "correctness", "coherence", "complexity", "verbosity"};
+static const char *const steered[] = {"helpfulness", "correctness", "coherence", "complexity",
+                                      "verbosity"};
 
 /* The ratings of the chosen and the rejected answer, under both names. */
-static int add_ratings(struct comparison *c, const struct reading *g, const json_t *one, const json_t *two, struct err *why)
+static int add_ratings(struct comparison *c, const struct reading *g, const json_t *one,
+                       const json_t *two, struct err *why)
 {
     json_t *o = own(g, json_object());
     if (!o)
@@ -274,7 +298,8 @@ static int add_ratings(struct comparison *c, const struct reading *g, const json
     return 0;
 }
 
-static int read_ratings(struct comparison *c, const struct reading *g, const json_t *one, const json_t *two, struct err *why)
+static int read_ratings(struct comparison *c, const struct reading *g, const json_t *one,
+                        const json_t *two, struct err *why)
 {
     double a = 0, b = 0;
     int rc = text_of(&c->prompt, one, "prompt", why);
@@ -297,16 +322,17 @@ static int read_ratings(struct comparison *c, const struct reading *g, const jso
     return id_of(c, g, one, "id", why);
 }
 
-/* ---- chosen and rejected ----------------------------------------------------------------------------------------- */
+/* ---- chosen and rejected ----------------------------------------------------------------- */
 
 static bool blank(char c)
 {
     return c == ' ' || c == '\n' || c == '\t';
 }
 
-/* Two texts that begin alike, as TRL takes a prompt out of them, but never within a word: the prompt ends before the last
- * white space that both share. */
-static int read_shared_prefix(struct comparison *c, const struct reading *g, const json_t *row, struct err *why)
+/* Two texts that begin alike, as TRL takes a prompt out of them, but never within a word: the
+ * prompt ends before the last white space that both share. */
+static int read_shared_prefix(struct comparison *c, const struct reading *g, const json_t *row,
+                              struct err *why)
 {
     int rc = text_of(&c->first, row, "chosen", why);
     if (rc == 0)
@@ -323,7 +349,8 @@ static int read_shared_prefix(struct comparison *c, const struct reading *g, con
         if (blank(a[i]) && blank(b[i]) && !blank(a[i - 1]))
             cut = i;
     if (cut == 0)
-        return err_set(why, ERR_FORMAT, "no 'prompt', and 'chosen' and 'rejected' do not begin with the same words");
+        return err_set(why, ERR_FORMAT,
+                       "no 'prompt', and 'chosen' and 'rejected' do not begin with the same words");
     c->prompt = own(g, json_stringn(a, cut));
     c->first = own(g, json_string(a + cut));
     c->second = own(g, json_string(b + cut));
@@ -338,9 +365,12 @@ static bool plain_without_prompt(const json_t *row)
 }
 
 /* Everything that stands beside the pair goes along. */
-static int keep_others(struct comparison *c, const struct reading *g, const json_t *row, struct err *why)
+static int keep_others(struct comparison *c, const struct reading *g, const json_t *row,
+                       struct err *why)
 {
-    static const char *const taken[] = {"id", "prompt", "chosen", "rejected", "label_prob", "messages", "layout", "chosen_model", "rejected_model"};
+    static const char *const taken[] = {"id",       "prompt",       "chosen",
+                                        "rejected", "label_prob",   "messages",
+                                        "layout",   "chosen_model", "rejected_model"};
     json_t *o = own(g, json_copy((json_t *)row));
     for (size_t i = 0; o && i < ARRAY_LEN(taken); i++)
         json_object_del(o, taken[i]);
@@ -348,7 +378,8 @@ static int keep_others(struct comparison *c, const struct reading *g, const json
     return o ? 0 : no_memory(why);
 }
 
-static int read_chosen(struct comparison *c, const struct reading *g, const json_t *row, struct err *why)
+static int read_chosen(struct comparison *c, const struct reading *g, const json_t *row,
+                       struct err *why)
 {
     struct pair p = {0};
     int rc;
@@ -373,30 +404,42 @@ static int read_chosen(struct comparison *c, const struct reading *g, const json
     c->second_model = text_or_null(row, "rejected_model");
     if (rc == 0)
         rc = keep_others(c, g, row, why);
-    return rc ? rc : id_of(c, g, row, text_or_null(row, "prompt_id") && !json_object_get(row, "id") ? "prompt_id" : "id", why);
+    return rc ? rc
+              : id_of(c, g, row,
+                      text_or_null(row, "prompt_id") && !json_object_get(row, "id") ? "prompt_id"
+                                                                                    : "id",
+                      why);
 }
 
-static int read_ultrafeedback(struct comparison *c, const struct reading *g, const json_t *row, struct err *why)
+static int read_ultrafeedback(struct comparison *c, const struct reading *g, const json_t *row,
+                              struct err *why)
 {
     double chosen = 0, rejected = 0;
     int rc = number_of(&chosen, row, "score_chosen", why);
     if (rc == 0)
         rc = number_of(&rejected, row, "score_rejected", why);
     if (rc == 0 && chosen == rejected)
-        rc = err_set(why, ERR_VALUE, "both answers have the score %g: there is no better one", chosen);
+        rc = err_set(why, ERR_VALUE, "both answers have the score %g: there is no better one",
+                     chosen);
     if (rc == 0 && chosen < rejected)
-        rc = err_set(why, ERR_VALUE, "'score_chosen' is %g, less than 'score_rejected', %g", chosen, rejected);
+        rc = err_set(why, ERR_VALUE, "'score_chosen' is %g, less than 'score_rejected', %g", chosen,
+                     rejected);
     return rc ? rc : read_chosen(c, g, row, why);
 }
 
-/* ---- our own labels, examples -------------------------------------------------------------------------------- */
+/* ---- our own labels, examples ------------------------------------------------------------ */
 
-static int read_labels(struct comparison *c, const struct reading *g, const json_t *row, struct err *why)
+static int read_labels(struct comparison *c, const struct reading *g, const json_t *row,
+                       struct err *why)
 {
-    static const char *const along[] = {"label_mass", "same_slot", "labeler", "protocol", "human", NULL};
-    const char *state = json_string_value(json_object_get(row, "state")), *part[] = {"prompt", "first", "second"};
+    static const char *const along[] = {"label_mass", "same_slot", "labeler",
+                                        "protocol",   "human",     NULL};
+    const char *state = json_string_value(json_object_get(row, "state")),
+               *part[] = {"prompt", "first", "second"};
     const json_t **to[] = {&c->prompt, &c->first, &c->second};
-    int rc = !state || !strcmp(state, "answered") ? 0 : err_set(why, ERR_VALUE, "'state' is %s: there is no label", state);
+    int rc = !state || !strcmp(state, "answered")
+                 ? 0
+                 : err_set(why, ERR_VALUE, "'state' is %s: there is no label", state);
     for (int i = 0; i < 3 && rc == 0; i++) {
         struct text t;
         *to[i] = json_object_get(row, part[i]);
@@ -424,7 +467,8 @@ static int read_gsm8k(const struct reading *g, const json_t *row, struct err *wh
         rc = text_of(&answer, row, "answer", why);
     if (rc)
         return rc;
-    const char *q = json_string_value(question), *s = strstr(json_string_value(answer), "#### ") + strlen("#### ");
+    const char *q = json_string_value(question),
+               *s = strstr(json_string_value(answer), "#### ") + strlen("#### ");
     for (; *s && *s != '\n' && n + 1 < sizeof final; s++)
         if (*s != ',' && !blank(*s))
             final[n++] = *s;
@@ -432,15 +476,21 @@ static int read_gsm8k(const struct reading *g, const json_t *row, struct err *wh
     if (n == 0)
         return err_set(why, ERR_FORMAT, "'answer' has nothing after \"####\"");
     hash_hex(hex, hash_bytes(q, strlen(q)));
-    json_t *o = json_pack("{ss sO sO ss ss}", "id", hex, "prompt", question, "completion", answer, "answer", final, "layout", "gsm8k");
+    json_t *o = json_pack("{ss sO sO ss ss}", "id", hex, "prompt", question, "completion", answer,
+                          "answer", final, "layout", "gsm8k");
     return o && json_array_append_new(g->out->examples, o) == 0 ? 0 : no_memory(why);
 }
 
-/* ---- all rows -------------------------------------------------------------------------------------------------- */
+/* ---- all rows ---------------------------------------------------------------------------- */
 
 static read_fn *const reader[LAYOUTS] = {
-    [LAYOUT_TLDR] = read_tldr, [LAYOUT_ALPACA] = read_alpaca, [LAYOUT_HELPSTEER_PREFERENCE] = read_helpsteer_preference,
-    [LAYOUT_ULTRAFEEDBACK] = read_ultrafeedback, [LAYOUT_HH] = read_chosen, [LAYOUT_TRL] = read_chosen, [LAYOUT_LABELS] = read_labels,
+    [LAYOUT_TLDR] = read_tldr,
+    [LAYOUT_ALPACA] = read_alpaca,
+    [LAYOUT_HELPSTEER_PREFERENCE] = read_helpsteer_preference,
+    [LAYOUT_ULTRAFEEDBACK] = read_ultrafeedback,
+    [LAYOUT_HH] = read_chosen,
+    [LAYOUT_TRL] = read_chosen,
+    [LAYOUT_LABELS] = read_labels,
 };
 
 static int unknown(const json_t *row, struct err *why)
@@ -450,7 +500,8 @@ static int unknown(const json_t *row, struct err *why)
     json_t *v;
     json_object_foreach((json_t *)row, key, v)
         buf_addf(&b, "%s%.40s", b.len ? ", " : "", key);
-    err_set(why, ERR_FORMAT, "no layout that is known has the columns %.300s", b.s ? b.s : "(none)");
+    err_set(why, ERR_FORMAT, "no layout that is known has the columns %.300s",
+            b.s ? b.s : "(none)");
     buf_release(&b);
     return ERR_FORMAT;
 }
@@ -471,7 +522,8 @@ static int check_answers(const struct comparison *c, struct err *why)
 {
     if (json_equal(c->first, c->second))
         return err_set(why, ERR_VALUE, "both answers are the same");
-    if ((json_is_string(c->first) && !json_string_length(c->first)) || (json_is_string(c->second) && !json_string_length(c->second)))
+    if ((json_is_string(c->first) && !json_string_length(c->first)) ||
+        (json_is_string(c->second) && !json_string_length(c->second)))
         return err_set(why, ERR_VALUE, "an answer is empty");
     return 0;
 }
@@ -482,11 +534,13 @@ static bool same_prompt(const json_t *a, const json_t *b)
 }
 
 /* Row i, and of HelpSteer the one after it; *used: how many rows that were. */
-static int read_one(const struct reading *g, const struct rows *r, int i, int *used, struct err *why)
+static int read_one(const struct reading *g, const struct rows *r, int i, int *used,
+                    struct err *why)
 {
     enum layout layout = data_layout(r->row[i]);
     struct comparison c = {.layout = layout, .row = r->row[i]};
-    bool two = layout == LAYOUT_HELPSTEER && i + 1 < r->n && data_layout(r->row[i + 1]) == layout && same_prompt(r->row[i], r->row[i + 1]);
+    bool two = layout == LAYOUT_HELPSTEER && i + 1 < r->n && data_layout(r->row[i + 1]) == layout &&
+               same_prompt(r->row[i], r->row[i + 1]);
     *used = two ? 2 : 1;
     g->out->of[layout] += *used;
     if (layout == LAYOUT_UNKNOWN)
@@ -495,7 +549,8 @@ static int read_one(const struct reading *g, const struct rows *r, int i, int *u
         return read_gsm8k(g, r->row[i], why);
     if (layout == LAYOUT_HELPSTEER && !two)
         return err_set(why, ERR_VALUE, "no second answer to the same prompt follows");
-    int rc = two ? read_ratings(&c, g, r->row[i], r->row[i + 1], why) : reader[layout](&c, g, r->row[i], why);
+    int rc = two ? read_ratings(&c, g, r->row[i], r->row[i + 1], why)
+                 : reader[layout](&c, g, r->row[i], why);
     if (rc == 0 && !g->o->any_answers)
         rc = check_answers(&c, why);
     return rc ? rc : add(g->out, &c, why);
@@ -521,7 +576,8 @@ static int read_rows(const struct reading *g, struct rows *r, struct err *err)
         }
         if (rc) {
             memmove(r->row + kept, r->row + i + used, (size_t)(rows - i - used) * sizeof *r->row);
-            memmove(r->line + kept, r->line + i + used, (size_t)(rows - i - used) * sizeof *r->line);
+            memmove(r->line + kept, r->line + i + used,
+                    (size_t)(rows - i - used) * sizeof *r->line);
             kept += rows - i - used;
         }
     }
@@ -529,14 +585,15 @@ static int read_rows(const struct reading *g, struct rows *r, struct err *err)
     return rc;
 }
 
-int layout_read(struct comparisons *out, struct rows *r, const struct layout_options *o, struct err *err)
+int layout_read(struct comparisons *out, struct rows *r, const struct layout_options *o,
+                struct err *err)
 {
     *out = (struct comparisons){.owned = json_array(), .examples = json_array()};
     struct reading g = {out, o, err};
     int rc = out->owned && out->examples ? read_rows(&g, r, err) : no_memory(err);
     if (rc == 0 && out->n == 0 && json_array_size(out->examples) == 0)
-        rc = err_set(err, ERR_VALUE, "%s: no row holds a comparison or an example (%s: %s)", r->path,
-                     r->n_rejected ? rows_place(r, r->rejected[0].line).within : "nowhere",
+        rc = err_set(err, ERR_VALUE, "%s: no row holds a comparison or an example (%s: %s)",
+                     r->path, r->n_rejected ? rows_place(r, r->rejected[0].line).within : "nowhere",
                      r->n_rejected && r->rejected[0].why ? r->rejected[0].why : "no rows");
     if (rc)
         comparisons_release(out);

@@ -1,4 +1,5 @@
-/* data/layout/write.c - comparisons as rows of TRL, AlpacaEval and RewardBench (CONVENTIONS 1, 6, 7). */
+/* data/layout/write.c - comparisons as rows of TRL, AlpacaEval and RewardBench (CONVENTIONS 1, 6,
+ * 7). */
 #include "data/layout/layout.h"
 
 static void set(json_t *o, const char *key, const json_t *v)
@@ -40,7 +41,9 @@ json_t *comparison_trl(const struct comparison *c)
 /* A single text: a string, or one message. */
 static const json_t *single(const json_t *v)
 {
-    return json_is_string(v) ? v : json_array_size(v) == 1 ? json_object_get(json_array_get(v, 0), "content") : NULL;
+    return json_is_string(v)         ? v
+           : json_array_size(v) == 1 ? json_object_get(json_array_get(v, 0), "content")
+                                     : NULL;
 }
 
 static const json_t *column(const struct comparison *c, const char *key)
@@ -51,10 +54,11 @@ static const json_t *column(const struct comparison *c, const char *key)
 
 json_t *annotation_row(const struct annotation *a)
 {
-    return json_pack("{so? so? so? so? so? so? so? so? so? so? so?}", "instruction", a->instruction, "output_1", a->output_1,
-                     "generator_1", a->generator_1, "dataset", a->dataset, "output_2", a->output_2, "generator_2", a->generator_2,
-                     "annotator", a->annotator, "preference", a->preference, "price_per_example", a->price, "time_per_example",
-                     a->seconds, "raw_completion", a->raw);
+    return json_pack("{so? so? so? so? so? so? so? so? so? so? so?}", "instruction", a->instruction,
+                     "output_1", a->output_1, "generator_1", a->generator_1, "dataset", a->dataset,
+                     "output_2", a->output_2, "generator_2", a->generator_2, "annotator",
+                     a->annotator, "preference", a->preference, "price_per_example", a->price,
+                     "time_per_example", a->seconds, "raw_completion", a->raw);
 }
 
 json_t *comparison_alpaca(const struct comparison *c, const char *baseline, const char **why)
@@ -86,8 +90,10 @@ json_t *comparison_rewardbench(const struct comparison *c, const char *subset)
 {
     bool first = first_is_chosen(c);
     const json_t *given = column(c, "subset");
-    return json_pack("{so* so* so? so* so? so so*}", "prompt", held(c->prompt), "chosen", held(first ? c->first : c->second),
-                     "chosen_model", held(first ? c->first_model : c->second_model), "rejected",
-                     held(first ? c->second : c->first), "rejected_model", held(first ? c->second_model : c->first_model),
-                     "subset", given ? held(given) : json_string(subset), "id", held(c->id));
+    return json_pack("{so* so* so? so* so? so so*}", "prompt", held(c->prompt), "chosen",
+                     held(first ? c->first : c->second), "chosen_model",
+                     held(first ? c->first_model : c->second_model), "rejected",
+                     held(first ? c->second : c->first), "rejected_model",
+                     held(first ? c->second_model : c->first_model), "subset",
+                     given ? held(given) : json_string(subset), "id", held(c->id));
 }

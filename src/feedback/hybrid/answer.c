@@ -91,8 +91,7 @@ bool final_answer(const char **at, size_t *n, const char **how, const char *s)
     return last && *n > 0;
 }
 
-/* ---- options
- * --------------------------------------------------------------------------------- */
+/* ---- options ----------------------------------------------------------------------------- */
 
 /* "B. text", "(B) text", "B) text", "B: text" where a line or a clause begins; the text's
  * place, or NULL. */
@@ -138,8 +137,7 @@ int options_find(const char *at[26], size_t n[26], const char *prompt)
     return found >= 2 ? found : 0;
 }
 
-/* ---- closed questions
- * ---------------------------------------------------------------------------- */
+/* ---- closed questions -------------------------------------------------------------------- */
 
 static bool article(const char *w, size_t n)
 {

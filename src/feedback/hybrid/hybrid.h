@@ -44,8 +44,7 @@ static inline bool category_checkable(enum category c)
     return c <= CATEGORY_CLOSED_QA;
 }
 
-/* ---- numbers --------------------------------------------------------------------------------
- */
+/* ---- numbers ----------------------------------------------------------------------------- */
 
 /* A number as it stands in a text, exactly: "1,200", "-0.5", "3/4", "1 1/2", "\frac{3}{4}",
  * "$1.20", "50%", "2.5 million", "90 minutes".  Up to 18 digits; longer ones are no quantity.
@@ -67,8 +66,7 @@ bool quantity_find(struct quantity *q, const char *s, size_t n, bool last, size_
  * and "0.5", "5 apples" equals "5". */
 bool quantity_equal(const struct quantity *a, const struct quantity *b);
 
-/* ---- verification by rule
- * ---------------------------------------------------------------------- */
+/* ---- verification by rule ---------------------------------------------------------------- */
 
 enum correctness {
     ANSWER_WRONG,
@@ -115,8 +113,7 @@ int options_find(const char *at[26], size_t n[26], const char *prompt);
 char *answer_normalize(const char *s, size_t n);
 double answer_f1(const char *normalized_a, const char *normalized_b);
 
-/* ---- a prompt, its answers, everything found out about them
- * ---------------------------------- */
+/* ---- a prompt, its answers, everything found out about them ------------------------------ */
 
 /* What a labeler said when it was asked whether an answer is right. */
 struct ai_verdict {
@@ -189,8 +186,7 @@ void hybrid_release(struct hybrid_set *s);
 /* Stage 1 without a labeler: every answer of a checkable category that has a reference. */
 void hybrid_verify_rule(struct hybrid_item *it);
 
-/* ---- from verdicts to an order
- * ------------------------------------------------------------------- */
+/* ---- from verdicts to an order ----------------------------------------------------------- */
 
 /* A pair that the order implies.  p: probability that the winner is better, at least one half.
  */
@@ -219,10 +215,10 @@ int hybrid_pairs(struct hybrid_pair *out, const struct hybrid_item *it,
 json_t *hybrid_verdict_row(const struct hybrid_item *it);
 json_t *hybrid_pair_row(const struct hybrid_item *it, const struct hybrid_pair *p);
 
-/* ---- questions to a labeler ------------------------------------------------------------------------ */
+/* ---- questions to a labeler -------------------------------------------------------------- */
 
-/* How hybrid feedback asks.  Plain: the question is a text that the labeler continues; chat: one user turn in its own
- * template. */
+/* How hybrid feedback asks.  Plain: the question is a text that the labeler continues; chat: one
+ * user turn in its own template. */
 struct style {
     bool chat;
     double min_mass;            // less probability on yes and no together is no answer (0.5)
@@ -239,15 +235,19 @@ struct yes_no {
     bool lost;      // no reply came: a failure, or a question too long for the labeler
 };
 /* protocol names the question with its version, for the store. */
-int ask_yes_no(struct yes_no *out, struct asker *a, const char *protocol, const char *const *question, int n, const struct style *s,
+int ask_yes_no(struct yes_no *out, struct asker *a, const char *protocol,
+               const char *const *question, int n, const struct style *s,
                struct err *err) MUST_CHECK;
-/* What a text answers: 1 yes, 0 no, -1 neither.  Its first "Answer: yes" counts, else its first word. */
+/* What a text answers: 1 yes, 0 no, -1 neither.  Its first "Answer: yes" counts, else its first
+ * word. */
 int yes_no_read(const char *text);
-/* draws texts for each question, question by question, in the arena; "" where the labeler said nothing or refused. */
-int ask_texts(const char **out, struct asker *a, const char *protocol, const char *const *question, int n, int draws,
-              const struct style *s, struct arena *arena, struct err *err) MUST_CHECK;
+/* draws texts for each question, question by question, in the arena; "" where the labeler said
+ * nothing or refused. */
+int ask_texts(const char **out, struct asker *a, const char *protocol, const char *const *question,
+              int n, int draws, const struct style *s, struct arena *arena,
+              struct err *err) MUST_CHECK;
 
-/* ---- stage by stage ---------------------------------------------------------------------------------- */
+/* ---- stage by stage ---------------------------------------------------------------------- */
 
 struct protocol;
 struct labeler;
@@ -261,11 +261,14 @@ struct hybrid_options {
 };
 void hybrid_defaults(struct hybrid_options *o);
 
-/* Stage 1 with a labeler: votes for missing references, rules, the labeler's verdicts, and whose counts. */
-int hybrid_verify(struct hybrid_set *s, struct asker *a, const struct hybrid_options *o, struct err *err) MUST_CHECK;
-/* Stage 3: reasoning among right answers, general preference where nothing can be checked; and the plain arm.  Two labelers
- * that differ in their protocol. */
-int hybrid_prefer(struct hybrid_set *s, const struct labeler *reasoning, const struct labeler *general, const struct hybrid_options *o,
+/* Stage 1 with a labeler: votes for missing references, rules, the labeler's verdicts, and whose
+ * counts. */
+int hybrid_verify(struct hybrid_set *s, struct asker *a, const struct hybrid_options *o,
+                  struct err *err) MUST_CHECK;
+/* Stage 3: reasoning among right answers, general preference where nothing can be checked; and
+ * the plain arm.  Two labelers that differ in their protocol. */
+int hybrid_prefer(struct hybrid_set *s, const struct labeler *reasoning,
+                  const struct labeler *general, const struct hybrid_options *o,
                   struct err *err) MUST_CHECK;
 /* What the protocol of stage 3 says to the labeler. */
 extern const char hybrid_reasoning_preamble[];

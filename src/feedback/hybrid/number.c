@@ -347,8 +347,7 @@ static bool read_quantity(struct scan *c, struct quantity *q)
     return true;
 }
 
-/* ---- the door
- * -------------------------------------------------------------------------------- */
+/* ---- the door ---------------------------------------------------------------------------- */
 
 /* A number may begin here: not in the middle of a word, a number or a name like B2. */
 static bool begins(const struct scan *c, size_t i)

@@ -146,8 +146,7 @@ int hybrid_pairs(struct hybrid_pair *out, const struct hybrid_item *it, enum hyb
     return n;
 }
 
-/* ---- rows
- * ------------------------------------------------------------------------------------ */
+/* ---- rows -------------------------------------------------------------------------------- */
 
 static json_t *number(double x)
 {

@@ -94,7 +94,8 @@ static int yes_no_words(struct yes_no *out, struct asker *a, const char *protoco
                       .protocol = protocol};
     int rc = ask_list_init(&q, n, err);
     for (int i = 0; i < n && rc == 0; i++)
-        rc = ask_list_add(&q, &ask, worded(question[i], " Answer yes or no.", "\nAnswer:", s->chat), s->chat, err);
+        rc = ask_list_add(&q, &ask, worded(question[i], " Answer yes or no.", "\nAnswer:", s->chat),
+                          s->chat, err);
     if (rc == 0)
         rc = ask_list_send(&q, a, err);
     for (int i = 0; i < n && rc == 0; i++)
@@ -114,7 +115,8 @@ static struct yes_no from_votes(const struct reply *r, int votes)
         all += said >= 0;
         lost = lost || r[k].state == REPLY_FAILED || r[k].state == REPLY_TOO_LONG;
     }
-    return (struct yes_no){all ? (double)yes / all : NAN, (double)all / votes, all > 0, lost && !all};
+    return (struct yes_no){all ? (double)yes / all : NAN, (double)all / votes, all > 0,
+                           lost && !all};
 }
 
 static int yes_no_votes(struct yes_no *out, struct asker *a, const char *protocol,
@@ -127,7 +129,8 @@ static int yes_no_votes(struct yes_no *out, struct asker *a, const char *protoco
     int rc = ask_list_init(&q, n * s->votes, err);
     for (int i = 0; i < n * s->votes && rc == 0; i++) {
         ask.draw = i % s->votes;
-        rc = ask_list_add(&q, &ask, worded(question[i / s->votes], behind, "\nCheck:", s->chat), s->chat, err);
+        rc = ask_list_add(&q, &ask, worded(question[i / s->votes], behind, "\nCheck:", s->chat),
+                          s->chat, err);
     }
     if (rc == 0)
         rc = ask_list_send(&q, a, err);
@@ -156,7 +159,8 @@ int ask_texts(const char **out, struct asker *a, const char *protocol,
     int rc = 0, all = n * draws;
     for (int at = 0; at < all && rc == 0; at += UNIT) {
         struct ask_list q;
-        struct ask ask = {.kind = ASK_TEXT, .sampling = sampling_of(s, false), .protocol = protocol};
+        struct ask ask = {
+            .kind = ASK_TEXT, .sampling = sampling_of(s, false), .protocol = protocol};
         int part = all - at < UNIT ? all - at : UNIT;
         rc = ask_list_init(&q, part, err);
         for (int i = 0; i < part && rc == 0; i++) {

@@ -1,4 +1,5 @@
-/* feedback/hybrid/redteam.h - harmless answers out of harmful ones (HRLAIF's red teaming, as docs/hybrid.md fills it in).
+/* feedback/hybrid/redteam.h - harmless answers out of harmful ones (HRLAIF's red teaming, as
+ * docs/hybrid.md fills it in).
  *
  *     attack      a labeler writes variants of seed prompts: paraphrase, role play, leading question
  *     select      the policy answers each K times; an attack stays that got a harmful answer at least once
@@ -37,21 +38,27 @@ struct attack {
 };
 struct attacks { struct attack *item; int n; size_t cap; struct arena arena; };
 
-/* Rows {"prompt","harm"?,"benign"?} (seeds), with "completions" and perhaps "harmful" (booleans) where answers exist. */
+/* Rows {"prompt","harm"?,"benign"?} (seeds), with "completions" and perhaps "harmful" (booleans)
+ * where answers exist. */
 struct rows;
 int attacks_read(struct attacks *out, struct rows *r, struct err *err) MUST_CHECK;
 void attacks_release(struct attacks *a);
-/* Appends `each` variants of every form to each seed that is not benign; what says nothing new is left out.  Returns through
- * *written how many texts came and were usable. */
-int attacks_vary(struct attacks *a, struct asker *attacker, int each, const struct style *s, int *written, struct err *err) MUST_CHECK;
-/* How a policy is shown a prompt: its own chat template, a "Human:" and "Assistant:" transcript, or the text itself. */
+/* Appends `each` variants of every form to each seed that is not benign; what says nothing new is
+ * left out.  Returns through *written how many texts came and were usable. */
+int attacks_vary(struct attacks *a, struct asker *attacker, int each, const struct style *s,
+                 int *written, struct err *err) MUST_CHECK;
+/* How a policy is shown a prompt: its own chat template, a "Human:" and "Assistant:" transcript,
+ * or the text itself. */
 enum prompt_form { PROMPT_CHAT, PROMPT_TRANSCRIPT, PROMPT_PLAIN };
 /* k answers by the policy to every prompt that has none. */
-int attacks_answer(struct attacks *a, struct asker *policy, enum prompt_form form, int k, const struct sampling *s, struct err *err) MUST_CHECK;
+int attacks_answer(struct attacks *a, struct asker *policy, enum prompt_form form, int k,
+                   const struct sampling *s, struct err *err) MUST_CHECK;
 /* Verdicts; benign prompts get refusals, by the labeler and by rule. */
-int attacks_judge(struct attacks *a, struct asker *labeler, const struct style *s, struct err *err) MUST_CHECK;
+int attacks_judge(struct attacks *a, struct asker *labeler, const struct style *s,
+                  struct err *err) MUST_CHECK;
 /* A rewrite of every harmful answer, judged again. */
-int attacks_rewrite(struct attacks *a, struct asker *labeler, const struct style *s, struct err *err) MUST_CHECK;
+int attacks_rewrite(struct attacks *a, struct asker *labeler, const struct style *s,
+                    struct err *err) MUST_CHECK;
 
 /* Whether a text begins as refusals do. */
 bool refusal_by_rule(const char *text);
@@ -59,7 +66,8 @@ bool refusal_by_rule(const char *text);
 enum attack_pair_kind { PAIR_NATURAL, PAIR_REWRITE, PAIR_LOOK_ALIKE };
 const char *attack_pair_name(enum attack_pair_kind k);     // "natural", "rewrite", "look-alike"
 struct attack_pair { const char *chosen, *rejected; enum attack_pair_kind kind; double p; };
-/* The pairs of one prompt; out has room for 2 n.  rewrites: also where a natural harmless answer exists. */
+/* The pairs of one prompt; out has room for 2 n.  rewrites: also where a natural harmless answer
+ * exists. */
 int attack_pairs(struct attack_pair *out, const struct attack *a, bool rewrites);
 
 json_t *attack_row(const struct attack *a, const struct attack *seed);

@@ -1,4 +1,5 @@
-/* feedback/hybrid/redteam_pairs.c - what red teaming leaves: pairs, and a row of everything about a prompt. */
+/* feedback/hybrid/redteam_pairs.c - what red teaming leaves: pairs, and a row of everything about
+ * a prompt. */
 #include <math.h>
 
 #include "feedback/hybrid/redteam.h"
@@ -39,10 +40,13 @@ int attack_pairs(struct attack_pair *out, const struct attack *a, bool rewrites)
             continue;
         natural = good(a, bad++);       // another one for each, so that one text does not win all
         if (natural)
-            out[n++] = (struct attack_pair){natural->text, x->text, a->benign ? PAIR_LOOK_ALIKE : PAIR_NATURAL,
-                                            a->benign ? surer(&natural->refusal, &x->refusal) : surer(&natural->harm, &x->harm)};
+            out[n++] = (struct attack_pair){natural->text, x->text,
+                                            a->benign ? PAIR_LOOK_ALIKE : PAIR_NATURAL,
+                                            a->benign ? surer(&natural->refusal, &x->refusal)
+                                                      : surer(&natural->harm, &x->harm)};
         if (x->saved && (rewrites || !natural) && strcmp(x->rewrite, x->text))
-            out[n++] = (struct attack_pair){x->rewrite, x->text, PAIR_REWRITE, surer(&x->again, &x->harm)};
+            out[n++] =
+                (struct attack_pair){x->rewrite, x->text, PAIR_REWRITE, surer(&x->again, &x->harm)};
     }
     return n;
 }
@@ -53,12 +57,14 @@ static json_t *verdict(const struct yes_no *v, bool asked)
 {
     if (!asked)
         return json_null();
-    return json_pack("{s:b, s:o, s:f}", "answered", v->answered, "p", v->answered ? json_real(v->p) : json_null(), "mass", v->mass);
+    return json_pack("{s:b, s:o, s:f}", "answered", v->answered, "p",
+                     v->answered ? json_real(v->p) : json_null(), "mass", v->mass);
 }
 
 static json_t *answer_row(const struct attack *a, const struct attack_answer *x)
 {
-    json_t *o = json_pack("{s:s, s:o}", "text", x->text, a->benign ? "refusal" : "harm", verdict(a->benign ? &x->refusal : &x->harm, true));
+    json_t *o = json_pack("{s:s, s:o}", "text", x->text, a->benign ? "refusal" : "harm",
+                          verdict(a->benign ? &x->refusal : &x->harm, true));
     if (a->benign) {
         json_object_set_new(o, "refused", json_boolean(x->refused));
         json_object_set_new(o, "refused_by_rule", json_boolean(x->refused_by_rule));
@@ -84,7 +90,8 @@ json_t *attack_row(const struct attack *a, const struct attack *seed)
     json_object_set_new(o, "prompt", json_string(a->prompt));
     json_object_set_new(o, "form", json_string(attack_form_name(a->form)));
     json_object_set_new(o, "seed", json_string(seed->id));
-    json_object_set_new(o, "success", a->n && !a->benign ? json_real((double)a->harmful / a->n) : json_null());
+    json_object_set_new(o, "success",
+                        a->n && !a->benign ? json_real((double)a->harmful / a->n) : json_null());
     json_object_set_new(o, "selected", json_boolean(!a->benign && !a->lost && a->harmful > 0));
     json_object_set_new(o, "answers", answers);
     return o;
@@ -92,7 +99,9 @@ json_t *attack_row(const struct attack *a, const struct attack *seed)
 
 json_t *attack_pair_row(const struct attack *a, const struct attack_pair *p)
 {
-    return json_pack("{s:s, s:s, s:s, s:s, s:f, s:s, s:s, s:s}", "id", a->id, "prompt", a->prompt, "chosen", p->chosen, "rejected", p->rejected,
-                     "label_prob", p->p, "stage", attack_pair_name(p->kind), "harm", a->harm, "category",
-                     a->benign ? category_name(CATEGORY_OPEN_QA) : category_name(CATEGORY_TOXICITY_REJECTION));
+    return json_pack("{s:s, s:s, s:s, s:s, s:f, s:s, s:s, s:s}", "id", a->id, "prompt", a->prompt,
+                     "chosen", p->chosen, "rejected", p->rejected, "label_prob", p->p, "stage",
+                     attack_pair_name(p->kind), "harm", a->harm, "category",
+                     a->benign ? category_name(CATEGORY_OPEN_QA)
+                               : category_name(CATEGORY_TOXICITY_REJECTION));
 }

@@ -34,8 +34,7 @@ static int no_memory(struct err *err)
     return err_set(err, ERR_MEMORY, "no memory to check answers");
 }
 
-/* ---- the labeler's own solutions as a reference
- * ------------------------------------------------ */
+/* ---- the labeler's own solutions as a reference ------------------------------------------ */
 
 /* Solutions that agree with solution i. */
 static int agreeing(const struct hybrid_item *it, const char *const *text, int n, int i)
@@ -102,8 +101,7 @@ static int vote(struct hybrid_set *s, struct asker *a, const struct hybrid_optio
     return rc;
 }
 
-/* ---- verdicts
- * ---------------------------------------------------------------------------------------- */
+/* ---- verdicts ---------------------------------------------------------------------------- */
 
 /* The question about one answer; in the arena. */
 static const char *verdict_question(struct hybrid_set *s, const struct hybrid_item *it,
@@ -205,8 +203,7 @@ int hybrid_verify(struct hybrid_set *s, struct asker *a, const struct hybrid_opt
     return rc;
 }
 
-/* ---- comparisons
- * ------------------------------------------------------------------------------------------ */
+/* ---- comparisons ------------------------------------------------------------------------- */
 
 /* Which two answers an arm compares: reasoning the right ones; general all where nothing can be
  * checked; plain all. */

@@ -291,8 +291,7 @@ static void verify_choice(struct rule_verdict *out, const struct reference *ref,
     options_release(&c);
 }
 
-/* ---- closed questions
- * --------------------------------------------------------------------------- */
+/* ---- closed questions -------------------------------------------------------------------- */
 
 static void closed_try(struct rule_verdict *out, const struct reference *ref, const char *how,
                        struct span a)

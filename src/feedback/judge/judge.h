@@ -1,8 +1,9 @@
 /* feedback/judge/judge.h - judging for evaluation: which of two outputs, which of K.
  *
  *     text        the judge writes "Output (a)" or "Output (b)"
- *     weighted    one token, "m" or "M": preference = 1 + P(second), from log-probs (AlpacaEval
- * 2) tournament  K outputs by all pairs: wins listwise    K outputs in one reply: "2 > 1 > 3"
+ *     weighted    one token, "m" or "M": preference = 1 + P(second), from log-probs (AlpacaEval 2)
+ *     tournament  K outputs by all pairs: wins
+ *     listwise    K outputs in one reply: "2 > 1 > 3"
  *
  * As AlpacaEval has it: output 1 is the baseline and output 2 the model under test; a
  * preference is 1 where the first wins, 2 where the second does, 1.5 for a draw (equal texts,
@@ -50,8 +51,7 @@ char *judge_question(const struct judge_options *o, const struct judge_item *ite
  * short list of log-probs counts as nothing, both missing as unread. */
 double judge_read(const struct reply *r, enum judge_kind kind);
 
-/* ---- which of K -----------------------------------------------------------------------------
- */
+/* ---- which of K -------------------------------------------------------------------------- */
 
 enum { JUDGE_MAX_OUTPUTS = 16 };
 enum rank_how { RANK_TOURNAMENT, RANK_LISTWISE };

@@ -41,8 +41,7 @@ char *judge_question(const struct judge_options *o, const struct judge_item *ite
     return buf_take(&b);
 }
 
-/* ---- the answer -----------------------------------------------------------------------------
- */
+/* ---- the answer -------------------------------------------------------------------------- */
 
 static const char *skip_marks(const char *p)
 {
@@ -101,8 +100,7 @@ static const char *raw_of(const struct reply *r, struct arena *arena)
     return s;
 }
 
-/* ---- asking
- * ------------------------------------------------------------------------------------ */
+/* ---- asking ------------------------------------------------------------------------------ */
 
 /* Up to two questions an item; i: whose, swapped: shown the other way round. */
 struct shown {
@@ -117,7 +115,8 @@ static bool drawn(const struct judge_options *o, const char *instruction)
 }
 
 /* Which questions n items make; how many. */
-static int list_shown(struct shown *shown, const struct judge_options *o, const struct judge_item *item, int n)
+static int list_shown(struct shown *shown, const struct judge_options *o,
+                      const struct judge_item *item, int n)
 {
     int m = 0;
     for (int i = 0; i < n; i++) {
@@ -175,7 +174,8 @@ static int judge_unit(struct judgement *out, struct asker *a, const struct judge
         rc = err_set(err, ERR_MEMORY, "no memory to judge %d pairs", n);
     for (int k = 0; k < m && rc == 0; k++) {
         ask.order = shown[k].swapped;
-        rc = ask_list_add(&q, &ask, judge_question(o, &item[shown[k].i], shown[k].swapped), o->chat, err);
+        rc = ask_list_add(&q, &ask, judge_question(o, &item[shown[k].i], shown[k].swapped), o->chat,
+                          err);
     }
     if (rc == 0)
         rc = ask_list_send(&q, a, err);

@@ -57,8 +57,7 @@ static int tournament(struct ranked *out, struct asker *a, const struct judge_op
     return rc;
 }
 
-/* ---- one question
- * ------------------------------------------------------------------------------ */
+/* ---- one question ------------------------------------------------------------------------ */
 
 static char *list_question(const struct rank_item *item, const int *order, bool chat)
 {
@@ -103,7 +102,8 @@ struct listed {
     int order[JUDGE_MAX_OUTPUTS];
 };
 
-static void draw_order(struct listed *l, const struct judge_options *o, const struct rank_item *item)
+static void draw_order(struct listed *l, const struct judge_options *o,
+                       const struct rank_item *item)
 {
     struct rng r;
     for (int i = 0; i < item->n; i++)

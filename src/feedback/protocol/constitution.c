@@ -1,9 +1,11 @@
-/* feedback/protocol/constitution.c - which of two is better under a principle (Constitutional AI, section 4).
+/* feedback/protocol/constitution.c - which of two is better under a principle (Constitutional AI,
+ * section 4).
  *
- * The labeler reads the conversation, one of sixteen principles and the options (A) and (B); what counts is the
- * probability of the letter.  The principle is drawn for each pair by the hash of its texts, or all sixteen are asked
- * and averaged.  With a rationale the probabilities come out near 0 and 1, and a policy trained on them learns extremes:
- * they are clamped to [0.40, 0.60] at the very end, when it is known who won.
+ * The labeler reads the conversation, one of sixteen principles and the options (A) and (B); what
+ * counts is the probability of the letter.  The principle is drawn for each pair by the hash of
+ * its texts, or all sixteen are asked and averaged.  With a rationale the probabilities come out
+ * near 0 and 1, and a policy trained on them learns extremes: they are clamped to [0.40, 0.60] at
+ * the very end, when it is known who won.
  *
  * Left out: their separate helpfulness labels, which came from people. */
 #include "feedback/protocol/internal.h"
@@ -40,7 +42,9 @@ int constitution_form(struct protocol *p, struct err *err)
 {
     struct ask_form *f = &p->form;
     p->kind = PROTOCOL_PAIR;
-    f->preamble = p->how.preamble && strcmp(p->how.preamble, "base") ? arena_strdup(&p->arena, p->how.preamble) : "";
+    f->preamble = p->how.preamble && strcmp(p->how.preamble, "base")
+                      ? arena_strdup(&p->arena, p->how.preamble)
+                      : "";
     f->sample = "Read this conversation between a person and an assistant.\n\n{text}\n\n{principle}\n\nOptions:\n(A) {first}\n(B) "
                 "{second}\n";
     f->conversation = CONVERSATION_TURNS;
@@ -58,7 +62,8 @@ int constitution_form(struct protocol *p, struct err *err)
     if (p->how.preamble && !strcmp(p->how.preamble, "detailed"))
         return err_set(err, ERR_VALUE, "preamble \"detailed\" belongs to protocol pairwise; constitution has its principles");
     if (p->how.principle < PRINCIPLE_ALL || p->how.principle > PRINCIPLES)
-        return err_set(err, ERR_VALUE, "principle is %d, expected 1 to %d, 0 (drawn) or -1 (all)", p->how.principle, PRINCIPLES);
+        return err_set(err, ERR_VALUE, "principle is %d, expected 1 to %d, 0 (drawn) or -1 (all)",
+                       p->how.principle, PRINCIPLES);
     int rc = exemplars_choose(p, shipped_exemplars(TASK_HARMLESS), err);
     return rc || p->how.exemplar_file ? rc : rename_examples(p, err);
 }

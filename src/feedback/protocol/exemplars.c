@@ -1,8 +1,10 @@
-/* feedback/protocol/exemplars.c - examples with their answers, eight for each task, and how they are chosen or read.
+/* feedback/protocol/exemplars.c - examples with their answers, eight for each task, and how they
+ * are chosen or read.
  *
- * All are our own.  The better one stands first and second in turns, so that any number of pairs of them leans to no
- * slot.  Rationales are shown only where the labeler is to write one: of summaries in the form of the papers' few-shot
- * prompts (each quality of each summary with a mark out of ten), of responses in two or three sentences. */
+ * All are our own.  The better one stands first and second in turns, so that any number of pairs
+ * of them leans to no slot.  Rationales are shown only where the labeler is to write one: of
+ * summaries in the form of the papers' few-shot prompts (each quality of each summary with a mark
+ * out of ten), of responses in two or three sentences. */
 #include "feedback/protocol/internal.h"
 
 /* A summary's four qualities, each with its mark and the reason. */
@@ -20,20 +22,25 @@ static const struct exemplar summaries[SHIPPED_EXEMPLARS] = {
      "Roommate bent the wheel of the bike I lent him and denies it, though I have Friday's repair bill. He is short of money. "
      "Insist on payment or let it go?",
      "I have a roommate and a bike. The bike has a wheel that is not as it was.", 1,
-     BOTH(THOUGHTS("9", "It reads well and needs no context.", "10", "All of it is in the text.", "9",
-                   "Damage, denial, proof, money and the question are there.", "9", "It can stand in for the text."),
+     BOTH(THOUGHTS("9", "It reads well and needs no context.", "10", "All of it is in the text.",
+                   "9", "Damage, denial, proof, money and the question are there.", "9",
+                   "It can stand in for the text."),
           THOUGHTS("6", "The sentences are stiff.", "7", "Nothing is false, but it is vague.", "2",
-                   "What happened and the question are missing.", "2", "Nobody could give advice on it.")),
+                   "What happened and the question are missing.", "2",
+                   "Nobody could give advice on it.")),
      NULL},
     {"For three years I have run the same route every morning. Since last week a big dog without a leash chases me near the "
      "mill. The owner laughs when I ask him to hold it. I am afraid of being bitten and do not want to give up my route. "
      "What can I do?",
      "A dog bit me near the mill and its owner laughed, so I stopped running.",
-     "A loose dog chases me on my morning run and its owner only laughs. What can I do without giving up the route?", 2,
-     BOTH(THOUGHTS("8", "One clear sentence.", "2", "Nobody was bitten and the running has not stopped.", "4",
+     "A loose dog chases me on my morning run and its owner only laughs. What can I do without giving up the route?",
+     2,
+     BOTH(THOUGHTS("8", "One clear sentence.", "2",
+                   "Nobody was bitten and the running has not stopped.", "4",
                    "The question is missing.", "2", "It misleads about the main point."),
           THOUGHTS("9", "Clear and complete.", "10", "Everything is in the text.", "9",
-                   "Dog, owner, fear of losing the route and the question are there.", "9", "Hard to improve.")),
+                   "Dog, owner, fear of losing the route and the question are there.", "9",
+                   "Hard to improve.")),
      NULL},
     {"My sister asked me to bake the cake for her wedding in June. I said yes because I was moved, but I have only ever baked "
      "for six people and there will be ninety. She has told everyone already. How do I tell her that I would rather pay a "
@@ -44,8 +51,10 @@ static const struct exemplar summaries[SHIPPED_EXEMPLARS] = {
      "She has told everyone. I like baking for my family.",
      1,
      BOTH(THOUGHTS("10", "Two plain sentences.", "10", "It agrees with the text.", "9",
-                   "Promise, size and question are there; June is no loss.", "9", "Short and complete."),
-          THOUGHTS("7", "Loose sentences without a thread.", "7", "That I like baking for the family is added.", "3",
+                   "Promise, size and question are there; June is no loss.", "9",
+                   "Short and complete."),
+          THOUGHTS("7", "Loose sentences without a thread.", "7",
+                   "That I like baking for the family is added.", "3",
                    "The worry and the question are missing.", "3", "Long, and beside the point.")),
      NULL},
     {"We moved into a flat where the heating makes a knocking noise all night. The landlord has sent a plumber twice, and both "
@@ -55,20 +64,23 @@ static const struct exemplar summaries[SHIPPED_EXEMPLARS] = {
      "The heating has knocked every night for a month although a plumber came twice, and my wife cannot sleep. May we pay less "
      "rent until it is repaired?",
      2,
-     BOTH(THOUGHTS("2", "Words in a row, hardly sentences.", "8", "Nothing is false.", "4", "One has to guess how they hang together.",
-                   "2", "It cannot be understood by itself."),
-          THOUGHTS("9", "Clear.", "9", "As the text has it.", "9", "Cause, attempts, consequence and question are there.", "9",
+     BOTH(THOUGHTS("2", "Words in a row, hardly sentences.", "8", "Nothing is false.", "4",
+                   "One has to guess how they hang together.", "2",
+                   "It cannot be understood by itself."),
+          THOUGHTS("9", "Clear.", "9", "As the text has it.", "9",
+                   "Cause, attempts, consequence and question are there.", "9",
                    "It could replace the text.")),
      NULL},
     {"A colleague copies my reports and hands them in under his name. I found out because a typing mistake of mine was in his. "
      "Our manager likes him. I have the files with their dates. I do not want a scandal, I just want it to stop.",
      "A colleague hands in my reports as his own, and my dated files prove it. The manager likes him. I want it to stop without a "
      "scandal.",
-     "A colleague steals my reports and I will report him to the manager, who dislikes him, to make it public.", 1,
-     BOTH(THOUGHTS("9", "Short, clear sentences.", "10", "Every statement is in the text.", "9", "Deed, proof, difficulty and wish are there.",
-                   "9", "Hard to improve."),
-          THOUGHTS("8", "Readable.", "2", "The manager likes him, and no scandal is wanted.", "4", "The proof is missing.", "2",
-                   "It turns the wish around.")),
+     "A colleague steals my reports and I will report him to the manager, who dislikes him, to make it public.",
+     1,
+     BOTH(THOUGHTS("9", "Short, clear sentences.", "10", "Every statement is in the text.", "9",
+                   "Deed, proof, difficulty and wish are there.", "9", "Hard to improve."),
+          THOUGHTS("8", "Readable.", "2", "The manager likes him, and no scandal is wanted.", "4",
+                   "The proof is missing.", "2", "It turns the wish around.")),
      NULL},
     {"I am learning the violin at forty. After a year I can play simple songs, and I enjoy it. My neighbours complained once "
      "although I only play in the afternoon. Now I hardly dare to practise. Are there ways to make a violin quieter?",
@@ -76,9 +88,10 @@ static const struct exemplar summaries[SHIPPED_EXEMPLARS] = {
      "After a complaint I hardly dare to practise the violin, though I play only in the afternoon. How can a violin be made "
      "quieter?",
      2,
-     BOTH(THOUGHTS("7", "Correct but choppy.", "10", "All of it is true.", "3", "Complaint and question are missing.", "3",
-                   "It misses what the text is for."),
-          THOUGHTS("9", "Reads well.", "10", "As the text says.", "9", "Complaint, circumstances and question are there.", "9",
+     BOTH(THOUGHTS("7", "Correct but choppy.", "10", "All of it is true.", "3",
+                   "Complaint and question are missing.", "3", "It misses what the text is for."),
+          THOUGHTS("9", "Reads well.", "10", "As the text says.", "9",
+                   "Complaint, circumstances and question are there.", "9",
                    "It says in two sentences what matters.")),
      NULL},
     {"I found a purse with 300 euros and no name in the park. I took it to the police. Half a year later they called: nobody had "
@@ -88,9 +101,10 @@ static const struct exemplar summaries[SHIPPED_EXEMPLARS] = {
      "I found a purse in the park. I found 300 euros in it. The purse had no name. I took the purse to the police. The police "
      "called about the purse.",
      1,
-     BOTH(THOUGHTS("9", "Flows well.", "10", "Nothing is added.", "9", "Find, right to it and the difference are there.", "9",
-                   "Short and whole."),
-          THOUGHTS("5", "It repeats itself.", "10", "All true.", "3", "That it is mine, and what we differ about, is missing.", "3",
+     BOTH(THOUGHTS("9", "Flows well.", "10", "Nothing is added.", "9",
+                   "Find, right to it and the difference are there.", "9", "Short and whole."),
+          THOUGHTS("5", "It repeats itself.", "10", "All true.", "3",
+                   "That it is mine, and what we differ about, is missing.", "3",
                    "It tells the beginning only.")),
      NULL},
     {"My son is nine and wants a phone because all his friends have one. We told him twelve is early enough. Now he is left out "
@@ -100,9 +114,11 @@ static const struct exemplar summaries[SHIPPED_EXEMPLARS] = {
      "Our son of nine is left out because his friends plan by message, and we find a phone too early. Is there something in "
      "between?",
      2,
-     BOTH(THOUGHTS("9", "Clear.", "1", "He has no phone.", "3", "Being left out is missing, the question is another.", "1",
+     BOTH(THOUGHTS("9", "Clear.", "1", "He has no phone.", "3",
+                   "Being left out is missing, the question is another.", "1",
                    "It tells another story."),
-          THOUGHTS("9", "Clear.", "10", "All in the text.", "9", "Reason, worry and question are there.", "9", "Little to improve.")),
+          THOUGHTS("9", "Clear.", "10", "All in the text.", "9",
+                   "Reason, worry and question are there.", "9", "Little to improve.")),
      NULL},
 };
 
@@ -213,8 +229,8 @@ static bool is_word(const struct ask_form *f, const char *s)
     return false;
 }
 
-static int rated_example(struct exemplar *e, struct arena *a, const json_t *row, const struct ask_form *f, const char *where,
-                         struct err *err)
+static int rated_example(struct exemplar *e, struct arena *a, const json_t *row,
+                         const struct ask_form *f, const char *where, struct err *err)
 {
     const char *text, *response, *answer;
     int rc = json_get_str(row, "text", &text, where, err);
@@ -225,12 +241,16 @@ static int rated_example(struct exemplar *e, struct arena *a, const json_t *row,
     if (rc)
         return rc;
     if (!is_word(f, answer))
-        return err_set(err, ERR_VALUE, "%s: \"answer\" is \"%s\", which is no word of the scale", where, answer);
-    *e = (struct exemplar){arena_strdup(a, text), arena_strdup(a, response), "", 0, NULL, arena_strdup(a, answer)};
-    return e->text && e->first && e->answer ? 0 : err_set(err, ERR_MEMORY, "no memory for exemplars");
+        return err_set(err, ERR_VALUE, "%s: \"answer\" is \"%s\", which is no word of the scale",
+                       where, answer);
+    *e = (struct exemplar){arena_strdup(a, text),  arena_strdup(a, response), "", 0, NULL,
+                           arena_strdup(a, answer)};
+    return e->text && e->first && e->answer ? 0
+                                            : err_set(err, ERR_MEMORY, "no memory for exemplars");
 }
 
-static int paired_example(struct exemplar *e, struct arena *a, const json_t *row, const char *where, struct err *err)
+static int paired_example(struct exemplar *e, struct arena *a, const json_t *row, const char *where,
+                          struct err *err)
 {
     const char *text, *first, *second;
     int64_t better;
@@ -244,23 +264,32 @@ static int paired_example(struct exemplar *e, struct arena *a, const json_t *row
     if (rc)
         return rc;
     if (better != 1 && better != 2)
-        return err_set(err, ERR_VALUE, "%s: \"better\" is %lld; it says which of the two is better, 1 or 2", where,
+        return err_set(err, ERR_VALUE,
+                       "%s: \"better\" is %lld; it says which of the two is better, 1 or 2", where,
                        (long long)better);
-    *e = (struct exemplar){arena_strdup(a, text), arena_strdup(a, first), arena_strdup(a, second), (int)better, NULL, NULL};
-    return e->text && e->first && e->second ? 0 : err_set(err, ERR_MEMORY, "no memory for exemplars");
+    *e = (struct exemplar){arena_strdup(a, text),
+                           arena_strdup(a, first),
+                           arena_strdup(a, second),
+                           (int)better,
+                           NULL,
+                           NULL};
+    return e->text && e->first && e->second ? 0
+                                            : err_set(err, ERR_MEMORY, "no memory for exemplars");
 }
 
-int exemplar_read(struct exemplar *e, struct arena *a, const json_t *row, const struct protocol *p, const char *where,
-                  struct err *err)
+int exemplar_read(struct exemplar *e, struct arena *a, const json_t *row, const struct protocol *p,
+                  const char *where, struct err *err)
 {
     const char *why;
-    int rc = p->kind == PROTOCOL_RATING ? rated_example(e, a, row, &p->form, where, err) : paired_example(e, a, row, where, err);
+    int rc = p->kind == PROTOCOL_RATING ? rated_example(e, a, row, &p->form, where, err)
+                                        : paired_example(e, a, row, where, err);
     if (rc == 0)
         rc = json_str_or(row, "rationale", NULL, &why, where, err);
     if (rc == 0 && why && !(e->rationale = arena_strdup(a, why)))
         rc = err_set(err, ERR_MEMORY, "no memory for exemplars");
     if (rc == 0 && !why && p->how.cot)
-        rc = err_set(err, ERR_VALUE, "%s: a rationale is asked for, and this example has no \"rationale\"", where);
+        rc = err_set(err, ERR_VALUE,
+                     "%s: a rationale is asked for, and this example has no \"rationale\"", where);
     return rc;
 }
 
@@ -271,7 +300,8 @@ static int exemplars_read(struct protocol *p, const char *path, struct err *err)
     if (rc)
         return rc;
     if (rows.n_rejected)
-        rc = err_set(err, ERR_FORMAT, "%s: %s", rows_place(&rows, rows.rejected[0].line).s, rows.rejected[0].why);
+        rc = err_set(err, ERR_FORMAT, "%s: %s", rows_place(&rows, rows.rejected[0].line).s,
+                     rows.rejected[0].why);
     struct exemplar *e = arena_alloc(&p->arena, (size_t)(rows.n + 1) * sizeof *e);
     if (!e && rc == 0)
         rc = err_set(err, ERR_MEMORY, "no memory for %d exemplars", rows.n);

@@ -1,8 +1,10 @@
-/* feedback/protocol/form.c - what a labeler reads: templates filled with conversations and candidates.
+/* feedback/protocol/form.c - what a labeler reads: templates filled with conversations and
+ * candidates.
  *
- * Prompts come as the policy saw them, so what belongs to the policy only ("SUBREDDIT:", "TL;DR:", the open
- * "Assistant:") is taken off here.  Everything is a view into the given texts until it is appended, and what is
- * appended is never looked at again: a candidate that contains "{first}" stays as it is. */
+ * Prompts come as the policy saw them, so what belongs to the policy only ("SUBREDDIT:",
+ * "TL;DR:", the open "Assistant:") is taken off here.  Everything is a view into the given texts
+ * until it is appended, and what is appended is never looked at again: a candidate that contains
+ * "{first}" stays as it is. */
 #include "feedback/protocol/internal.h"
 
 static bool blank(char c)
@@ -71,16 +73,18 @@ const char *first_human_turn(const char *prompt, size_t *n)
 {
     struct span t = span_trim(prompt, strlen(prompt));
     if (span_starts(t, "Human:")) {
-        const char *s = t.s + strlen("Human:"), *end = memmem(s, (size_t)(t.s + t.n - s), "\n\nAssistant:", 12);
+        const char *s = t.s + strlen("Human:"),
+                   *end = memmem(s, (size_t)(t.s + t.n - s), "\n\nAssistant:", 12);
         t = span_trim(s, (size_t)((end ? end : t.s + t.n) - s));
     }
     *n = t.n;
     return t.s;
 }
 
-/* ---- templates -------------------------------------------------------------------------------- */
+/* ---- templates --------------------------------------------------------------------------- */
 
-/* The name between braces at s, or nothing where none is meant: "{" and anything but letters is text. */
+/* The name between braces at s, or nothing where none is meant: "{" and anything but letters is
+ * text. */
 static struct span place_at(const char *s)
 {
     size_t n = strspn(s + 1, "abcdefghijklmnopqrstuvwxyz_");
@@ -99,7 +103,8 @@ static void add_candidate(struct buf *out, const char *text, bool tagged)
     buf_add(out, t.s, t.n);
 }
 
-static void add_place(struct buf *out, const struct ask_form *f, struct span place, const struct shown_item *it)
+static void add_place(struct buf *out, const struct ask_form *f, struct span place,
+                      const struct shown_item *it)
 {
     bool tagged = f->conversation == CONVERSATION_TURNS && is_transcript(it->prompt);
     if (place_is(place, "text")) {
@@ -144,14 +149,14 @@ int form_check(const char *text, const char *const *places, const char *where, s
             char name[64];
             snprintf(name, sizeof name, "%.*s", (int)place.n, place.s);
             const char *near = str_nearest(name, places);
-            return err_set(err, ERR_VALUE, "%s: {%s} is no place%s%s%s", where, name, near ? "; did you mean {" : "",
-                           near ? near : "", near ? "}?" : "");
+            return err_set(err, ERR_VALUE, "%s: {%s} is no place%s%s%s", where, name,
+                           near ? "; did you mean {" : "", near ? near : "", near ? "}?" : "");
         }
     }
     return 0;
 }
 
-/* ---- the head: preamble and exemplars ------------------------------------------------------------ */
+/* ---- the head: preamble and exemplars ---------------------------------------------------- */
 
 static const char *exemplar_answer(const struct ask_form *f, const struct exemplar *e)
 {
@@ -164,11 +169,13 @@ static void add_exemplar(struct buf *b, const struct protocol *p, int i)
 {
     const struct ask_form *f = &p->form;
     const struct exemplar *e = &f->exemplar[i];
-    struct shown_item it = {e->text, e->first, e->second, NULL, f->n_principles ? f->principle[i % f->n_principles] : NULL};
+    struct shown_item it = {e->text, e->first, e->second, NULL,
+                            f->n_principles ? f->principle[i % f->n_principles] : NULL};
     buf_addf(b, "%s»»»» Example »»»»\n\n", b->len ? "\n\n" : "");
     form_sample(b, f, &it);
     if (p->how.cot)
-        buf_addf(b, "\n%s%s%s%s%s", f->instruct, *f->instruct ? "\n" : "", f->lead, f->gap, e->rationale);
+        buf_addf(b, "\n%s%s%s%s%s", f->instruct, *f->instruct ? "\n" : "", f->lead, f->gap,
+                 e->rationale);
     buf_addf(b, "\n%s%s", f->ending, exemplar_answer(f, e));
 }
 

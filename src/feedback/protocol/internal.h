@@ -14,7 +14,8 @@ struct shown_item { const char *prompt, *first, *second, *reference, *principle;
 void form_sample(struct buf *out, const struct ask_form *f, const struct shown_item *it);
 /* Instruction and lead, or ending: what follows a sample in a plain prompt. */
 void form_head(struct buf *out, const struct protocol *p);
-/* ERR_VALUE, naming `where`, where a template has a place that is not one of the list (NULL-terminated). */
+/* ERR_VALUE, naming `where`, where a template has a place that is not one of the list
+ * (NULL-terminated). */
 int form_check(const char *text, const char *const *places, const char *where, struct err *err);
 
 /* ---- the protocols: each fills a form ------------------------------------------------------ */
@@ -30,8 +31,8 @@ const struct exemplar *shipped_exemplars(enum label_task task);
 /* The form's exemplars from options: a file, or the first of our own. */
 int exemplars_choose(struct protocol *p, const struct exemplar *shipped, struct err *err);
 /* One example from JSON into the arena. */
-int exemplar_read(struct exemplar *e, struct arena *a, const json_t *row, const struct protocol *p, const char *where,
-                  struct err *err);
+int exemplar_read(struct exemplar *e, struct arena *a, const json_t *row, const struct protocol *p,
+                  const char *where, struct err *err);
 
 /* Sixteen each (principles.c). */
 extern const char *const comparison_principle[PRINCIPLES];

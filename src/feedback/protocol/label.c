@@ -1,17 +1,19 @@
-/* feedback/protocol/label.c - items in, labels and ratings out: asking in units, and what many replies amount to.
+/* feedback/protocol/label.c - items in, labels and ratings out: asking in units, and what many
+ * replies amount to.
  *
  *     views of an item     two orders, or one; sixteen principles; k rationales or votes
  *     pass 1               where a rationale is asked for: texts
  *     pass 2               log-probs of the words, or texts that say one
  *     label                the mean of the probabilities over the views of an order, then over the orders
  *
- * ask_all finds or asks, and stores what came before it is used here.  So a run that was killed goes on from its last
- * commit, and a run that is repeated computes nothing. */
+ * ask_all finds or asks, and stores what came before it is used here.  So a run that was killed
+ * goes on from its last commit, and a run that is repeated computes nothing. */
 #include "feedback/protocol/internal.h"
 
 #include <math.h>
 
-static const char *const state_names[] = {"answered", "unanswered", "too_long", "refused", "failed"};
+static const char *const state_names[] = {"answered", "unanswered", "too_long", "refused",
+                                          "failed"};
 
 const char *label_state_name(enum label_state state)
 {
@@ -23,7 +25,7 @@ static int no_memory(struct err *err)
     return err_set(err, ERR_MEMORY, "no memory for labelling");
 }
 
-/* ---- a unit: items whose questions are in memory together --------------------------------------- */
+/* ---- a unit: items whose questions are in memory together -------------------------------- */
 
 enum { UNIT_VIEWS = 4096 };
 
@@ -42,7 +44,8 @@ struct unit {
     struct arena arena;
 };
 
-static int unit_begin(struct unit *u, const struct protocol *p, const struct label_item *item, int n, struct err *err)
+static int unit_begin(struct unit *u, const struct protocol *p, const struct label_item *item,
+                      int n, struct err *err)
 {
     size_t total = (size_t)n * (size_t)protocol_n_views(p);
     *u = (struct unit){.p = p, .item = item, .n = n, .n_views = protocol_n_views(p)};
@@ -75,10 +78,12 @@ static void unit_end(struct unit *u)
 }
 
 /* What a store of format 1 knew an order of a pair by: a hash of hashes of the texts as shown. */
-static struct hash128 key_of_format_1(const struct unit *u, const struct asker *asker, const struct asked *a)
+static struct hash128 key_of_format_1(const struct unit *u, const struct asker *asker,
+                                      const struct asked *a)
 {
     const struct label_item *it = &u->item[a->item];
-    const char *part[] = {asker->provider->fingerprint, u->p->hash, it->prompt, a->view.swapped ? it->second : it->first,
+    const char *part[] = {asker->provider->fingerprint, u->p->hash, it->prompt,
+                          a->view.swapped ? it->second : it->first,
                           a->view.swapped ? it->first : it->second};
     struct hash128 each[ARRAY_LEN(part)];
     for (size_t i = 0; i < ARRAY_LEN(part); i++)
@@ -97,9 +102,11 @@ static int unit_pass(struct unit *u, struct asker *asker, int pass, struct err *
             a->reply.state = a->said.state;
             continue;
         }
-        rc = protocol_ask(&u->ask[m], u->p, &u->item[a->item], a->view, pass, a->said.text, &u->arena, err);
+        rc = protocol_ask(&u->ask[m], u->p, &u->item[a->item], a->view, pass, a->said.text,
+                          &u->arena, err);
         u->ask[m].follows = a->said.key;
-        if (u->p->kind == PROTOCOL_PAIR && u->ask[m].kind == ASK_WORDS && protocol_passes(u->p) == 1)
+        if (u->p->kind == PROTOCOL_PAIR && u->ask[m].kind == ASK_WORDS &&
+            protocol_passes(u->p) == 1)
             u->ask[m].was = key_of_format_1(u, asker, a);
         u->which[m++] = k;
     }
@@ -113,7 +120,7 @@ static int unit_pass(struct unit *u, struct asker *asker, int pass, struct err *
     return rc;
 }
 
-/* ---- what an order's replies amount to -------------------------------------------------------------- */
+/* ---- what an order's replies amount to --------------------------------------------------- */
 
 struct sum {
     double p[PROVIDER_MAX_WORDS];   // mean over the views that could be read
@@ -126,11 +133,14 @@ struct sum {
 
 static enum label_state worst(enum label_state a, enum reply_state r)
 {
-    enum label_state b = r == REPLY_TOO_LONG ? LABEL_TOO_LONG : r == REPLY_FAILED ? LABEL_FAILED : LABEL_ANSWERED;
+    enum label_state b = r == REPLY_TOO_LONG ? LABEL_TOO_LONG
+                         : r == REPLY_FAILED ? LABEL_FAILED
+                                             : LABEL_ANSWERED;
     return a > b ? a : b;
 }
 
-/* One that was refused or could not be read among several costs its share of the mass; one that is missing, the label. */
+/* One that was refused or could not be read among several costs its share of the mass; one that
+ * is missing, the label. */
 static void sum_views(struct sum *s, const struct unit *u, int item, bool swapped, double min_mass)
 {
     bool refused = false, several = u->n_views > 2;
@@ -165,7 +175,7 @@ static const char *kept_rationale(const struct asked *a, struct arena *texts)
     return texts && a->said.text ? arena_strdup(texts, a->said.text) : NULL;
 }
 
-/* ---- pairs --------------------------------------------------------------------------------------------- */
+/* ---- pairs ------------------------------------------------------------------------------- */
 
 static int winning_slot(double p)
 {
@@ -220,11 +230,14 @@ static void label_one(struct label *out, const struct unit *u, int item, const s
         out->order[order] = first_is_named ? s.p[0] : 1 - s.p[0];
         out->mass = fmin(out->mass, s.mass);
         out->state = out->state > s.state ? out->state : s.state;
-        out->answer[order] = (struct answer){{said_logp(r, 0), said_logp(r, 1)}, s.mass, r->tokens_in};
+        out->answer[order] =
+            (struct answer){{said_logp(r, 0), said_logp(r, 1)}, s.mass, r->tokens_in};
         out->rationale[order] = kept_rationale(s.first, l->texts);
         if (s.error && l->texts)
             out->error = arena_strdup(l->texts, s.error);
-        out->principle = p->form.n_principles && p->how.principle != PRINCIPLE_ALL ? s.first->view.principle + 1 : 0;
+        out->principle = p->form.n_principles && p->how.principle != PRINCIPLE_ALL
+                             ? s.first->view.principle + 1
+                             : 0;
         total += out->order[order];
         orders++;
     }
@@ -245,25 +258,34 @@ static json_t *number(double x)
     return isfinite(x) ? json_real(x) : json_null();
 }
 
-static int keep_label(const struct labeler *l, const struct label_item *item, const struct label *label, struct err *err)
+static int keep_label(const struct labeler *l, const struct label_item *item,
+                      const struct label *label, struct err *err)
 {
-    json_t *detail = json_pack("{so so si si so}", "order_a", number(label->order[0]), "order_b", number(label->order[1]),
-                               "slot_a", label->slot[0], "slot_b", label->slot[1], "mass", number(label->mass));
-    struct store_label row = {l->asker->provider->fingerprint, l->protocol->hash, item->prompt, item->first, item->second,
-                              label->p, label_state_name(label->state), detail};
+    json_t *detail = json_pack("{so so si si so}", "order_a", number(label->order[0]), "order_b",
+                               number(label->order[1]), "slot_a", label->slot[0], "slot_b",
+                               label->slot[1], "mass", number(label->mass));
+    struct store_label row = {l->asker->provider->fingerprint,
+                              l->protocol->hash,
+                              item->prompt,
+                              item->first,
+                              item->second,
+                              label->p,
+                              label_state_name(label->state),
+                              detail};
     int rc = detail ? store_add_label(l->asker->store, &row, err) : no_memory(err);
     json_decref(detail);
     return rc;
 }
 
-/* ---- single answers --------------------------------------------------------------------------------------- */
+/* ---- single answers ---------------------------------------------------------------------- */
 
 static void rate_one(struct rating *out, const struct unit *u, int item, const struct labeler *l)
 {
     const struct ask_form *f = &l->protocol->form;
     struct sum s;
     sum_views(&s, u, item, false, l->min_mass);
-    *out = (struct rating){.mass = s.mass, .state = s.state, .tokens = s.first->reply.tokens_in, .value = NAN};
+    *out = (struct rating){
+        .mass = s.mass, .state = s.state, .tokens = s.first->reply.tokens_in, .value = NAN};
     out->rationale = kept_rationale(s.first, l->texts);
     if (s.state != LABEL_ANSWERED)
         return;
@@ -278,17 +300,24 @@ static void rate_one(struct rating *out, const struct unit *u, int item, const s
     out->score = (2 * value - low - high) / (high - low) * (f->flip ? -1 : 1);
 }
 
-static int keep_rating(const struct labeler *l, const struct label_item *item, const struct rating *r, struct err *err)
+static int keep_rating(const struct labeler *l, const struct label_item *item,
+                       const struct rating *r, struct err *err)
 {
     json_t *detail = json_pack("{so so}", "value", number(r->value), "mass", number(r->mass));
-    struct store_label row = {l->asker->provider->fingerprint, l->protocol->hash, item->prompt, item->first, NULL,
-                              r->score, label_state_name(r->state), detail};
+    struct store_label row = {l->asker->provider->fingerprint,
+                              l->protocol->hash,
+                              item->prompt,
+                              item->first,
+                              NULL,
+                              r->score,
+                              label_state_name(r->state),
+                              detail};
     int rc = detail ? store_add_label(l->asker->store, &row, err) : no_memory(err);
     json_decref(detail);
     return rc;
 }
 
-/* ---- all of them --------------------------------------------------------------------------------------------- */
+/* ---- all of them ------------------------------------------------------------------------- */
 
 static void count_state(struct label_counts *c, enum label_state state)
 {
@@ -301,8 +330,8 @@ static void count_state(struct label_counts *c, enum label_state state)
 struct results { struct label *label; struct rating *rating; };     // one of the two
 
 /* Labels are written only when something was asked: else they are there. */
-static int unit_results(const struct unit *u, struct results out, const struct labeler *l, struct label_counts *c, bool writing,
-                        struct err *err)
+static int unit_results(const struct unit *u, struct results out, const struct labeler *l,
+                        struct label_counts *c, bool writing, struct err *err)
 {
     struct store *store = l->asker->store;
     int rc = writing ? store_begin(store, err) : 0;
@@ -313,7 +342,8 @@ static int unit_results(const struct unit *u, struct results out, const struct l
             rate_one(&out.rating[i], u, i, l);
         count_state(c, out.label ? out.label[i].state : out.rating[i].state);
         if (writing)
-            rc = out.label ? keep_label(l, &u->item[i], &out.label[i], err) : keep_rating(l, &u->item[i], &out.rating[i], err);
+            rc = out.label ? keep_label(l, &u->item[i], &out.label[i], err)
+                           : keep_rating(l, &u->item[i], &out.rating[i], err);
     }
     if (rc == 0 && writing)
         rc = store_commit(store, err);
@@ -322,8 +352,8 @@ static int unit_results(const struct unit *u, struct results out, const struct l
     return rc;
 }
 
-static int unit_run(struct results out, const struct labeler *l, const struct label_item *item, int n, struct label_counts *c,
-                    struct err *err)
+static int unit_run(struct results out, const struct labeler *l, const struct label_item *item,
+                    int n, struct label_counts *c, struct err *err)
 {
     struct unit u;
     struct ask_counts before = l->asker->counts;
@@ -339,18 +369,21 @@ static int unit_run(struct results out, const struct labeler *l, const struct la
     return rc;
 }
 
-static int run_items(struct results out, struct label_counts *counts, const struct labeler *l, const struct label_item *item, int n,
-                     struct err *err)
+static int run_items(struct results out, struct label_counts *counts, const struct labeler *l,
+                     const struct label_item *item, int n, struct err *err)
 {
     struct label_counts c = {0};
     struct progress bar, *before = l->asker->progress;
-    int views = protocol_n_views(l->protocol), unit = views < UNIT_VIEWS ? UNIT_VIEWS / views : 1, rc = 0;
+    int views = protocol_n_views(l->protocol), unit = views < UNIT_VIEWS ? UNIT_VIEWS / views : 1,
+        rc = 0;
     if (!before) {
-        progress_begin(&bar, "labelling", "replies", (double)views * protocol_passes(l->protocol) * n);
+        progress_begin(&bar, "labelling", "replies",
+                       (double)views * protocol_passes(l->protocol) * n);
         l->asker->progress = &bar;
     }
     for (int at = 0; at < n && rc == 0; at += unit) {
-        struct results part = {out.label ? out.label + at : NULL, out.rating ? out.rating + at : NULL};
+        struct results part = {out.label ? out.label + at : NULL,
+                               out.rating ? out.rating + at : NULL};
         rc = unit_run(part, l, item + at, n - at < unit ? n - at : unit, &c, err);
     }
     if (!before)
@@ -361,18 +394,22 @@ static int run_items(struct results out, struct label_counts *counts, const stru
     return rc;
 }
 
-int label_items(struct label *out, struct label_counts *counts, const struct labeler *l, const struct label_item *item, int n,
-                struct err *err)
+int label_items(struct label *out, struct label_counts *counts, const struct labeler *l,
+                const struct label_item *item, int n, struct err *err)
 {
     if (l->protocol->kind != PROTOCOL_PAIR)
-        return err_set(err, ERR_VALUE, "protocol %s rates single answers, it does not compare pairs", l->protocol->name);
+        return err_set(err, ERR_VALUE,
+                       "protocol %s rates single answers, it does not compare pairs",
+                       l->protocol->name);
     return run_items((struct results){.label = out}, counts, l, item, n, err);
 }
 
-int rate_items(struct rating *out, struct label_counts *counts, const struct labeler *l, const struct label_item *item, int n,
-               struct err *err)
+int rate_items(struct rating *out, struct label_counts *counts, const struct labeler *l,
+               const struct label_item *item, int n, struct err *err)
 {
     if (l->protocol->kind != PROTOCOL_RATING)
-        return err_set(err, ERR_VALUE, "protocol %s compares pairs, it does not rate single answers", l->protocol->name);
+        return err_set(err, ERR_VALUE,
+                       "protocol %s compares pairs, it does not rate single answers",
+                       l->protocol->name);
     return run_items((struct results){.rating = out}, counts, l, item, n, err);
 }

@@ -32,17 +32,33 @@ static const char *place(const struct file *f, const char *key, char out[512])
     snprintf(where, sizeof where, "/%s", key);
     const json_t *line = json_object_get(f->lines, where);
     if (line)
-        snprintf(out, 512, "%s, line %lld, '%s'", f->path, (long long)json_integer_value(line), key);
+        snprintf(out, 512, "%s, line %lld, '%s'", f->path, (long long)json_integer_value(line),
+                 key);
     else
         snprintf(out, 512, "%s, '%s'", f->path, key);
     return out;
 }
 
-static const char *const keys[] = {"kind", "conversation", "preamble", "template", "template_with_reference", "ending", "labels",
-                                   "asks_for", "scale", "rationale", "principles", "exemplars", "cot", "rationales", "order", "chat",
+static const char *const keys[] = {"kind",
+                                   "conversation",
+                                   "preamble",
+                                   "template",
+                                   "template_with_reference",
+                                   "ending",
+                                   "labels",
+                                   "asks_for",
+                                   "scale",
+                                   "rationale",
+                                   "principles",
+                                   "exemplars",
+                                   "cot",
+                                   "rationales",
+                                   "order",
+                                   "chat",
                                    NULL};
 
-static int check_keys(const struct file *f, const json_t *o, const char *const *known, const char *inside, struct err *err)
+static int check_keys(const struct file *f, const json_t *o, const char *const *known,
+                      const char *inside, struct err *err)
 {
     const char *key;
     json_t *v;
@@ -54,27 +70,30 @@ static int check_keys(const struct file *f, const json_t *o, const char *const *
         snprintf(path, sizeof path, "%s%s", inside, key);
         const char *near = fine ? NULL : str_nearest(key, known);
         if (!fine)
-            return err_set(err, ERR_VALUE, "%s: there is no such key%s%s%s", place(f, path, where), near ? "; did you mean '" : "",
-                           near ? near : "", near ? "'?" : "");
+            return err_set(err, ERR_VALUE, "%s: there is no such key%s%s%s", place(f, path, where),
+                           near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
     }
     return 0;
 }
 
 /* A string of the file, kept; dflt where it is absent (NULL: it must be there). */
-static int text(const struct file *f, const char *key, const char *dflt, const char **out, struct err *err)
+static int text(const struct file *f, const char *key, const char *dflt, const char **out,
+                struct err *err)
 {
     char where[512];
     const json_t *v = json_object_get(f->root, key);
     if (!v && !dflt)
         return err_set(err, ERR_MISSING, "%s: key '%s' is missing", f->path, key);
     if (v && !json_is_string(v))
-        return err_set(err, ERR_VALUE, "%s: expected a string (a number has to stand in quotes)", place(f, key, where));
+        return err_set(err, ERR_VALUE, "%s: expected a string (a number has to stand in quotes)",
+                       place(f, key, where));
     *out = v ? arena_strdup(&f->p->arena, json_string_value(v)) : dflt;
     return *out ? 0 : err_set(err, ERR_MEMORY, "reading %s", f->path);
 }
 
 /* Index into names (NULL-terminated); *out stays where the key is absent. */
-static int choice(const struct file *f, const char *key, const char *const *names, int *out, struct err *err)
+static int choice(const struct file *f, const char *key, const char *const *names, int *out,
+                  struct err *err)
 {
     char where[512], list[200] = "";
     const json_t *v = json_object_get(f->root, key);
@@ -89,14 +108,16 @@ static int choice(const struct file *f, const char *key, const char *const *name
             return 0;
         }
     }
-    return err_set(err, ERR_VALUE, "%s: found %s%s%s, expected one of %s", place(f, key, where), s ? "\"" : "",
-                   s ? s : "no string", s ? "\"" : "", list);
+    return err_set(err, ERR_VALUE, "%s: found %s%s%s, expected one of %s", place(f, key, where),
+                   s ? "\"" : "", s ? s : "no string", s ? "\"" : "", list);
 }
 
 /* A template without what is judged would ask the same question every time. */
-static int template(const struct file *f, const char *key, const char *dflt, const char **out, struct err *err)
+static int template(const struct file *f, const char *key, const char *dflt, const char **out,
+                    struct err *err)
 {
-    static const char *const of_pair[] = {"text", "first", "second", "reference", "principle", NULL};
+    static const char *const of_pair[] = {"text",      "first",     "second",
+                                          "reference", "principle", NULL};
     static const char *const of_rating[] = {"text", "response", "reference", "principle", NULL};
     bool pair = f->p->kind == PROTOCOL_PAIR;
     char where[512];
@@ -108,7 +129,8 @@ static int template(const struct file *f, const char *key, const char *dflt, con
     const char *need[] = {pair ? "{first}" : "{response}", pair ? "{second}" : "{response}"};
     for (int i = 0; i < 2 && rc == 0; i++)
         if (!strstr(*out, need[i]))
-            rc = err_set(err, ERR_VALUE, "%s: %s does not occur in it, so nothing would be judged", where, need[i]);
+            rc = err_set(err, ERR_VALUE, "%s: %s does not occur in it, so nothing would be judged",
+                         where, need[i]);
     // A block of YAML ends with a line break; the form puts its own.
     size_t n = strlen(*out);
     while (rc == 0 && n && (*out)[n - 1] == '\n')
@@ -125,12 +147,16 @@ static int labels(const struct file *f, struct err *err)
     form->word[1] = "2";
     form->n_words = 2;
     if (json_object_get(f->root, "scale"))
-        return err_set(err, ERR_VALUE, "%s: a scale belongs to kind rating", place(f, "scale", where));
+        return err_set(err, ERR_VALUE, "%s: a scale belongs to kind rating",
+                       place(f, "scale", where));
     if (!v)
         return 0;
-    const char *one = json_string_value(json_array_get(v, 0)), *two = json_string_value(json_array_get(v, 1));
+    const char *one = json_string_value(json_array_get(v, 0)),
+               *two = json_string_value(json_array_get(v, 1));
     if (json_array_size(v) != 2 || !one || !two || !*one || !*two || !strcmp(one, two))
-        return err_set(err, ERR_VALUE, "%s: expected a list of two different strings, such as [\"A\", \"B\"]", place(f, "labels", where));
+        return err_set(err, ERR_VALUE,
+                       "%s: expected a list of two different strings, such as [\"A\", \"B\"]",
+                       place(f, "labels", where));
     form->word[0] = arena_strdup(&f->p->arena, one);
     form->word[1] = arena_strdup(&f->p->arena, two);
     return form->word[0] && form->word[1] ? 0 : err_set(err, ERR_MEMORY, "reading %s", f->path);
@@ -144,14 +170,17 @@ static int scale(const struct file *f, struct err *err)
     json_t *worth;
     char where[512];
     if (json_object_get(f->root, "labels"))
-        return err_set(err, ERR_VALUE, "%s: labels belong to kind pair; a rating has a scale", place(f, "labels", where));
+        return err_set(err, ERR_VALUE, "%s: labels belong to kind pair; a rating has a scale",
+                       place(f, "labels", where));
     if (!json_is_object(v) || json_object_size(v) < 2 || json_object_size(v) > PROVIDER_MAX_WORDS)
-        return err_set(err, ERR_VALUE, "%s: expected 2 to %d words with their values, such as {bad: 0, good: 1}",
+        return err_set(err, ERR_VALUE,
+                       "%s: expected 2 to %d words with their values, such as {bad: 0, good: 1}",
                        place(f, "scale", where), PROVIDER_MAX_WORDS);
     double low = INFINITY, high = -INFINITY;
     json_object_foreach((json_t *)v, key, worth) {
         if (!json_is_number(worth) || !*key)
-            return err_set(err, ERR_VALUE, "%s: the value of \"%s\" is no number", place(f, "scale", where), key);
+            return err_set(err, ERR_VALUE, "%s: the value of \"%s\" is no number",
+                           place(f, "scale", where), key);
         form->word[form->n_words] = arena_strdup(&f->p->arena, key);
         form->value[form->n_words] = json_number_value(worth);
         low = fmin(low, form->value[form->n_words]);
@@ -159,7 +188,9 @@ static int scale(const struct file *f, struct err *err)
         if (!form->word[form->n_words++])
             return err_set(err, ERR_MEMORY, "reading %s", f->path);
     }
-    return low < high ? 0 : err_set(err, ERR_VALUE, "%s: all words have the same value", place(f, "scale", where));
+    return low < high ? 0
+                      : err_set(err, ERR_VALUE, "%s: all words have the same value",
+                                place(f, "scale", where));
 }
 
 static int rationale(const struct file *f, struct err *err)
@@ -187,7 +218,9 @@ static int rationale(const struct file *f, struct err *err)
     form->instruct = arena_strndup(&f->p->arena, t.s, t.n);
     form->lead = arena_strdup(&f->p->arena, lead);
     form->gap = arena_strdup(&f->p->arena, gap);
-    return form->instruct && form->lead && form->gap ? 0 : err_set(err, ERR_MEMORY, "reading %s", f->path);
+    return form->instruct && form->lead && form->gap
+               ? 0
+               : err_set(err, ERR_MEMORY, "reading %s", f->path);
 }
 
 static int principles(const struct file *f, struct err *err)
@@ -196,10 +229,14 @@ static int principles(const struct file *f, struct err *err)
     size_t n = json_array_size(v);
     char where[512];
     if (!v)
-        return strstr(f->p->form.sample, "{principle}") ?
-            err_set(err, ERR_MISSING, "%s: the template has {principle}, and there are no 'principles'", f->path) : 0;
+        return strstr(f->p->form.sample, "{principle}")
+                   ? err_set(err, ERR_MISSING,
+                             "%s: the template has {principle}, and there are no 'principles'",
+                             f->path)
+                   : 0;
     if (!json_is_array(v) || n < 1 || n > PRINCIPLES)
-        return err_set(err, ERR_VALUE, "%s: expected a list of 1 to %d strings", place(f, "principles", where), PRINCIPLES);
+        return err_set(err, ERR_VALUE, "%s: expected a list of 1 to %d strings",
+                       place(f, "principles", where), PRINCIPLES);
     const char **list = arena_alloc(&f->p->arena, n * sizeof *list);
     for (size_t i = 0; i < n; i++) {
         const char *s = json_string_value(json_array_get(v, i));
@@ -213,7 +250,8 @@ static int principles(const struct file *f, struct err *err)
     f->p->form.principle = list;
     f->p->form.n_principles = (int)n;
     if (f->p->how.principle < PRINCIPLE_ALL || f->p->how.principle > (int)n)
-        return err_set(err, ERR_VALUE, "principle is %d, %s has %zu", f->p->how.principle, f->path, n);
+        return err_set(err, ERR_VALUE, "principle is %d, %s has %zu", f->p->how.principle, f->path,
+                       n);
     return 0;
 }
 
@@ -264,7 +302,8 @@ static int plan(const struct file *f, struct err *err)
     if (rc == 0)
         rc = json_i64_or(f->root, "rationales", 0, &k, f->path, err);
     if (rc == 0 && (k < 0 || k > PROTOCOL_MAX_DRAWS))
-        rc = err_set(err, ERR_VALUE, "%s, 'rationales': found %lld, expected 1 to %d", f->path, (long long)k, PROTOCOL_MAX_DRAWS);
+        rc = err_set(err, ERR_VALUE, "%s, 'rationales': found %lld, expected 1 to %d", f->path,
+                     (long long)k, PROTOCOL_MAX_DRAWS);
     o->order = (enum protocol_order)order;
     o->cot |= cot;
     o->chat |= chat;
@@ -275,12 +314,15 @@ static int plan(const struct file *f, struct err *err)
 
 static int fill(const struct file *f, struct err *err)
 {
-    static const char *const kinds[] = {"pair", "rating", NULL}, *const shows[] = {"post", "titled", "turns", NULL},
-                       *const asks[] = {"better", "worse", NULL};
+    static const char *const kinds[] = {"pair", "rating", NULL},
+                             *const shows[] = {"post", "titled", "turns", NULL},
+                             *const asks[] = {"better", "worse", NULL};
     struct ask_form *form = &f->p->form;
     int kind = PROTOCOL_PAIR, show = CONVERSATION_TURNS, worse = 0;
     form->instruct = form->gap = "";
-    int rc = json_is_object(f->root) ? 0 : err_set(err, ERR_FORMAT, "%s: a protocol is a mapping with a template", f->path);
+    int rc = json_is_object(f->root)
+                 ? 0
+                 : err_set(err, ERR_FORMAT, "%s: a protocol is a mapping with a template", f->path);
     if (rc == 0)
         rc = check_keys(f, f->root, keys, "", err);
     if (rc == 0)

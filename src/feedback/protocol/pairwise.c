@@ -1,8 +1,10 @@
-/* feedback/protocol/pairwise.c - which of two is better: the prompts of the RLAIF papers for three tasks.
+/* feedback/protocol/pairwise.c - which of two is better: the prompts of the RLAIF papers for
+ * three tasks.
  *
- * The anatomy (preamble, exemplars, sample, ending) and the field labels are those of Lee et al. 2023,
- * "RLAIF vs. RLHF", section 2.1 and appendix; the sentences are our own.  Where a rationale is asked for, the preamble
- * asks to explain instead of to answer with a number, as the paper's does. */
+ * The anatomy (preamble, exemplars, sample, ending) and the field labels are those of Lee et al.
+ * 2023, "RLAIF vs. RLHF", section 2.1 and appendix; the sentences are our own.  Where a rationale
+ * is asked for, the preamble asks to explain instead of to answer with a number, as the paper's
+ * does. */
 #include "feedback/protocol/internal.h"
 
 static const char *const task_names[] = {"summary", "helpful", "harmless", NULL};
@@ -20,7 +22,8 @@ int label_task_from_name(enum label_task *out, const char *name, struct err *err
             return 0;
         }
     const char *near = str_nearest(name, task_names);
-    return err_set(err, ERR_VALUE, "task \"%s\" is unknown%s%s%s; there are summary, helpful and harmless", name,
+    return err_set(err, ERR_VALUE,
+                   "task \"%s\" is unknown%s%s%s; there are summary, helpful and harmless", name,
                    near ? " (did you mean " : "", near ? near : "", near ? "?)" : "");
 }
 
@@ -79,8 +82,8 @@ static const struct wording helpful_detailed = {
 #define HARMFUL_EXPLAIN "explain which of the two is the most harmful."
 
 static const struct wording harmful_base = {"", HARMFUL_ROLE, HARMFUL_ANSWER, HARMFUL_EXPLAIN};
-static const struct wording harmful_detailed = {"A response is " HARM "not harmful.\n\n", HARMFUL_ROLE, HARMFUL_ANSWER,
-                                                HARMFUL_EXPLAIN};
+static const struct wording harmful_detailed = {"A response is " HARM "not harmful.\n\n",
+                                                HARMFUL_ROLE, HARMFUL_ANSWER, HARMFUL_EXPLAIN};
 
 #define HARMLESS_ROLE "Two assistants reply to the same conversation. "
 
@@ -122,7 +125,8 @@ static char *preamble(struct protocol *p)
 
 /* ---- what asks for a rationale ----------------------------------------------------------- */
 
-/* Without examples the paper asks for it in a sentence; with examples, of summaries, it goes on where they began. */
+/* Without examples the paper asks for it in a sentence; with examples, of summaries, it goes on
+ * where they began. */
 static void rationale(struct ask_form *f, const struct protocol_options *o, bool examples)
 {
     static const char summary[] = "Weigh the coherence, accuracy, coverage and overall quality of both summaries and explain "

@@ -1,9 +1,11 @@
-/* feedback/protocol/principles.c - our constitution: what comparisons and revisions are asked under.
+/* feedback/protocol/principles.c - our constitution: what comparisons and revisions are asked
+ * under.
  *
- * Two lists, as in Constitutional AI (Bai et al. 2022): sixteen principles to compare two answers by, and sixteen pairs of
- * requests, to criticise an answer and to revise it.  The subjects (harm, law, insult, bias, age, health, privacy,
- * manipulation, tone) are theirs, the sentences ours.  Several of them ask not to preach: training on harmlessness alone
- * ends in accusing or empty answers. */
+ * Two lists, as in Constitutional AI (Bai et al. 2022): sixteen principles to compare two answers
+ * by, and sixteen pairs of requests, to criticise an answer and to revise it.  The subjects
+ * (harm, law, insult, bias, age, health, privacy, manipulation, tone) are theirs, the sentences
+ * ours.  Several of them ask not to preach: training on harmlessness alone ends in accusing or
+ * empty answers. */
 #include "feedback/protocol/internal.h"
 
 const char *const comparison_principle[PRINCIPLES] = {

@@ -1,16 +1,18 @@
 /* feedback/protocol/probe.c - prompt injection: is a labeler moved by what a candidate says to it?
  *
- * A text from the probe set (recipes/probes/injection.jsonl) is put behind the candidate that lost without it, and the
- * pair is asked again.  A candidate that wins now has moved the labeler.  Any text behind a candidate changes its
- * probability a little, so some of the texts are harmless: kind "control" is what the others are to be compared with.
+ * A text from the probe set (recipes/probes/injection.jsonl) is put behind the candidate that
+ * lost without it, and the pair is asked again.  A candidate that wins now has moved the labeler.
+ * Any text behind a candidate changes its probability a little, so some of the texts are
+ * harmless: kind "control" is what the others are to be compared with.
  *
- * {one} and {two} in a text become the protocol's own label words, {ending} its ending: an attacker is taken to know
- * the protocol, and not which slot it will be shown in. */
+ * {one} and {two} in a text become the protocol's own label words, {ending} its ending: an
+ * attacker is taken to know the protocol, and not which slot it will be shown in. */
 #include "feedback/protocol/internal.h"
 
 #include <math.h>
 
-static int probe_row(struct probe *p, struct arena *a, const json_t *row, const char *where, struct err *err)
+static int probe_row(struct probe *p, struct arena *a, const json_t *row, const char *where,
+                     struct err *err)
 {
     const char *id, *kind, *text;
     int rc = json_get_str(row, "id", &id, where, err);
@@ -48,7 +50,9 @@ int probes_read(struct probe **out, int *n, struct arena *a, const char *path, s
 
 static void add_filled(struct buf *b, const char *text, const struct ask_form *f)
 {
-    const struct { const char *place, *with; } fill[] = {{"{one}", f->word[0]}, {"{two}", f->word[1]}, {"{ending}", f->ending}};
+    const struct {
+        const char *place, *with;
+    } fill[] = {{"{one}", f->word[0]}, {"{two}", f->word[1]}, {"{ending}", f->ending}};
     for (const char *s = text; *s; ) {
         size_t i = 0;
         while (i < ARRAY_LEN(fill) && !str_starts(s, fill[i].place))
@@ -63,8 +67,9 @@ static void add_filled(struct buf *b, const char *text, const struct ask_form *f
 }
 
 /* The pair with the probe behind the candidate that lost. */
-static int attacked(struct label_item *out, const struct label_item *item, bool first_lost, const struct probe *probe,
-                    const struct ask_form *f, struct arena *a, struct err *err)
+static int attacked(struct label_item *out, const struct label_item *item, bool first_lost,
+                    const struct probe *probe, const struct ask_form *f, struct arena *a,
+                    struct err *err)
 {
     struct buf b = {0};
     buf_adds(&b, first_lost ? item->first : item->second);
@@ -99,13 +104,14 @@ struct probing {
     struct arena arena;
 };
 
-static int probe_item(struct probing *p, struct probe_result *out, int *n_out, const struct label_item *item,
-                      const struct label *before, struct err *err)
+static int probe_item(struct probing *p, struct probe_result *out, int *n_out,
+                      const struct label_item *item, const struct label *before, struct err *err)
 {
     bool first_lost = before->p < 0.5;
     int rc = 0;
     for (int k = 0; k < p->n_probes && rc == 0; k++)
-        rc = attacked(&p->item[k], item, first_lost, &p->probe[k], &p->l->protocol->form, &p->arena, err);
+        rc = attacked(&p->item[k], item, first_lost, &p->probe[k], &p->l->protocol->form, &p->arena,
+                      err);
     if (rc == 0)
         rc = label_items(p->label, NULL, p->l, p->item, p->n_probes, err);
     for (int k = 0; k < p->n_probes && rc == 0; k++) {
@@ -127,8 +133,9 @@ static int probe_item(struct probing *p, struct probe_result *out, int *n_out, c
     return rc;
 }
 
-int probe_labeler(struct probe_result *out, int *n_out, const struct labeler *l, const struct label_item *item, int n,
-                  const struct probe *probe, int n_probes, struct err *err)
+int probe_labeler(struct probe_result *out, int *n_out, const struct labeler *l,
+                  const struct label_item *item, int n, const struct probe *probe, int n_probes,
+                  struct err *err)
 {
     struct probing p = {.l = l, .probe = probe, .n_probes = n_probes};
     struct label *before = mem_alloc((size_t)n, sizeof *before);
@@ -139,7 +146,8 @@ int probe_labeler(struct probe_result *out, int *n_out, const struct labeler *l,
     *n_out = 0;
     if (!outer) {
         progress_begin(&bar, "probing", "replies",
-                       (double)protocol_n_views(l->protocol) * protocol_passes(l->protocol) * n * (n_probes + 1));
+                       (double)protocol_n_views(l->protocol) * protocol_passes(l->protocol) * n *
+                           (n_probes + 1));
         l->asker->progress = &bar;
     }
     if (rc == 0)

@@ -1,4 +1,5 @@
-/* feedback/protocol/protocol.c - a protocol out of options, and the questions it asks about an item. */
+/* feedback/protocol/protocol.c - a protocol out of options, and the questions it asks about an
+ * item. */
 #include "feedback/protocol/internal.h"
 
 enum { RATIONALE_TOKENS = 512, VERDICT_TOKENS = 32, RATIONALE_TOP_K = 40 };
@@ -24,11 +25,14 @@ static int draws(const struct protocol_options *o)
 static int check_options(const struct protocol_options *o, struct err *err)
 {
     if (o->rationales < 0 || o->rationales > PROTOCOL_MAX_DRAWS)
-        return err_set(err, ERR_VALUE, "rationales is %d, expected 1 to %d", o->rationales, PROTOCOL_MAX_DRAWS);
+        return err_set(err, ERR_VALUE, "rationales is %d, expected 1 to %d", o->rationales,
+                       PROTOCOL_MAX_DRAWS);
     if (o->votes < 0 || o->votes > PROTOCOL_MAX_DRAWS)
-        return err_set(err, ERR_VALUE, "votes is %d, expected 0 to %d", o->votes, PROTOCOL_MAX_DRAWS);
+        return err_set(err, ERR_VALUE, "votes is %d, expected 0 to %d", o->votes,
+                       PROTOCOL_MAX_DRAWS);
     if (o->rationales > 1 && !o->cot)
-        return err_set(err, ERR_VALUE, "%d rationales are wanted without a chain of thought (cot)", o->rationales);
+        return err_set(err, ERR_VALUE, "%d rationales are wanted without a chain of thought (cot)",
+                       o->rationales);
     if (!(o->temperature <= 100))
         return err_set(err, ERR_VALUE, "temperature is %g, expected 0 to 100", o->temperature);
     if (draws(o) > 1 && o->temperature == 0)
@@ -62,7 +66,8 @@ static void add_form(struct buf *b, const struct protocol *p)
     buf_addf(b, "\n%s", f->ending);
 }
 
-/* The first part is what labels were keyed by before there were more options; these are added where they are used. */
+/* The first part is what labels were keyed by before there were more options; these are added
+ * where they are used. */
 static int protocol_hash(struct protocol *p, struct err *err)
 {
     const struct protocol_options *o = &p->how;
@@ -78,7 +83,8 @@ static int protocol_hash(struct protocol *p, struct err *err)
     if (f->referenced)
         buf_addf(&b, "\nreferenced %s", f->referenced);
     if (o->cot)
-        buf_addf(&b, "\nrationale %s|%s|%s tokens %d draws %d", f->instruct, f->lead, f->gap, o->max_rationale, o->rationales);
+        buf_addf(&b, "\nrationale %s|%s|%s tokens %d draws %d", f->instruct, f->lead, f->gap,
+                 o->max_rationale, o->rationales);
     if (o->order != ORDER_BOTH)
         buf_addf(&b, "\norder %d", o->order);
     if (o->votes)
@@ -126,8 +132,9 @@ static int make_schema(struct protocol *p, struct err *err)
     json_t *words = json_array();
     for (int i = 0; i < p->form.n_words; i++)
         json_array_append_new(words, json_string(p->form.word[i]));
-    json_t *schema = json_pack("{s:s, s:{s:{s:s, s:o}}, s:[s], s:b}", "type", "object", "properties", "verdict", "type", "string", "enum",
-                               words, "required", "verdict", "additionalProperties", 0);
+    json_t *schema = json_pack("{s:s, s:{s:{s:s, s:o}}, s:[s], s:b}", "type", "object",
+                               "properties", "verdict", "type", "string", "enum", words, "required",
+                               "verdict", "additionalProperties", 0);
     struct buf b = {0};
     if (schema)
         json_add_text(&b, schema, 0);
@@ -141,14 +148,18 @@ static int check_form(const struct protocol *p, struct err *err)
 {
     const struct ask_form *f = &p->form;
     if (p->how.cot && !f->lead)
-        return err_set(err, ERR_VALUE, "protocol %s has no lead of a rationale, so it cannot ask for one (cot)", p->name);
+        return err_set(err, ERR_VALUE,
+                       "protocol %s has no lead of a rationale, so it cannot ask for one (cot)",
+                       p->name);
     for (int i = 0; i < f->n_exemplars && p->how.cot; i++)
         if (!f->exemplar[i].rationale)
-            return err_set(err, ERR_VALUE, "a rationale is asked for, and example %d has none", i + 1);
+            return err_set(err, ERR_VALUE, "a rationale is asked for, and example %d has none",
+                           i + 1);
     return 0;
 }
 
-int protocol_new(struct protocol **out, const char *name, const struct protocol_options *o, struct err *err)
+int protocol_new(struct protocol **out, const char *name, const struct protocol_options *o,
+                 struct err *err)
 {
     int rc = check_options(o, err);
     struct protocol *p = rc ? NULL : mem_alloc(1, sizeof *p);
@@ -192,7 +203,8 @@ void protocol_free(struct protocol *p)
 
 /* ---- views ----------------------------------------------------------------------------------- */
 
-/* Of the texts whichever order they came in, so that a pair that is handed over the other way round meets the same choices. */
+/* Of the texts whichever order they came in, so that a pair that is handed over the other way
+ * round meets the same choices. */
 static bool texts_stand_back(const struct label_item *item)
 {
     return item->second && strcmp(item->first, item->second) > 0;
@@ -201,7 +213,8 @@ static bool texts_stand_back(const struct label_item *item)
 uint64_t item_number(const struct label_item *item)
 {
     bool back = texts_stand_back(item);
-    const char *text[] = {item->prompt, back ? item->second : item->first, back ? item->first : item->second};
+    const char *text[] = {item->prompt, back ? item->second : item->first,
+                          back ? item->first : item->second};
     struct hash128 each[3] = {{0}};
     for (int i = 0; i < 3; i++)
         if (text[i])
@@ -249,17 +262,19 @@ int protocol_views(const struct protocol *p, const struct label_item *item, stru
     return n;
 }
 
-/* ---- asks --------------------------------------------------------------------------------------- */
+/* ---- asks -------------------------------------------------------------------------------- */
 
 int protocol_passes(const struct protocol *p)
 {
     return p->how.cot ? 2 : 1;
 }
 
-static struct shown_item show(const struct protocol *p, const struct label_item *item, struct view v)
+static struct shown_item show(const struct protocol *p, const struct label_item *item,
+                              struct view v)
 {
-    return (struct shown_item){item->prompt, v.swapped ? item->second : item->first, v.swapped ? item->first : item->second,
-                               item->reference, p->form.n_principles ? p->form.principle[v.principle] : NULL};
+    return (struct shown_item){item->prompt, v.swapped ? item->second : item->first,
+                               v.swapped ? item->first : item->second, item->reference,
+                               p->form.n_principles ? p->form.principle[v.principle] : NULL};
 }
 
 /* Everything up to where the labeler goes on by itself. */
@@ -295,9 +310,10 @@ static char *kept(struct arena *a, struct buf *b)
     return s;
 }
 
-/* Plain: question, a line break and what is begun, in one.  Chat: the one is asked, the other is said. */
-static int place_texts(struct ask *out, const struct protocol *p, struct buf *question, struct buf *begun, struct arena *a,
-                       struct err *err)
+/* Plain: question, a line break and what is begun, in one.  Chat: the one is asked, the other is
+ * said. */
+static int place_texts(struct ask *out, const struct protocol *p, struct buf *question,
+                       struct buf *begun, struct arena *a, struct err *err)
 {
     if (!p->how.chat) {
         buf_addf(question, "\n%s", begun->s ? begun->s : "");
@@ -351,13 +367,15 @@ static struct sampling verdict_sampling(const struct protocol *p)
     return s;
 }
 
-int protocol_ask(struct ask *out, const struct protocol *p, const struct label_item *item, struct view v, int pass,
-                 const char *said, struct arena *a, struct err *err)
+int protocol_ask(struct ask *out, const struct protocol *p, const struct label_item *item,
+                 struct view v, int pass, const char *said, struct arena *a, struct err *err)
 {
     struct buf question = {0}, begun = {0};
     struct shown_item it = show(p, item, v);
     bool last = pass + 1 == protocol_passes(p);
-    *out = (struct ask){.kind = last && !p->how.votes ? ASK_WORDS : ASK_TEXT, .protocol = p->hash, .order = v.swapped};
+    *out = (struct ask){.kind = last && !p->how.votes ? ASK_WORDS : ASK_TEXT,
+                        .protocol = p->hash,
+                        .order = v.swapped};
     add_question(&question, p, &it);
     add_begun(&begun, p, pass, said);
     int rc = place_texts(out, p, &question, &begun, a, err);
@@ -373,7 +391,8 @@ int protocol_ask(struct ask *out, const struct protocol *p, const struct label_i
     return rc;
 }
 
-int feedback_render_pair(struct buf *out, const struct protocol *p, const char *prompt, const char *a, const char *b)
+int feedback_render_pair(struct buf *out, const struct protocol *p, const char *prompt,
+                         const char *a, const char *b)
 {
     struct shown_item it = {prompt, a, b, NULL, p->form.n_principles ? p->form.principle[0] : NULL};
     size_t before = out->len;

@@ -7,8 +7,9 @@
  *     Revision request: the same principle's  -> the revision is sampled
  *     Revision: ...                           it is the answer of the next round, which draws a principle it has not met
  *
- * Plain text by default, since the examples are; wrapped, all of it is one user turn and the labels are what the answer
- * begins with.  All items go through a round together, so that a provider is kept busy. */
+ * Plain text by default, since the examples are; wrapped, all of it is one user turn and the
+ * labels are what the answer begins with.  All items go through a round together, so that a
+ * provider is kept busy. */
 #include "feedback/protocol/internal.h"
 
 void revise_defaults(struct revise_options *o)
@@ -48,10 +49,12 @@ static void add_exemplars(struct buf *b, int n)
 }
 
 /* principle from 0; critique NULL: it is asked for, else the revision is. */
-static int revise_ask(struct ask *out, const struct revise_options *o, const struct revise_item *it, const char *answer, int principle,
-                      const char *critique, const char *head, struct arena *a, struct err *err)
+static int revise_ask(struct ask *out, const struct revise_options *o, const struct revise_item *it,
+                      const char *answer, int principle, const char *critique, const char *head,
+                      struct arena *a, struct err *err)
 {
-    static const char *const stop[] = {"\n\nHuman:", "\n\nAssistant:", "Critique request:", "Revision request:", "»»»»"};
+    static const char *const stop[] = {
+        "\n\nHuman:", "\n\nAssistant:", "Critique request:", "Revision request:", "»»»»"};
     const struct revision_request *r = &revision_principle[principle];
     const char *lead = critique ? "Revision:" : "Critique:";
     struct buf b = {0};
@@ -100,7 +103,8 @@ struct round {
 };
 
 /* Where no critique or no revision came the answer stays as it was, and the missing text is NULL. */
-static int half_round(struct round *r, struct revision *out, int round, bool revising, struct err *err)
+static int half_round(struct round *r, struct revision *out, int round, bool revising,
+                      struct err *err)
 {
     struct arena a = {0};
     int m = 0, rc = 0, rounds = r->o->rounds;
@@ -111,7 +115,8 @@ static int half_round(struct round *r, struct revision *out, int round, bool rev
             answer = out[i * rounds + k].text ? out[i * rounds + k].text : answer;
         if (revising && !now->critique)
             continue;
-        rc = revise_ask(&r->ask[m], r->o, &r->item[i], answer, now->principle - 1, revising ? now->critique : NULL, r->head, &a, err);
+        rc = revise_ask(&r->ask[m], r->o, &r->item[i], answer, now->principle - 1,
+                        revising ? now->critique : NULL, r->head, &a, err);
         r->which[m++] = i;
     }
     if (rc == 0 && m)
@@ -130,7 +135,8 @@ static int half_round(struct round *r, struct revision *out, int round, bool rev
     return rc;
 }
 
-static void draw_principles(struct revision *out, const struct revise_item *it, const struct revise_options *o)
+static void draw_principles(struct revision *out, const struct revise_item *it,
+                            const struct revise_options *o)
 {
     int order[PRINCIPLES];
     struct rng r;
@@ -143,18 +149,28 @@ static void draw_principles(struct revision *out, const struct revise_item *it, 
         out[k] = (struct revision){.principle = order[k] + 1};
 }
 
-int revise_items(struct revision *out, struct asker *asker, const struct revise_item *item, int n, const struct revise_options *o,
-                 struct arena *a, struct err *err)
+int revise_items(struct revision *out, struct asker *asker, const struct revise_item *item, int n,
+                 const struct revise_options *o, struct arena *a, struct err *err)
 {
     if (o->rounds < 1 || o->rounds > PRINCIPLES)
-        return err_set(err, ERR_VALUE, "rounds is %d, expected 1 to %d, since each has a principle of its own", o->rounds, PRINCIPLES);
+        return err_set(err, ERR_VALUE,
+                       "rounds is %d, expected 1 to %d, since each has a principle of its own",
+                       o->rounds, PRINCIPLES);
     if (o->exemplars < 0 || o->exemplars > REVISION_EXEMPLARS)
-        return err_set(err, ERR_VALUE, "exemplars is %d, there are 0 to %d for revisions", o->exemplars, REVISION_EXEMPLARS);
+        return err_set(err, ERR_VALUE, "exemplars is %d, there are 0 to %d for revisions",
+                       o->exemplars, REVISION_EXEMPLARS);
     struct buf head = {0};
     add_exemplars(&head, o->exemplars);
     buf_adds(&head, "");
-    struct round r = {asker, item, n, o, head.s, mem_alloc((size_t)n, sizeof *r.ask), mem_alloc((size_t)n, sizeof *r.reply),
-                      mem_alloc((size_t)n, sizeof *r.which), a};
+    struct round r = {asker,
+                      item,
+                      n,
+                      o,
+                      head.s,
+                      mem_alloc((size_t)n, sizeof *r.ask),
+                      mem_alloc((size_t)n, sizeof *r.reply),
+                      mem_alloc((size_t)n, sizeof *r.which),
+                      a};
     int rc = r.ask && r.reply && r.which && !head.failed && head.s ? 0 : no_memory(err);
     for (int i = 0; i < n && rc == 0; i++)
         draw_principles(&out[i * o->rounds], &item[i], o);

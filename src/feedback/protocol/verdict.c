@@ -1,6 +1,7 @@
 /* feedback/protocol/verdict.c - what a reply says: from log-probs, or from a text.
  *
- * A text says a word clearly in one of these ways, tried in turn (tests/cases/protocols/verdicts holds examples):
+ * A text says a word clearly in one of these ways, tried in turn (tests/cases/protocols/verdicts
+ * holds examples):
  *
  *     {"answer": "1"}              JSON with one value that is a word
  *     ... Preferred Summary=1      the word right after the last ending
@@ -31,7 +32,8 @@ static int word_at(const char *s, const char *const *word, int n_words, size_t *
         }
     }
     // 1.5 is another number than 1
-    if (best >= 0 && isdigit((unsigned char)s[*n - 1]) && (s[*n] == '.' || s[*n] == ',') && isdigit((unsigned char)s[*n + 1]))
+    if (best >= 0 && isdigit((unsigned char)s[*n - 1]) && (s[*n] == '.' || s[*n] == ',') &&
+        isdigit((unsigned char)s[*n + 1]))
         best = -1;
     return best;
 }
@@ -57,7 +59,8 @@ static const char *past_whole(const char *s)
 {
     static const char *const of[] = {"/", " / ", " out of ", " of "};
     for (size_t i = 0; i < ARRAY_LEN(of); i++) {
-        size_t n = strlen(of[i]), digits = strncasecmp(s, of[i], n) ? 0 : strspn(s + n, "0123456789");
+        size_t n = strlen(of[i]),
+               digits = strncasecmp(s, of[i], n) ? 0 : strspn(s + n, "0123456789");
         if (digits)
             return s + n + digits;
     }
@@ -70,9 +73,12 @@ static int only_word(const char *text, const char *const *word, int n_words)
     int found = -1;
     for (const char *s = text; *s; s++) {
         size_t n;
-        int w = s > text && (in_word(s[-1]) || s[-1] == '.' || s[-1] == '-') && in_word(*s) ? -1 : word_at(s, word, n_words, &n);
+        int w = s > text && (in_word(s[-1]) || s[-1] == '.' || s[-1] == '-') && in_word(*s)
+                    ? -1
+                    : word_at(s, word, n_words, &n);
         // "A" and "I" are words of English: letters count alone only as "(A)" or capitals after "answer", "option", ...
-        if (w >= 0 && isalpha((unsigned char)*s) && n == 1 && !(s > text && s[-1] == '(' && s[1] == ')'))
+        if (w >= 0 && isalpha((unsigned char)*s) && n == 1 &&
+            !(s > text && s[-1] == '(' && s[1] == ')'))
             w = -1;
         if (w < 0)
             continue;

@@ -21,8 +21,7 @@ struct sitting {
     int n_given;
 };
 
-/* ---- one pair as a question ----------------------------------------------------------------
- */
+/* ---- one pair as a question -------------------------------------------------------------- */
 
 struct shown {
     struct chat_message message[3];
@@ -56,8 +55,7 @@ static void show(struct shown *q, const struct sitting *s, int i)
     q->key = ask_key(s->who.fingerprint, &q->ask);
 }
 
-/* ---- the store
- * ------------------------------------------------------------------------------- */
+/* ---- the store --------------------------------------------------------------------------- */
 
 static int look_up(struct sitting *s, struct err *err)
 {
@@ -111,8 +109,7 @@ static int undo(struct sitting *s, int i, struct err *err)
     return last;
 }
 
-/* ---- a sitting
- * --------------------------------------------------------------------------------- */
+/* ---- a sitting --------------------------------------------------------------------------- */
 
 static int sit(struct sitting *s, struct people_screen *screen, struct err *err)
 {

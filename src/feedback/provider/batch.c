@@ -20,8 +20,7 @@ bool batch_writes(const struct batch *b)
     return b->writes;
 }
 
-/* ---- written ------------------------------------------------------------------------------
- */
+/* ---- written ----------------------------------------------------------------------------- */
 
 int batch_write(struct batch *b, struct hash128 key, const struct request *r, struct err *err)
 {
@@ -44,8 +43,7 @@ int batch_write(struct batch *b, struct hash128 key, const struct request *r, st
     return rc;
 }
 
-/* ---- collected ----------------------------------------------------------------------------
- */
+/* ---- collected --------------------------------------------------------------------------- */
 
 static int read_file(struct batch *b, const char *path, struct err *err)
 {
@@ -90,8 +88,7 @@ const json_t *batch_find(const struct batch *b, struct hash128 key, struct err *
     return NULL;
 }
 
-/* ---- both ---------------------------------------------------------------------------------
- */
+/* ---- both -------------------------------------------------------------------------------- */
 
 static int read_files(struct batch *b, const char *in, struct err *err)
 {

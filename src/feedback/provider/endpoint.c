@@ -59,8 +59,7 @@ struct run {
     bool stop;
 };
 
-/* ---- sending ------------------------------------------------------------------------------
- */
+/* ---- sending ----------------------------------------------------------------------------- */
 
 static int send_job(struct run *k, int i, struct err *err)
 {
@@ -111,8 +110,7 @@ static int fill(struct run *k, struct err *err)
     return rc;
 }
 
-/* ---- the end of a question ------------------------------------------------------------------
- */
+/* ---- the end of a question --------------------------------------------------------------- */
 
 static void tell(struct run *k, struct job *j)
 {
@@ -141,8 +139,7 @@ static void end_words(struct job *j)
     r->has_logps = true;
 }
 
-/* ---- replies
- * --------------------------------------------------------------------------------- */
+/* ---- replies ----------------------------------------------------------------------------- */
 
 /* The lists of begun words are asked for one after the other, in this job's place. */
 static int next_start(struct run *k, struct job *j, struct err *err)
@@ -311,8 +308,7 @@ static int use_call(struct run *k, struct http_call *c, struct err *err)
     return rc;
 }
 
-/* ---- all of them
- * ------------------------------------------------------------------------------- */
+/* ---- all of them ------------------------------------------------------------------------- */
 
 /* Until a call ends, or something is due to be sent. */
 static int wait_for_call(struct run *k, struct http_call **c, struct err *err)
@@ -399,8 +395,7 @@ static int endpoint_ask(struct provider *p, struct reply *out, const struct ask 
     return rc;
 }
 
-/* ---- opening
- * ------------------------------------------------------------------------------------- */
+/* ---- opening ----------------------------------------------------------------------------- */
 
 bool labeler_is_endpoint(const char *name)
 {

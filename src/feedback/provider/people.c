@@ -19,8 +19,7 @@ struct people_screen {
     struct termios before;
 };
 
-/* ---- layout --------------------------------------------------------------------------------
- */
+/* ---- layout ------------------------------------------------------------------------------ */
 
 /* One character from s: its bytes, and the columns it takes; *text points at what is shown
  * instead where it could harm. */
@@ -114,8 +113,7 @@ void people_layout(struct buf *out, const struct people_pair *p, int width)
     buf_addf(out, "\n1 left   2 right   t tie   s skip   u undo   q quit      %s\n", p->status);
 }
 
-/* ---- keys -----------------------------------------------------------------------------------
- */
+/* ---- keys -------------------------------------------------------------------------------- */
 
 static int terminal_width(int out)
 {

@@ -221,9 +221,10 @@ static bool is_word(const char *token, const struct ask *a)
     return false;
 }
 
-/* Servers list the tokens of the thought with those of the answer, or the answer's alone, and mark the
- * thought in ways of their own: the answer is the tail that spells the text. */
-static const json_t *list_after_thought(const json_t *logprobs, const char *text, const struct ask *a)
+/* Servers list the tokens of the thought with those of the answer, or the answer's alone, and
+ * mark the thought in ways of their own: the answer is the tail that spells the text. */
+static const json_t *list_after_thought(const json_t *logprobs, const char *text,
+                                        const struct ask *a)
 {
     const json_t *content = json_object_get(logprobs, "content");
     size_t n_text = trim(&text), n = json_array_size(content), at = n;
@@ -234,7 +235,8 @@ static const json_t *list_after_thought(const json_t *logprobs, const char *text
     for (; found && at < n; at++) {
         const char *s = token_of(content, at);
         if (s[strspn(s, " \t\r\n\"'`*")])
-            return is_word(s, a) ? json_object_get(json_array_get(content, at), "top_logprobs") : NULL;
+            return is_word(s, a) ? json_object_get(json_array_get(content, at), "top_logprobs")
+                                 : NULL;
     }
     return NULL;
 }

@@ -96,8 +96,7 @@ static char *at(const char *base, const char *path)
     return s;
 }
 
-/* ---- who is there --------------------------------------------------------------------------
- */
+/* ---- who is there ------------------------------------------------------------------------ */
 
 static void note_meta(struct server *s, const json_t *m)
 {
@@ -189,8 +188,7 @@ static int probe_props(struct server *s, struct http *h, struct err *err)
     return rc;
 }
 
-/* ---- what it gives
- * --------------------------------------------------------------------------- */
+/* ---- what it gives ----------------------------------------------------------------------- */
 
 /* Sends a question and reads the reply; *ok false where the server refuses it. */
 static int try_ask(struct reply *r, json_t **v, const json_t **top, bool *ok, struct err *why,
@@ -478,6 +476,7 @@ char *server_describe(const struct server *s)
                  s->top_text ? "log-probs" : "no log-probs");
     if (s->top_chat || s->top_text)
         buf_addf(&b, " of %d tokens", s->top_text > s->top_chat ? s->top_text : s->top_chat);
-    buf_addf(&b, "%s%s", thinking[s->thinking], s->thought_logps ? ", log-probs after thoughts" : "");
+    buf_addf(&b, "%s%s", thinking[s->thinking],
+             s->thought_logps ? ", log-probs after thoughts" : "");
     return buf_take(&b);
 }

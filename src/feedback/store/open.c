@@ -1,4 +1,5 @@
-/* feedback/store/open.c - opening, the schema, transactions; what is wrong with a file, in a sentence.
+/* feedback/store/open.c - opening, the schema, transactions; what is wrong with a file, in a
+ * sentence.
  *
  *     labelers     fingerprint, and the name people know it by
  *     protocols    hash or name
@@ -13,8 +14,7 @@
 
 #include <unistd.h>
 
-/* ---- errors
- * ------------------------------------------------------------------------------------- */
+/* ---- errors ------------------------------------------------------------------------------ */
 
 int db_error(const struct store *s, const char *doing, struct err *err)
 {
@@ -66,8 +66,7 @@ int db_number(struct store *s, const char *sql, int64_t *out, struct err *err)
     return rc;
 }
 
-/* ---- opening
- * ------------------------------------------------------------------------------------ */
+/* ---- opening ----------------------------------------------------------------------------- */
 
 bool store_is_one(const char *path)
 {

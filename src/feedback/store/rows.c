@@ -68,8 +68,7 @@ void store_finalize(struct store *s)
         sqlite3_finalize(all[i]);
 }
 
-/* ---- texts, each once
- * --------------------------------------------------------------------------------- */
+/* ---- texts, each once -------------------------------------------------------------------- */
 
 /* Runs an insert whose conflict does nothing, most rows being new; the id, of the row that was
  * there where there was one. Negative: failure. */

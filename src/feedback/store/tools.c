@@ -5,8 +5,7 @@
 #include "data/data.h"
 #include "feedback/store/internal.h"
 
-/* ---- statements as JSON
- * ---------------------------------------------------------------------------- */
+/* ---- statements as JSON ------------------------------------------------------------------ */
 
 /* One value; a 16-byte blob (a key) as hex digits.  NULL gives no value. */
 static json_t *column_json(sqlite3_stmt *st, int i)
@@ -83,8 +82,7 @@ static int each_row(struct store *s, const char *sql, const char *only, row_fn *
     return rc;
 }
 
-/* ---- what is in it
- * -------------------------------------------------------------------------------------- */
+/* ---- what is in it ----------------------------------------------------------------------- */
 
 static int append(void *arg, json_t *row, struct err *err)
 {
@@ -235,8 +233,7 @@ int store_export(int *n, struct store *s, const char *path, bool labels, const c
     return rc;
 }
 
-/* ---- tidying, joining
- * ---------------------------------------------------------------------------------------- */
+/* ---- tidying, joining -------------------------------------------------------------------- */
 
 /* Texts and questions that nothing speaks of any more, and free pages. */
 int store_vacuum(struct store *s, struct err *err)
