@@ -6,16 +6,15 @@
  *     ROOT/setup      lines "NAME VALUE", read at the start (see `struct setup`)
  *     ROOT/faults     lines "COUNT PART ACTION [ARG [ARG]]": the first COUNT requests whose
  *                     "METHOD PATH PROMPT" contains PART meet ACTION (see `struct fault`)
- *     ROOT/log        a line per request: "METHOD PATH status HASH auth=..."; HASH is of the
- * prompt ROOT/cert.pem   with `tls 1`: the certificate it signed for itself
+ *     ROOT/log        a line per request: "METHOD PATH status HASH auth=..."; HASH is of the prompt
+ *     ROOT/cert.pem   with `tls 1`: the certificate it signed for itself
  *
  * It has no model: what it would say follows from the prompt's hash, or from marks in the
  * prompt:
  *     {{p=0.8}}   "1" has 0.8 of the probability that "1" and "2" share
  *     {{rate}}    "1" to "10" have i/55 of it each
  *     {{say X}}   the text X;  {{think}} thoughts before it;  {{refuse}} a refusal
- *     {{miss}}    "2" is not in the list;  {{lie}} log-probs above 0;  {{low}} little mass on
- * both
+ *     {{miss}}    "2" is not in the list;  {{lie}} log-probs above 0;  {{low}} little mass on both
  *     {{long}}    the prompt is too long
  * One process per connection; all die with the process that started the first. */
 #include "kit/prompt_hash.h"

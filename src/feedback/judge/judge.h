@@ -32,8 +32,7 @@ struct judge_item {
 };
 struct judgement {
     double preference; // 1 to 2, NaN: unread
-    double
-        order[2]; // of what was asked first and (JUDGE_BOTH) second; NaN: unread or not asked
+    double order[2];   // of what was asked first and (JUDGE_BOTH) second; NaN: unread, not asked
     bool swapped; // the second output was shown first (JUDGE_RANDOM)
     const char *raw; // what was said, or the log-probs as JSON; NULL: nobody was asked
     double seconds, price;
