@@ -29,6 +29,10 @@ int device_open(struct device **out, const char *name, int threads, struct err *
 void device_close(struct device *dev);
 const char *device_describe(const struct device *dev);   // "2 threads, AVX-512 BF16, oneDNN 2.6.3"
 bool device_fast_bf16(const struct device *dev);        // bf16 products in hardware
+/* work(arg, i) for every i below n, in any order and up to device_workers at a time: loops of other rooms over host memory, of about
+ * `steps` elementary steps for each i. */
+int device_workers(const struct device *dev);
+void device_each(struct device *dev, int n, size_t steps, void (*work)(void *arg, int i), void *arg);
 /* Measured rates, in the same run with the same threads, cached per process: best oneDNN multiplication rate at
  * 2048 x 576 x 1536 in operations per second (NUMERICS 10), and memory read bandwidth in bytes per second. */
 double device_peak(struct device *dev, enum dtype dtype);

@@ -32,6 +32,7 @@ struct device {
     void (*scale)(struct tensor *t, float by);
     void (*axpy)(struct tensor *dst, const struct tensor *src, float by);
     void (*gather_rows)(struct tensor *dst, const struct tensor *src, const int *rows, int n);
+    void (*each)(struct device *dev, int n, size_t steps, void (*work)(void *arg, int i), void *arg);
     void (*scatter_rows)(struct tensor *dst, const struct tensor *src, const int *slot);
     bool (*finite)(const struct tensor *t);
 

@@ -2,6 +2,18 @@
  * it.  Those of the heads and of the optimiser are in files beside this one. */
 #include "compute/check.h"
 
+/* ---- the host's own loops --------------------------------------------------------------- */
+
+int device_workers(const struct device *dev)
+{
+    return dev->threads;
+}
+
+void device_each(struct device *dev, int n, size_t steps, void (*work)(void *arg, int i), void *arg)
+{
+    dev->each(dev, n, steps, work, arg);
+}
+
 /* ---- whole tensors ------------------------------------------------------------------- */
 
 void op_zero(struct tensor *t)

@@ -159,6 +159,14 @@ static void cpu_read(void *dst, enum dtype to, const struct tensor *t, int row, 
     cpu_copy(&d, &s);
 }
 
+static void cpu_each(struct device *dev, int n, size_t steps, void (*work)(void *arg, int i), void *arg)
+{
+    int threads = cpu_threads(dev, (size_t)n * steps / 8);
+#pragma omp parallel for schedule(dynamic) num_threads(threads)
+    for (int i = 0; i < n; i++)
+        work(arg, i);
+}
+
 static void cpu_close(struct device *dev)
 {
     struct cpu *cpu = dev->own;
@@ -184,7 +192,7 @@ static const struct device table = {
     .close = cpu_close, .measure_peak = measure_peak, .measure_bandwidth = measure_bandwidth,
     .alloc = cpu_alloc, .release = cpu_release, .write = cpu_write, .read = cpu_read,
     .zero = cpu_zero, .copy = cpu_copy, .add = cpu_add, .scale = cpu_scale, .axpy = cpu_axpy,
-    .gather_rows = cpu_gather_rows,
+    .gather_rows = cpu_gather_rows, .each = cpu_each,
     .scatter_rows = cpu_scatter_rows, .finite = cpu_finite,
     .weight_new = cpu_weight_new, .weight_free = cpu_weight_free, .weight_load = cpu_weight_load,
     .weight_new_quantised = cpu_weight_new_quantised, .weight_is_quantised = cpu_weight_is_quantised,

@@ -11,12 +11,16 @@ int sample_token(const float *logits, int V, const struct sampling *s, double u,
 /* Tokens after hidden states, many at a time: memory for it, and the result of the last draw. */
 struct sampler {
     const struct model *m;
-    float *logits, *p, *work;   // (size,V), (V), (V)
+    float *logits, *p, *work;   // (size,V), (workers,V), (workers,V)
+    int workers;                // rows are drawn by so many at a time
+    const struct draw *draw;    // (n) while drawing
+    int n;
     struct tensor input;        // (size,C+r) where an adapter is on the head
     int *row;                   // (size)
     int *token;                 // (size) drawn
     float *logp;                // (size) of each at the sampling temperature, unfiltered; of greedy ones at temperature 1
 };
+enum { SAMPLER_WORKERS = 8 };   // at most
 int sampler_init(struct sampler *a, const struct model *m, int size, struct err *err) MUST_CHECK;
 void sampler_release(struct sampler *a);
 /* What a token's random number is keyed by, beside the seed: the prompt's item, which sample of it, how many tokens before it;

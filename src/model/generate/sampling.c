@@ -204,12 +204,15 @@ int sample_token(const float *logits, int V, const struct sampling *s, double u,
 
 int sampler_init(struct sampler *a, const struct model *m, int size, struct err *err)
 {
-    size_t V = (size_t)m->config.vocab, n = (size_t)size, all;
-    *a = (struct sampler){.m = m};
+    size_t V = (size_t)m->config.vocab, n = (size_t)size, all, each;
+    int workers = device_workers(m->dev) < SAMPLER_WORKERS ? device_workers(m->dev) : SAMPLER_WORKERS;
+    *a = (struct sampler){.m = m, .workers = workers < size ? workers : size};
     if (size_mul(&all, n, V))
         a->logits = mem_alloc(all, sizeof *a->logits);
-    a->p = mem_alloc(V, sizeof *a->p);
-    a->work = mem_alloc(V, sizeof *a->work);
+    if (size_mul(&each, (size_t)a->workers, V)) {
+        a->p = mem_alloc(each, sizeof *a->p);
+        a->work = mem_alloc(each, sizeof *a->work);
+    }
     a->row = mem_alloc(n, sizeof *a->row);
     a->token = mem_alloc(n, sizeof *a->token);
     a->logp = mem_alloc(n, sizeof *a->logp);
@@ -234,6 +237,20 @@ static float inverse_temperature(const struct sampling *s)
     return s->temperature > 0 ? 1 / s->temperature : 1;
 }
 
+/* Every workers-th row from `worker` on. */
+static void draw_rows(void *arg, int worker)
+{
+    struct sampler *a = arg;
+    size_t V = (size_t)a->m->config.vocab;
+    for (int i = worker; i < a->n; i += a->workers) {
+        const struct draw *d = &a->draw[i];
+        struct rng r;
+        rng_init(&r, d->s->seed + 0x9E3779B97F4A7C15u * (uint64_t)d->sample, RNG_SAMPLE, d->item, d->position);
+        a->token[i] = sample_token(a->logits + (size_t)i * V, (int)V, d->s, rng_uniform(&r), a->p + (size_t)worker * V,
+                                   a->work + (size_t)worker * V);
+    }
+}
+
 void sampler_draw(struct sampler *a, const struct tensor *hidden, const struct draw *draw, int n)
 {
     PROFILE("sample");
@@ -247,13 +264,9 @@ void sampler_draw(struct sampler *a, const struct tensor *hidden, const struct d
         head_extend(a->m, &in, hidden);
     }
     op_head_logits(a->logits, &in, head, a->row, n);
-    for (int i = 0; i < n; i++) {
-        const struct sampling *s = draw[i].s;
-        struct rng r;
-        uint64_t seed = s->seed + 0x9E3779B97F4A7C15u * (uint64_t)draw[i].sample;
-        rng_init(&r, seed, RNG_SAMPLE, draw[i].item, draw[i].position);
-        a->token[i] = sample_token(a->logits + (size_t)i * (size_t)V, V, s, rng_uniform(&r), a->p, a->work);
-    }
+    a->draw = draw;
+    a->n = n;
+    device_each(a->m->dev, a->workers, (size_t)V * (size_t)((n + a->workers - 1) / a->workers), draw_rows, a);
     // the heads' own arithmetic on the same logits, so that these are the bits training will see
     for (int from = 0, to; from < n; from = to) {
         float by = inverse_temperature(draw[from].s);

@@ -45,7 +45,7 @@ size_t scheduler_bytes(const struct model_config *c, enum dtype dtype,
         ((size_t)all.rows + 2 * (size_t)all.sequences + 16 + together) * (size_t)c->width;
     return (cache + states) * dtype_size(dtype) +
            workspace_bytes(c, dtype, all.rows, KEEP_NOTHING) +
-           (together + 2) * (size_t)c->vocab * sizeof(float);
+           (together + 2 * (together < SAMPLER_WORKERS ? together : SAMPLER_WORKERS)) * (size_t)c->vocab * sizeof(float);
 }
 
 static int cache_init(struct scheduler *s, struct err *err)
