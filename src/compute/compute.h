@@ -34,9 +34,10 @@ bool device_fast_bf16(const struct device *dev);        // bf16 products in hard
 int device_workers(const struct device *dev);
 void device_each(struct device *dev, int n, size_t steps, void (*work)(void *arg, int i), void *arg);
 /* Measured rates, in the same run with the same threads, cached per process: best oneDNN multiplication rate at
- * 2048 x 576 x 1536 in operations per second (NUMERICS 10), and memory read bandwidth in bytes per second. */
+ * 2048 x 576 x 1536 in operations per second (NUMERICS 10); and memory read bandwidth in bytes per second, of memory as
+ * malloc gives it or in large pages as weights lie, measured anew at each call (0.2 s): others' work changes it within seconds. */
 double device_peak(struct device *dev, enum dtype dtype);
-double device_bandwidth(struct device *dev);
+double device_bandwidth(struct device *dev, bool large_pages);
 
 /* A device named "plan" holds nothing and computes nothing: it counts what the device it plans for would hold, so that the very
  * code that allocates says beforehand how much.  What is read from it is zero; operations beyond those that fill and copy

@@ -11,7 +11,7 @@ struct device {
     char describe[128];
     int threads;
     bool fast_bf16;
-    double peak[2], bandwidth;      // measured rates; 0: not yet
+    double peak[2];     // measured rates; 0: not yet
     bool check;                     // RLAIF_CHECK: stop at the first operation that makes a NaN
     bool plan;                      // only counts (plan.c)
     const char *purpose;            // of what is allocated now
@@ -19,7 +19,7 @@ struct device {
 
     void (*close)(struct device *dev);
     double (*measure_peak)(struct device *dev, enum dtype dtype);
-    double (*measure_bandwidth)(struct device *dev);
+    double (*measure_bandwidth)(struct device *dev, bool large_pages);
 
     void *(*alloc)(struct device *dev, size_t bytes);   // 64-byte aligned, zeroed; NULL: no memory
     void (*release)(struct device *dev, void *p);

@@ -69,11 +69,9 @@ double device_peak(struct device *dev, enum dtype dtype)
     return dev->peak[dtype];
 }
 
-double device_bandwidth(struct device *dev)
+double device_bandwidth(struct device *dev, bool large_pages)
 {
-    if (dev->bandwidth == 0)
-        dev->bandwidth = dev->measure_bandwidth(dev);
-    return dev->bandwidth;
+    return dev->measure_bandwidth(dev, large_pages);
 }
 
 /* ---- tensors ----------------------------------------------------------------------- */

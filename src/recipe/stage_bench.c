@@ -55,12 +55,15 @@ struct bench {
     const char *only;
     bool own;                           // the user's model
     char program[4096];
-    double peak, peak_f32, bandwidth;
+    double peak, peak_f32;
+    double bandwidth[2];                // sums of those measured: of malloc's memory, in large pages
+    int n_bandwidths;
     struct bench_models models;
     struct bench_peer *peer[MOST_PEERS];
     struct {
         struct bench_work work;
         struct series seconds, peer[MOST_PEERS];
+        struct series share;            // of the bandwidth measured just before
         char skip[256], peer_skip[MOST_PEERS][128];
     } row[ROWS];
 };
@@ -87,10 +90,16 @@ static double spread(const struct series *s, double middle)
     return s->n ? (s->value[s->n - 1] - s->value[0]) / middle / 2 : NAN;
 }
 
-static double share_of(const struct bench *b, const struct bench_work *w, double seconds)
+/* The bandwidth of a machine that others use as well changes within seconds, so each row is
+ * compared with that just before it.  The limit is reading memory as malloc gives it; weights in
+ * large pages can be read faster (docs/speed.md). */
+static double bandwidth_now(struct bench *b)
 {
-    return w->share == SHARE_PEAK ? w->operations / seconds / b->peak :
-           w->share == SHARE_BANDWIDTH ? w->bytes / seconds / b->bandwidth : NAN;
+    double now = device_bandwidth(b->models.dev, false);
+    b->bandwidth[0] += now;
+    b->bandwidth[1] += device_bandwidth(b->models.dev, true);
+    b->n_bandwidths++;
+    return now;
 }
 
 static int add_row(json_t *result, struct bench *b, int i)
@@ -108,7 +117,7 @@ static int add_row(json_t *result, struct bench *b, int i)
         set_number(o, "spread", spread(&b->row[i].seconds, seconds));
         set_number(o, "rate", w->units / seconds);
         bad |= json_object_set_new(o, "limit", w->share == SHARE_NONE ? json_null() : json_string(w->share == SHARE_PEAK ? "peak" : "bandwidth"));
-        set_number(o, "share", share_of(b, w, seconds));
+        set_number(o, "share", w->share == SHARE_PEAK ? w->operations / seconds / b->peak : median(&b->row[i].share));
     }
     for (int k = 0; k < b->n_peers; k++) {
         double rate = median(&b->row[i].peer[k]);
@@ -136,7 +145,8 @@ static int figures(json_t *result, struct bench *b, struct err *err)
                      "where a row says \"on TYPE\", that GGUF file, for peers the very same one"));
     set_number(result, "peak", b->peak);
     set_number(result, "peak_float32", b->peak_f32);
-    set_number(result, "bandwidth", b->bandwidth);
+    set_number(result, "bandwidth", b->bandwidth[0] / b->n_bandwidths);
+    set_number(result, "bandwidth_large_pages", b->bandwidth[1] / b->n_bandwidths);
     set_number(result, "rounds", b->rounds);
     for (int i = 0; i < ROWS; i++)
         if (b->row[i].seconds.n || b->row[i].skip[0])
@@ -190,12 +200,13 @@ static void print_bench(const json_t *result, FILE *to)
     const char *peer;
     json_t *p;
     size_t i;
-    fprintf(
-        to,
-        "%s\npeak %.0f GFLOP/s bf16, %.0f fp32; reads %.1f GB/s; median of %.0f rounds\n\n%-34s %26s",
-        json_string_value(json_object_get(result, "machine")), get_number(result, "peak") / 1e9,
-        get_number(result, "peak_float32") / 1e9, get_number(result, "bandwidth") / 1e9,
-        get_number(result, "rounds"), "work", "rlaif");
+    fprintf(to,
+            "%s\npeak %.0f GFLOP/s bf16, %.0f fp32; reads %.1f GB/s, in large pages %.1f; "
+            "median of %.0f rounds\n\n%-34s %26s",
+            json_string_value(json_object_get(result, "machine")), get_number(result, "peak") / 1e9,
+            get_number(result, "peak_float32") / 1e9, get_number(result, "bandwidth") / 1e9,
+            get_number(result, "bandwidth_large_pages") / 1e9, get_number(result, "rounds"),
+            "work", "rlaif");
     json_object_foreach(json_object_get(json_array_get(list, 0), "peers"), peer, p)
         fprintf(to, " %18s", peer);
     fprintf(to, "  %-20s %s\n", "share of the limit",
@@ -236,8 +247,9 @@ static int write_csv(const char *path, const struct bench *b, const json_t *resu
     fputs("work,unit,limit,skip,seconds,spread,rate,share", out.f);
     for (int k = 0; k < b->n_peers; k++)
         fprintf(out.f, ",%s,times_%s", bench_peer_name(b->peer[k]), bench_peer_name(b->peer[k]));
-    fprintf(out.f, "\n\"peak bf16\",operations,,,,,%.6g,1\n\"peak float32\",operations,,,,,%.6g,1\n\"read bandwidth\",bytes,,,,,%.6g,1\n", b->peak,
-            b->peak_f32, b->bandwidth);
+    fprintf(out.f, "\n\"peak bf16\",operations,,,,,%.6g,1\n\"peak float32\",operations,,,,,%.6g,1\n\"read bandwidth\",bytes,,,,,%.6g,1\n"
+            "\"read bandwidth in large pages\",bytes,,,,,%.6g,\n", b->peak,
+            b->peak_f32, b->bandwidth[0] / b->n_bandwidths, b->bandwidth[1] / b->n_bandwidths);
     json_array_foreach(json_object_get(result, "rows"), i, r)
         csv_row(out.f, r);
     return file_out_commit(&out, err);
@@ -311,14 +323,18 @@ static int run_row(struct bench *b, int i, bool counts, struct err *err)
     struct bench_work *w = &b->row[i].work;
     if (!w->run)
         return 0;
+    double limit = counts && w->share == SHARE_BANDWIDTH ? bandwidth_now(b) : 0;
     double start = time_now();
     int rc = w->run(w, err);
+    double seconds = time_now() - start;
     if (rc == ERR_UNSUPPORTED) {
         skip_row(b, i, err);
         return 0;
     }
     if (rc == 0 && counts)
-        b->row[i].seconds.value[b->row[i].seconds.n++] = time_now() - start;
+        b->row[i].seconds.value[b->row[i].seconds.n++] = seconds;
+    if (rc == 0 && limit > 0)
+        b->row[i].share.value[b->row[i].share.n++] = w->bytes / seconds / limit;
     for (int k = 0; rc == 0 && k < b->n_peers; k++)
         rc = ask_peer(b, i, k, counts, err);
     return rc ? err_prefix(err, "%s", rows[i].name), rc : 0;
@@ -390,7 +406,7 @@ static int bench_in(const char *dir, struct run *run, const json_t *opt, json_t 
     if (rc == 0) {
         b->peak = device_peak(b->models.dev, DTYPE_BF16);
         b->peak_f32 = device_peak(b->models.dev, DTYPE_F32);
-        b->bandwidth = device_bandwidth(b->models.dev);
+        bandwidth_now(b);
         rc = prepare(b, err);
     }
     if (rc == 0)

@@ -106,10 +106,11 @@ static double measure_peak(struct device *dev, enum dtype dtype)
 }
 
 /* The best of several passes over 256 MB, which no cache holds. */
-static double measure_bandwidth(struct device *dev)
+static double measure_bandwidth(struct device *dev, bool large_pages)
 {
     enum { BLOCKS = 1024, WORDS = 1 << 16 };
-    float *p = mem_aligned((size_t)BLOCKS * WORDS * sizeof *p);
+    size_t bytes = (size_t)BLOCKS * WORDS * sizeof(float);
+    float *p = large_pages ? large_alloc(bytes) : mem_aligned(bytes);
     if (!p)
         return 0;
     const struct kernels *k = cpu_of(dev)->k;
@@ -126,7 +127,7 @@ static double measure_bandwidth(struct device *dev)
         best = t < best ? t : best;
     } while (time_now() - start < 0.1);
     free(p);
-    return sum == 0 ? (double)BLOCKS * WORDS * sizeof *p / best : 0;
+    return sum == 0 ? (double)bytes / best : 0;
 }
 
 /* ---- opening ------------------------------------------------------------------------------------ */

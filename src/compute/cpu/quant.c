@@ -16,6 +16,10 @@ void quant_round(struct quant_act *a, const struct tensor *x)
     int threads = cpu_threads(x->dev, (size_t)x->rows * (size_t)x->cols / 4);
     a->rows = x->rows;
     a->blocks = x->cols / 32;
+    if (x->rows == 1) {         // thousands of times a second: not even a region of one thread
+        k->round(a->data, 1, 0, x->data, x->dtype, a->blocks);
+        return;
+    }
 #pragma omp parallel for schedule(static) num_threads(threads)
     for (int r = 0; r < x->rows; r++) {
         int first = r / QUANT_TILE * QUANT_TILE, rows = x->rows - first < QUANT_TILE ? x->rows - first : QUANT_TILE;
