@@ -32,12 +32,12 @@ for t in "$@"; do
           p=$(count '^\[       OK \] '); f=$(count '^\[  (FAILED|ERROR) ? ?\] [A-Za-z_0-9]+$')
           s=$(count '^\[  SKIPPED \] [A-Za-z_0-9]+$') ;;
     esac
-    [ $rc -ne 0 ] && [ "$f" -eq 0 ] && f=1
-    [ $((p + f + s)) -eq 0 ] && f=1     # a test that says nothing tested nothing
     if [ -n "$reports" ] && cat "$reports"/* >>"$log" 2>/dev/null; then
         f=$((f + 1))
         rm -f "$reports"/*
     fi
+    [ $rc -ne 0 ] && [ "$f" -eq 0 ] && f=1
+    [ $((p + f + s)) -eq 0 ] && f=1     # a test that says nothing tested nothing
     pass=$((pass + p)) fail=$((fail + f)) skip=$((skip + s))
     ms=$((($(date +%s%N) - start) / 1000000))
     printf '%-44s %4d passed %3d failed %3d skipped %6d.%d s\n' "${t#"${BUILD:-build}"/}" "$p" "$f" "$s" \
