@@ -94,6 +94,16 @@ int labeling_store(struct store **out, struct run *run, const char *path, const 
     return rc;
 }
 
+static int check_chat(const struct labeling *l, const char *model, struct err *err)
+{
+    char template[33] = "-";
+    if (l->model)
+        tokenizer_template_hash(model_tokenizer(l->model), template);
+    if (!l->protocol->how.chat || *template)
+        return 0;
+    return err_set(err, ERR_USAGE, "--chat: %s has no chat template; --chat_template chatml or a file gives it one", model);
+}
+
 int labeling_open(struct labeling *l, struct run *run, const json_t *opt, const char *model,
                   const char *store, const char *dir, struct err *err)
 {
@@ -113,8 +123,8 @@ int labeling_open(struct labeling *l, struct run *run, const json_t *opt, const 
     struct provider *p = NULL;
     if (rc == 0)
         rc = labeler_open(&p, &l->model, run, opt, model, err);
-    if (rc == 0 && l->protocol->how.chat && l->model && !*p->wrap)
-        rc = err_set(err, ERR_USAGE, "--chat: %s has no chat template; --chat_template chatml or a file gives it one", model);
+    if (rc == 0)
+        rc = check_chat(l, model, err);
     l->asker = (struct asker){ .provider = p, .store = l->store, .budget = labeler_budget(opt) };
     l->labeler = (struct labeler){ &l->asker, l->protocol, mass, &l->texts };
     if (rc)
@@ -132,6 +142,8 @@ int labeling_rehearse(struct labeling *l, struct run *run, const json_t *opt, co
         rc = run_device(run, &dev, err);
         if (rc == 0)
             rc = labeler_model(&l->model, dev, opt, model, err);
+        if (rc == 0)
+            rc = check_chat(l, model, err);
     }
     if (rc)
         labeling_close(l);
