@@ -1,8 +1,8 @@
 /* recipe/stage_bench.c - `rlaif bench`: how fast, as shares of what this machine can do, and
  * beside others.
  *
- * The multiplication peak and the read bandwidth are measured first; every figure is a share of
- * one of them.  All rows run in turn, five rounds of it, each peer right after us, so that a slow
+ * The multiplication peak is measured first, the read bandwidth around each row that it bounds;
+ * a figure is a share of one of them.  All rows run in turn, five rounds of it, each peer right after us, so that a slow
  * minute of the machine touches all of them; the table shows medians and the spread (half the
  * distance between the slowest and the fastest).  One more round before them is for caches and
  * generated code. */
@@ -48,6 +48,7 @@ static const struct bench_row rows[] = {
 
 enum { ROWS = ARRAY_LEN(rows), MOST_ROUNDS = 25, MOST_PEERS = 4 };
 
+enum { SMALL_PAGES, LARGE_PAGES, PAGES };
 struct series { double value[MOST_ROUNDS]; int n; };
 
 struct bench {
@@ -56,14 +57,14 @@ struct bench {
     bool own;                           // the user's model
     char program[4096];
     double peak, peak_f32;
-    double bandwidth[2];                // sums of those measured: of malloc's memory, in large pages
-    int n_bandwidths;
+    double bandwidth[PAGES];            // means of those measured
+    int bandwidths;
     struct bench_models models;
     struct bench_peer *peer[MOST_PEERS];
     struct {
         struct bench_work work;
         struct series seconds, peer[MOST_PEERS];
-        struct series share;            // of the bandwidth measured just before
+        struct series share[PAGES];     // of the bandwidth measured just before and after
         char skip[256], peer_skip[MOST_PEERS][128];
     } row[ROWS];
 };
@@ -90,16 +91,15 @@ static double spread(const struct series *s, double middle)
     return s->n ? (s->value[s->n - 1] - s->value[0]) / middle / 2 : NAN;
 }
 
-/* The bandwidth of a machine that others use as well changes within seconds, so each row is
- * compared with that just before it.  The limit is reading memory as malloc gives it; weights in
- * large pages can be read faster (docs/speed.md). */
-static double bandwidth_now(struct bench *b)
+/* The limit is reading memory as malloc gives it, as for other programs; beside it stands the
+ * rate from large pages, where our weights lie (docs/speed.md). */
+static void bandwidth_now(struct bench *b, double now[PAGES])
 {
-    double now = device_bandwidth(b->models.dev, false);
-    b->bandwidth[0] += now;
-    b->bandwidth[1] += device_bandwidth(b->models.dev, true);
-    b->n_bandwidths++;
-    return now;
+    b->bandwidths++;
+    for (int pages = 0; pages < PAGES; pages++) {
+        now[pages] = device_bandwidth(b->models.dev, pages == LARGE_PAGES);
+        b->bandwidth[pages] += (now[pages] - b->bandwidth[pages]) / b->bandwidths;
+    }
 }
 
 static int add_row(json_t *result, struct bench *b, int i)
@@ -117,7 +117,9 @@ static int add_row(json_t *result, struct bench *b, int i)
         set_number(o, "spread", spread(&b->row[i].seconds, seconds));
         set_number(o, "rate", w->units / seconds);
         bad |= json_object_set_new(o, "limit", w->share == SHARE_NONE ? json_null() : json_string(w->share == SHARE_PEAK ? "peak" : "bandwidth"));
-        set_number(o, "share", w->share == SHARE_PEAK ? w->operations / seconds / b->peak : median(&b->row[i].share));
+        set_number(o, "share", w->share == SHARE_PEAK ? w->operations / seconds / b->peak : median(&b->row[i].share[SMALL_PAGES]));
+        if (w->share == SHARE_BANDWIDTH)
+            set_number(o, "share_large_pages", median(&b->row[i].share[LARGE_PAGES]));
     }
     for (int k = 0; k < b->n_peers; k++) {
         double rate = median(&b->row[i].peer[k]);
@@ -145,8 +147,8 @@ static int figures(json_t *result, struct bench *b, struct err *err)
                      "where a row says \"on TYPE\", that GGUF file, for peers the very same one"));
     set_number(result, "peak", b->peak);
     set_number(result, "peak_float32", b->peak_f32);
-    set_number(result, "bandwidth", b->bandwidth[0] / b->n_bandwidths);
-    set_number(result, "bandwidth_large_pages", b->bandwidth[1] / b->n_bandwidths);
+    set_number(result, "bandwidth", b->bandwidth[SMALL_PAGES]);
+    set_number(result, "bandwidth_large_pages", b->bandwidth[LARGE_PAGES]);
     set_number(result, "rounds", b->rounds);
     for (int i = 0; i < ROWS; i++)
         if (b->row[i].seconds.n || b->row[i].skip[0])
@@ -169,7 +171,7 @@ static void print_row(const json_t *r, FILE *to)
                *target = json_string_value(json_object_get(r, "target"));
     const char *skip = json_string_value(json_object_get(r, "skip")), *peer;
     json_t *p;
-    char per[32], share[40] = "";
+    char per[32], share[64] = "";
     if (skip) {
         fprintf(to, "%-34s skipped: %s\n", name, skip);
         return;
@@ -191,7 +193,10 @@ static void print_row(const json_t *r, FILE *to)
             fprintf(to, " %18s", "-");
     if (limit)
         snprintf(share, sizeof share, "%.1f %% of %s", 100 * get_number(r, "share"), limit);
-    fprintf(to, "  %-20s %s\n", share, target ? target : "");
+    if (isfinite(get_number(r, "share_large_pages")))
+        snprintf(share + strlen(share), sizeof share - strlen(share), " (%.1f)",
+                 100 * get_number(r, "share_large_pages"));
+    fprintf(to, "  %-32s %s\n", share, target ? target : "");
 }
 
 static void print_bench(const json_t *result, FILE *to)
@@ -209,7 +214,7 @@ static void print_bench(const json_t *result, FILE *to)
             "work", "rlaif");
     json_object_foreach(json_object_get(json_array_get(list, 0), "peers"), peer, p)
         fprintf(to, " %18s", peer);
-    fprintf(to, "  %-20s %s\n", "share of the limit",
+    fprintf(to, "  %-32s %s\n", "share of the limit (large pages')",
             json_object_get(json_array_get(list, 0), "target") ? "target" : "");
     json_array_foreach(list, i, r)
         print_row(r, to);
@@ -249,7 +254,7 @@ static int write_csv(const char *path, const struct bench *b, const json_t *resu
         fprintf(out.f, ",%s,times_%s", bench_peer_name(b->peer[k]), bench_peer_name(b->peer[k]));
     fprintf(out.f, "\n\"peak bf16\",operations,,,,,%.6g,1\n\"peak float32\",operations,,,,,%.6g,1\n\"read bandwidth\",bytes,,,,,%.6g,1\n"
             "\"read bandwidth in large pages\",bytes,,,,,%.6g,\n", b->peak,
-            b->peak_f32, b->bandwidth[0] / b->n_bandwidths, b->bandwidth[1] / b->n_bandwidths);
+            b->peak_f32, get_number(result, "bandwidth"), get_number(result, "bandwidth_large_pages"));
     json_array_foreach(json_object_get(result, "rows"), i, r)
         csv_row(out.f, r);
     return file_out_commit(&out, err);
@@ -323,7 +328,10 @@ static int run_row(struct bench *b, int i, bool counts, struct err *err)
     struct bench_work *w = &b->row[i].work;
     if (!w->run)
         return 0;
-    double limit = counts && w->share == SHARE_BANDWIDTH ? bandwidth_now(b) : 0;
+    bool bounded = counts && w->share == SHARE_BANDWIDTH;
+    double before[PAGES], after[PAGES];
+    if (bounded)        // others' work changes it within seconds
+        bandwidth_now(b, before);
     double start = time_now();
     int rc = w->run(w, err);
     double seconds = time_now() - start;
@@ -333,8 +341,13 @@ static int run_row(struct bench *b, int i, bool counts, struct err *err)
     }
     if (rc == 0 && counts)
         b->row[i].seconds.value[b->row[i].seconds.n++] = seconds;
-    if (rc == 0 && limit > 0)
-        b->row[i].share.value[b->row[i].share.n++] = w->bytes / seconds / limit;
+    if (rc == 0 && bounded) {
+        bandwidth_now(b, after);
+        for (int pages = 0; pages < PAGES; pages++) {
+            struct series *s = &b->row[i].share[pages];
+            s->value[s->n++] = w->bytes / seconds / ((before[pages] + after[pages]) / 2);
+        }
+    }
     for (int k = 0; rc == 0 && k < b->n_peers; k++)
         rc = ask_peer(b, i, k, counts, err);
     return rc ? err_prefix(err, "%s", rows[i].name), rc : 0;
@@ -406,7 +419,7 @@ static int bench_in(const char *dir, struct run *run, const json_t *opt, json_t 
     if (rc == 0) {
         b->peak = device_peak(b->models.dev, DTYPE_BF16);
         b->peak_f32 = device_peak(b->models.dev, DTYPE_F32);
-        bandwidth_now(b);
+        bandwidth_now(b, (double[PAGES]){ 0 });
         rc = prepare(b, err);
     }
     if (rc == 0)

@@ -217,7 +217,7 @@ float embed_scale(const struct model *m)
     return rounded ? bf16_to_float(bf16_from_float(scale)) : scale;
 }
 
-void final_norm(const struct model *m, struct tensor *hidden, struct tensor *stat, const struct tensor *x)
+static void final_norm(const struct model *m, struct tensor *hidden, struct tensor *stat, const struct tensor *x)
 {
     const struct tensor *gain = &m->param[param_final_norm(m)].value;
     if (m->config.choices.norm == NORM_LAYER)
