@@ -183,33 +183,36 @@ static const char *token_of(const json_t *content, size_t i)
     return s ? s : "";
 }
 
-/* Whether the tokens from `at` on spell the text, blanks before it and one token (the end of a
- * turn) after it aside. */
-static bool spells_from(const json_t *content, size_t at, const char *text, size_t n_text)
+static size_t without_blanks(const char *s, size_t n)
 {
-    size_t i = at, n = json_array_size(content), blank = 1;
-    for (; i < n && n_text; i++) {
+    while (n && strchr(" \t\r\n", s[n - 1]))
+        n--;
+    return n;
+}
+
+/* The first of those of the first n tokens whose end spells the text, blanks around it aside; n:
+ * none does.  From the end, so that each token is read once, whatever a server sends. */
+static size_t tail_start(const json_t *content, size_t n, const char *text, size_t n_text)
+{
+    size_t left = n_text;
+    for (size_t i = n; i-- > 0;) {
         const char *s = token_of(content, i);
-        s += blank ? strspn(s, " \t\r\n") : 0;
-        size_t len = strlen(s), same = len < n_text ? len : n_text;
-        if (memcmp(s, text, same) || (len > n_text && s[n_text + strspn(s + n_text, " \t\r\n")]))
-            return false;
-        blank = blank && !len;
-        text += same;
-        n_text -= same;
+        size_t len = left == n_text ? without_blanks(s, strlen(s)) : strlen(s);
+        size_t same = len < left ? len : left;
+        if (memcmp(s + len - same, text + left - same, same))
+            return n;
+        left -= same;
+        if (left == 0)
+            return without_blanks(s, len - same) ? n : i;
     }
-    return n_text == 0 && i + 1 >= n;
+    return n;
 }
 
 /* Moves *s past blanks; the length of what is left without those at its end. */
 static size_t trim(const char **s)
 {
-    static const char blanks[] = " \t\r\n";
-    *s += strspn(*s, blanks);
-    size_t n = strlen(*s);
-    while (n && strchr(blanks, (*s)[n - 1]))
-        n--;
-    return n;
+    *s += strspn(*s, " \t\r\n");
+    return without_blanks(*s, strlen(*s));
 }
 
 static bool is_word(const char *token, const struct ask *a)
@@ -221,22 +224,22 @@ static bool is_word(const char *token, const struct ask *a)
     return false;
 }
 
-/* Servers list the tokens of the thought with those of the answer, or the answer's alone, and
- * mark the thought in ways of their own: the answer is the tail that spells the text. */
-static const json_t *list_after_thought(const json_t *logprobs, const char *text,
-                                        const struct ask *a)
+/* Servers list the tokens of the thought with those of the answer, or the answer's alone, and mark the
+ * thought in ways of their own: the answer is the tail that spells the text, one token (the end of a
+ * turn) after it aside. */
+static const json_t *list_after_thought(const json_t *logprobs, const char *text, const struct ask *a)
 {
     const json_t *content = json_object_get(logprobs, "content");
-    size_t n_text = trim(&text), n = json_array_size(content), at = n;
-    size_t least = n > n_text + 8 ? n - n_text - 8 : 0; // a token is a byte at least
-    bool found = false;
-    while (n_text && !found && at > least)
-        found = spells_from(content, --at, text, n_text);
-    for (; found && at < n; at++) {
+    size_t n_text = trim(&text), n = json_array_size(content);
+    size_t at = n, end = n;
+    for (int aside = 0; n_text && at == end && aside < 2 && end; aside++) {
+        end = n - (size_t)aside;
+        at = tail_start(content, end, text, n_text);
+    }
+    for (; at < end; at++) {
         const char *s = token_of(content, at);
         if (s[strspn(s, " \t\r\n\"'`*")])
-            return is_word(s, a) ? json_object_get(json_array_get(content, at), "top_logprobs")
-                                 : NULL;
+            return is_word(s, a) ? json_object_get(json_array_get(content, at), "top_logprobs") : NULL;
     }
     return NULL;
 }
