@@ -120,6 +120,10 @@ static void offer(const struct unigram *u, struct way *end, double score, int fr
 static void find_ways(const struct tokenizer *t, struct way *best, const char *s, int n)
 {
     const struct unigram *u = t->unigram;
+    // one number, rounded before it is added: where two ways tie, the last bit decides
+    double unknown = u->least - UNKNOWN_PENALTY;
+    if (u->single)
+        unknown = (float)unknown;
     for (int at = 0, k; at < n; at += k) {
         bool single = false;
         double here = best[at].score;
@@ -135,7 +139,7 @@ static void find_ways(const struct tokenizer *t, struct way *best, const char *s
             single |= i + 1 - at == k;
         }
         if (!single)
-            offer(u, &best[at + k], here + u->least - UNKNOWN_PENALTY, at, t->unk);
+            offer(u, &best[at + k], here + unknown, at, t->unk);
     }
 }
 
