@@ -191,6 +191,22 @@ static void refused(const char *path, const char *part)
     kit_contains(err.msg, path);
 }
 
+/* The reference's ids (tokenizers 0.23): '..' + '.' is ahead of '.' + '..' by the last bit of the sum. */
+static void equal_ways_after_the_unknown_are_decided_as_the_reference_does(void **state)
+{
+    static const char model[] = "{\"type\": \"Unigram\", \"unk_id\": 0, \"vocab\": [[\"<unk>\", -8.394], "
+                                "[\"a\", -6.278], [\".\", -6.603], [\"..\", -4.56]]}";
+    static const int expected[] = {1, 0, 3, 2};
+    struct tokenizer *t = NULL;
+    struct tokens ids = {0};
+    assert_int_equal(tokenizer_open(&t, folder_with(model, "null", NULL), NULL), 0);
+    assert_int_equal(tokenize(t, &ids, "a?...", 5, 0, NULL), 0);
+    assert_int_equal(ids.n, (int)ARRAY_LEN(expected));
+    assert_memory_equal(ids.id, expected, sizeof expected);
+    tokens_release(&ids);
+    tokenizer_free(t);
+}
+
 static void wrong_models_are_refused(void **state)
 {
     static const struct {
@@ -393,6 +409,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(tokens_are_found_by_spelling_and_by_word),
     cmocka_unit_test(tokenize_appends_and_a_failure_takes_back),
     cmocka_unit_test(long_runs_of_anything_are_not_slow),
+    cmocka_unit_test(equal_ways_after_the_unknown_are_decided_as_the_reference_does),
     cmocka_unit_test(wrong_models_are_refused),
     cmocka_unit_test(steps_we_do_not_have_are_refused_by_name),
     cmocka_unit_test(truncated_tokenizers_are_refused_at_every_length),
