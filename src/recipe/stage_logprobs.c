@@ -139,9 +139,10 @@ static int run_batch(struct work *w, int first, int end, struct err *err)
 static int largest_batch(const struct work *w, int most)
 {
     int longest = 0, tokens;
-    for (int i = 0;
-         i<w->n; i = batch_end(w, i, most, &tokens), longest = tokens> longest ? tokens : longest)
-        ;
+    for (int i = 0; i < w->n;) {
+        i = batch_end(w, i, most, &tokens);
+        longest = tokens > longest ? tokens : longest;
+    }
     return longest;
 }
 

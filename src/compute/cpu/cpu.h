@@ -55,7 +55,7 @@ struct cpu {
     struct onednn *onednn;
     const struct kernels *k;
     const struct quant_kernels *quant;
-    struct region *region;          // where the next weight goes; NULL: a new one
+    struct region *region;          // where the next weight or tensor goes; NULL: a new one
     struct scratch *thread;         // (threads) one per thread
     struct scratch shared[6];       // for operations as a whole; see enum
     enum { FEW_UNKNOWN, FEW_USED, FEW_NOT } few;    // our own loop for few rows: does it make oneDNN's bits?
@@ -72,7 +72,7 @@ static inline struct cpu *cpu_of(const struct device *dev)
     return dev->own;
 }
 void *large_alloc(size_t bytes);        // 64-byte aligned, not zeroed, in large pages where there are any; free()
-/* Memory of a weight, likewise, in large pages from a quarter of a megabyte on (region.c); NULL without memory. */
+/* Memory of a weight or tensor, likewise, in large pages from a quarter of a megabyte on (region.c); NULL without memory. */
 void *piece_new(struct cpu *cpu, size_t bytes);
 void piece_free(void *piece);           // NULL is fine
 void regions_close(struct cpu *cpu);
@@ -141,9 +141,9 @@ void few_avx512bf16(const struct few *f, int block_from, int block_to, int row_f
 bool cpu_few_rows(struct tensor *y, const struct tensor *x, const struct packed *p, int n0, bool accumulate);
 /* Whether this processor's bf16 products are what our own loops make of them, pairs added in order: asked once, by comparing bits. */
 bool cpu_adds_pairs(struct cpu *cpu);
-/* y = x B over columns n0 .. n0+y->cols of B, multiples of p->layout.pair where p->split. */
 /* The size a unit of `rows` rows is rounded up to: one of nine up to 64. */
 int unit_rows(int rows);
+/* y = x B over columns n0 .. n0+y->cols of B, multiples of p->layout.pair where p->split. */
 void cpu_product(struct tensor *y, const struct tensor *x, const struct packed *p, int n0, bool accumulate);
 
 /* ---- gradients of weights (gradient.c, gradient_avx512bf16.c) ------------------------------- */
